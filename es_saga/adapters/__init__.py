@@ -1,0 +1,1 @@
+"""Adapters of the engine's ports, one technology a file."""

@@ -1,0 +1,1 @@
+"""The loops around the core. The engine knows ports, never technologies."""
