@@ -1,0 +1,106 @@
+"""How we open a database: one function, used by the log, the read models and the participants.
+
+SQLite and PostgreSQL (psycopg 3) are what every statement of ours is written and tested for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import StaticPool
+
+from es_saga.core.errors import InvalidInput
+
+SQLITE_BUSY_SECONDS = 10.0
+"""How long a SQLite writer waits for another one before it gets `database is locked`."""
+
+CONNECT_TIMEOUT_SECONDS = 5
+"""How long we wait for PostgreSQL to accept a connection."""
+
+READ_ONLY = "es_read_only"
+"""Execution option: on SQLite the transaction begins deferred and takes no write lock."""
+
+_POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
+
+
+def normalise(url: str | sa.URL) -> sa.URL:
+    """The URL with the driver that we use; a bare path to a file is not guessed at.
+
+    >>> normalise("postgres://me@db/shop").drivername
+    'postgresql+psycopg'
+
+    Raises:
+        InvalidInput: it is no URL, or names another kind of database.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError as error:
+        raise InvalidInput(
+            "That is not a database URL.", hint="Write sqlite:///file.db or postgresql://host/name."
+        ) from error
+    if parsed.drivername in _POSTGRES_SCHEMES:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed.set(drivername="sqlite")
+    raise InvalidInput(
+        f"A database of the kind {parsed.drivername!r} is not supported.",
+        hint="Use sqlite:///file.db or postgresql://host/name.",
+    )
+
+
+def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
+    """An engine on SQLite or PostgreSQL; nothing is connected yet.
+
+    SQLite: write-ahead log, `synchronous=FULL` (a commit survives a power cut), foreign keys, and
+    every transaction takes the write lock at its beginning, so that two writers queue up instead of
+    failing at their first write. A reader says `execution_options(es_read_only=True)`. An
+    in-memory database has one connection, shared by all threads: for tests.
+
+    PostgreSQL: `postgres://` and `postgresql://` mean psycopg 3.
+
+    Raises:
+        InvalidInput: the URL is not one of these, or the driver is not installed.
+    """
+    parsed = normalise(url)
+    if parsed.drivername == "sqlite":
+        return _sqlite_engine(parsed, pool_size)
+    try:
+        return sa.create_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        )
+    except ModuleNotFoundError as error:
+        raise InvalidInput(
+            "PostgreSQL needs psycopg 3.", hint="Install es-saga[postgres]."
+        ) from error
+
+
+def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
+    connect_args = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+    if url.database in (None, "", ":memory:"):
+        engine = sa.create_engine(url, poolclass=StaticPool, connect_args=connect_args)
+    else:
+        engine = sa.create_engine(
+            url, pool_size=pool_size, max_overflow=0, connect_args=connect_args
+        )
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver must not begin transactions by itself: it would begin deferred ones.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    options: Any = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
