@@ -1,0 +1,42 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from es_saga.adapters.postgres import EmbeddedPostgres
+
+# Durability is not under test here; a killed server still keeps what the system has in memory.
+_TEST_SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB"}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one PostgreSQL server; each worker of a parallel run has its own."""
+    folder: Path = tmp_path_factory.mktemp("postgres") / "data"
+    with EmbeddedPostgres(folder, settings=_TEST_SETTINGS) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database of its own, dropped afterwards."""
+    name = f"test_{next(_numbers)}"
+    server = sa.make_url(postgres_server)
+    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield server.set(database=name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
