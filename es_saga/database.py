@@ -62,6 +62,8 @@ def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
 
     PostgreSQL: `postgres://` and `postgresql://` mean psycopg 3.
 
+    Errors and logs show statements without their parameters: those are people's data.
+
     Raises:
         InvalidInput: the URL is not one of these, or the driver is not installed.
     """
@@ -71,6 +73,7 @@ def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
     try:
         return sa.create_engine(
             parsed,
+            hide_parameters=True,
             pool_size=pool_size,
             max_overflow=0,
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
@@ -82,13 +85,14 @@ def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
 
 
 def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
-    connect_args = {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}
+    settings: dict[str, Any] = {
+        "hide_parameters": True,
+        "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+    }
     if url.database in (None, "", ":memory:"):
-        engine = sa.create_engine(url, poolclass=StaticPool, connect_args=connect_args)
+        engine = sa.create_engine(url, poolclass=StaticPool, **settings)
     else:
-        engine = sa.create_engine(
-            url, pool_size=pool_size, max_overflow=0, connect_args=connect_args
-        )
+        engine = sa.create_engine(url, pool_size=pool_size, max_overflow=0, **settings)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine

@@ -30,14 +30,14 @@ class SagaError(Exception):
 
 
 class DefinitionError(SagaError):
-    """A saga definition cannot be run. Mend every fault listed and import it again."""
+    """A definition cannot be run. Mend every fault listed and import it again."""
 
     code = "bad-definition"
 
-    def __init__(self, name: str, faults: Sequence[str]) -> None:
+    def __init__(self, name: str, faults: Sequence[str], *, kind: str = "saga") -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n  - ".join([f"saga {name!r} has {count}:", *self.faults]))
+        super().__init__("\n  - ".join([f"{kind} {name!r} has {count}:", *self.faults]))
 
 
 class InvalidInput(SagaError):

@@ -1,0 +1,137 @@
+"""What a service declares: its name, its tables, and a handler for each command it serves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, NoneType
+from typing import Any, Generic, TypeVar, overload
+
+import sqlalchemy as sa
+
+from es_saga.core.errors import DefinitionError
+from es_saga.core.messages import Command, Message, Refusal, is_token, reply_type
+from es_saga.participant.tx import SyncTx, Tx
+
+R = TypeVar("R")
+C = TypeVar("C", bound=Command[Any])
+C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """One command of a participant and the function that carries it out."""
+
+    command: type[Command[Any]]
+    reply: type[Message] | type[None]
+    fn: Callable[..., Any]
+    is_async: bool
+
+
+class Handles(Generic[C_co]):
+    """Registers the decorated function as the handler of a command; see `Participant.handles`."""
+
+    def __init__(self, participant: Participant, command: type[C_co]) -> None:
+        self._participant = participant
+        self._command = command
+
+    @overload
+    def __call__(
+        self: Handles[Command[R]], fn: Callable[[C_co, Tx], Awaitable[R | Refusal]]
+    ) -> Callable[[C_co, Tx], Awaitable[R | Refusal]]: ...
+    @overload
+    def __call__(
+        self: Handles[Command[R]], fn: Callable[[C_co, SyncTx], R | Refusal]
+    ) -> Callable[[C_co, SyncTx], R | Refusal]: ...
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        self._participant.register(self._command, fn)
+        return fn
+
+
+class Participant:
+    """A service that takes part in sagas: the commands it serves, each with one handler.
+
+    `name` is what commands are addressed to (`Command.to`). `tables` are created on demand for
+    demos and tests; a service in production has migrations.
+
+    >>> class Reserved(Message):
+    ...     reservation: str
+    >>> class Reserve(Command[Reserved]):
+    ...     to = "stock"
+    ...     sku: str
+    >>> stock = Participant("stock")
+    >>> @stock.handles(Reserve)
+    ... def reserve(cmd: Reserve, tx: SyncTx) -> Reserved:
+    ...     return Reserved(reservation=f"r-{cmd.sku}")
+
+    Raises:
+        DefinitionError: the name cannot stand in a subject.
+    """
+
+    def __init__(self, name: str, *, tables: sa.MetaData | None = None) -> None:
+        if not is_token(name):
+            raise DefinitionError(
+                name, ["the name may have letters, digits, '_' and '-' only"], kind="participant"
+            )
+        self.name = name
+        self.tables = tables
+        self._commands: dict[str, Handling] = {}
+
+    @property
+    def commands(self) -> Mapping[str, Handling]:
+        """What it serves, by the name of the command's class."""
+        return MappingProxyType(self._commands)
+
+    def handles(self, command: type[C]) -> Handles[C]:
+        """Decorator: the function carries out `command`, once per command id.
+
+        `async def fn(cmd, tx: Tx)` or `def fn(cmd, tx: SyncTx)`, returning the reply that the
+        command names, or any `Refusal`. An async one may await what it likes; it runs in a worker
+        thread with an event loop of its own.
+
+        A refusal keeps nothing that was written (requirement R034). `Unavailable(retry_after=…)`
+        asks the saga to try again, `Terminal` never to; any other exception counts as a technical
+        failure. What an exception leaves written is rolled back.
+
+        The function may run more than once before its transaction commits: when it shared the
+        transaction with a command that failed, or met a deadlock. What it does outside `tx` must
+        bear that; give the other side `tx.command.id` as an idempotency key.
+
+        Raises:
+            DefinitionError: the command is addressed to another service, has a handler already, or
+                does not say what it answers; the function does not take two arguments.
+        """
+        return Handles(self, command)
+
+    def register(self, command: type[Command[Any]], fn: Callable[..., Any]) -> None:
+        """What `handles` does to the decorated function.
+
+        Raises:
+            DefinitionError: see `handles`.
+        """
+        faults: list[str] = []
+        name = command.__name__
+        if command.to != self.name:
+            faults.append(f"{name} is addressed to {command.to!r}, not to {self.name!r}")
+        if name in self._commands:
+            faults.append(f"{name} has a handler already: {self._commands[name].fn.__qualname__}")
+        reply: Any = NoneType
+        try:
+            reply = reply_type(command)
+        except TypeError as error:
+            faults.append(str(error))
+        else:
+            if not (_can_be_answered(reply)):
+                faults.append(f"{name} answers {reply!r}, which is no Message")
+        try:
+            inspect.signature(fn).bind(None, None)
+        except TypeError:
+            faults.append(f"the handler of {name} must take two arguments, the command and tx")
+        if faults:
+            raise DefinitionError(self.name, faults, kind="participant")
+        self._commands[name] = Handling(command, reply, fn, inspect.iscoroutinefunction(fn))
+
+
+def _can_be_answered(reply: Any) -> bool:
+    return inspect.isclass(reply) and issubclass(reply, (Message, NoneType))

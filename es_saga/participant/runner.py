@@ -1,0 +1,330 @@
+"""Runs commands in transactions of the participant's database: many in one where that is safe.
+
+run ──► together(group) ──► committed: every job has its answer
+            │  ▲
+            │  └── collision (deadlock, a twin in another process): again, a few times
+            ├── one spoils it (raises, or refuses, after it may have written): roll back,
+            │   then those before it together, it alone, those after it together
+            └── outage: every job is to come again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from es_saga.core.messages import Envelope, Outcome
+from es_saga.participant.fence import Record, Rule, Status, Verdict, judge, look, remember
+from es_saga.participant.job import Job
+from es_saga.participant.kit import Participant
+from es_saga.participant.outage import Trouble, Unreachable, trouble_of
+from es_saga.participant.reply import (
+    NOTHING,
+    Answer,
+    answer_from,
+    answer_of,
+    envelope_of,
+    failure_of,
+)
+from es_saga.participant.tx import SyncTx, Tx
+from es_saga.participant.work import Desk, Statements, Work
+
+SHARED_SECONDS = 0.1
+"""A shared transaction takes no further command when it is older than this."""
+
+MAX_COLLISIONS = 5
+"""How often a group is run again because another transaction was in its way."""
+
+COLLISION_WAIT_SECONDS = 0.01
+"""Longest wait before the first such run; doubles with each."""
+
+RECONNECT_SECONDS = 1.0
+"""After a failed connect, this long passes before the next."""
+
+_log = structlog.get_logger("es_saga.participant")
+
+_TRIGGERS_OR_RULES = """
+SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE NOT tgisinternal)
+    OR EXISTS (SELECT 1 FROM pg_catalog.pg_rules
+               WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))
+"""
+
+
+class TransactionMisuse(RuntimeError):
+    """A handler tried to end the transaction. Return or raise instead: the kit ends it."""
+
+
+class _Ending(NamedTuple):
+    """How the work on one command ended."""
+
+    answer: Envelope
+    record: Record | None
+    """What the fence is to remember; None: nothing new."""
+    error: BaseException | None = None
+
+
+class _Spoilt(Exception):
+    """The job at `index` ended badly, after it may have written: its writes must not stay."""
+
+    def __init__(self, index: int, ending: _Ending) -> None:
+        self.index = index
+        self.ending = ending
+
+
+class Runner:
+    """Carries out commands, in the thread and the event loop it is used in, on one connection."""
+
+    def __init__(
+        self, participant: Participant, engine: sa.Engine, *, source: str, handler_seconds: float
+    ) -> None:
+        self._participant = participant
+        self._engine = engine
+        self._source = source
+        self._handler_seconds = handler_seconds
+        self._statements = Statements(engine.dialect)
+        self._desk: Desk | None = None
+        self._connect_after = 0.0
+        self._reachable = True
+        self._ending = False
+        self._misused = False
+
+    async def run(self, jobs: Sequence[Job]) -> None:
+        """Carry them out, in this order. Afterwards each has an answer, or an outage."""
+        ready = [job for job in jobs if job.read(self._participant, self._source)]
+        groups = deque([ready] if ready else [])
+        collisions = reconnects = 0
+        while groups:
+            group = groups.popleft()
+            try:
+                done = await self._together(group)
+            except _Spoilt as spoilt:
+                i = spoilt.index
+                parts = (group[:i], group[i : i + 1], group[i + 1 :])
+                groups.extendleft(part for part in reversed(parts) if part)
+                continue
+            except Exception as error:
+                trouble = trouble_of(error)
+                if trouble is Trouble.COLLISION and collisions < MAX_COLLISIONS:
+                    collisions += 1
+                    await asyncio.sleep(random.random() * COLLISION_WAIT_SECONDS * 2**collisions)
+                    groups.appendleft(group)
+                elif trouble is Trouble.OUTAGE and self._desk is not None and reconnects == 0:
+                    # Perhaps only the connection is stale. If it broke in the commit: the fence
+                    # tells what was done.
+                    reconnects += 1
+                    self.disconnect()
+                    groups.appendleft(group)
+                elif trouble is Trouble.MISTAKE and len(group) > 1:
+                    groups.extendleft([job] for job in reversed(group))
+                elif trouble is Trouble.MISTAKE:
+                    self._fail(group[0], error)
+                else:
+                    self._postpone([*group, *(job for rest in groups for job in rest)], error)
+                    return
+                continue
+            collisions = reconnects = 0
+            if done < len(group):
+                groups.appendleft(group[done:])
+        self._note_reachable()
+
+    def disconnect(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        desk, self._desk = self._desk, None
+        if desk is not None:
+            with self._our_end(), suppress(SQLAlchemyError):
+                desk.connection.invalidate()
+                desk.connection.close()
+
+    async def _together(self, group: list[Job]) -> int:
+        """Carry out as many of the group as fit into one transaction, and commit; how many."""
+        desk = self._connect()
+        transaction = desk.connection.begin()
+        try:
+            endings = await self._carry_out(group, desk)
+            self._commit(transaction, desk, endings)
+        except _Spoilt as spoilt:
+            self._roll_back(transaction)
+            if len(group) > 1:
+                raise
+            endings = [spoilt.ending]
+            if spoilt.ending.record is not None:
+                self._remember_alone(spoilt.ending)
+        except BaseException:
+            self._roll_back(transaction)
+            raise
+        for job, ending in zip(group, endings, strict=False):
+            job.answer = ending.answer
+            if ending.error is not None:
+                self._log_failure(job, ending.error)
+        return len(endings)
+
+    async def _carry_out(self, group: list[Job], desk: Desk) -> list[_Ending]:
+        """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
+        started = time.monotonic()
+        ids = {i for job in group for i in (job.envelope.commandid, job.envelope.undoes) if i}
+        known = look(desk.connection, ids)
+        endings: list[_Ending] = []
+        async with asyncio.timeout(SHARED_SECONDS + self._handler_seconds):
+            for index, job in enumerate(group):
+                if index and time.monotonic() - started > SHARED_SECONDS:
+                    break
+                verdict = judge(job.envelope, known)
+                if verdict.rule is Rule.RUN:
+                    work = Work(desk, job.envelope, verdict.record)
+                    ending = await self._call(job, work)
+                    refused = ending.answer.outcome is not Outcome.SUCCEEDED
+                    if self._misused or (refused and work.has_written()):
+                        raise _Spoilt(index, ending)
+                else:
+                    ending = self._answer_without(job, verdict)
+                if ending.record is not None:
+                    known[ending.record.command_id] = ending.record
+                endings.append(ending)
+        return endings
+
+    async def _call(self, job: Job, work: Work) -> _Ending:
+        """Run the handler."""
+        handling = job.handling
+        assert handling is not None, "only a job that could be read comes so far"
+        try:
+            if handling.is_async:
+                reply = await handling.fn(job.command, Tx(work))
+            else:
+                reply = handling.fn(job.command, SyncTx(work))
+            answer = answer_of(reply, handling)
+            if answer.outcome is Outcome.SUCCEEDED:
+                work.finish()
+            else:
+                work.abandon()
+            if self._misused:
+                raise TransactionMisuse(TransactionMisuse.__doc__)
+        except (Exception, asyncio.CancelledError) as error:
+            work.abandon()
+            if trouble_of(error) is not Trouble.MISTAKE:
+                raise
+            if isinstance(error, asyncio.CancelledError):
+                error = TimeoutError(f"The handler took more than {self._handler_seconds} s.")
+            return _Ending(failure_of(error, job.envelope, self._source), None, error)
+        return self._ending_of(job, answer)
+
+    def _answer_without(self, job: Job, verdict: Verdict) -> _Ending:
+        """The answer to a command that must have no effect, or none any more."""
+        envelope = job.envelope
+        if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
+            assert verdict.record is not None
+            return _Ending(envelope_of(answer_from(verdict.record), envelope, self._source), None)
+        record = None
+        if verdict.rule is Rule.NEVER_RAN:
+            assert envelope.undoes is not None
+            record = Record(envelope.undoes, Status.UNDONE, None, None, time.time())
+        return _Ending(envelope_of(NOTHING, envelope, self._source), record)
+
+    def _ending_of(self, job: Job, answer: Answer) -> _Ending:
+        assert job.envelope.commandid is not None
+        return _Ending(
+            envelope_of(answer, job.envelope, self._source),
+            Record(
+                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, time.time()
+            ),
+        )
+
+    # ── the connection and its transactions ──────────────────────────────────────────────────────
+
+    def _connect(self) -> Desk:
+        if self._desk is not None:
+            return self._desk
+        if time.monotonic() < self._connect_after:
+            raise Unreachable(Unreachable.__doc__)
+        self._misused = False
+        try:
+            connection = self._engine.connect()
+            proven = True
+            if connection.dialect.name == "postgresql":
+                with connection.begin():
+                    proven = not connection.exec_driver_sql(_TRIGGERS_OR_RULES).scalar()
+        except SQLAlchemyError:
+            self._connect_after = time.monotonic() + RECONNECT_SECONDS
+            raise
+        for moment in ("commit", "rollback"):
+            event.listen(connection, moment, self._guard)
+        self._desk = Desk(connection, self._statements, proven)
+        return self._desk
+
+    def _guard(self, _connection: sa.Connection) -> None:
+        """Refuse that a handler ends the transaction: it holds the work of others."""
+        if not self._ending:
+            self._misused = True
+            raise TransactionMisuse(TransactionMisuse.__doc__)
+
+    @contextmanager
+    def _our_end(self) -> Generator[None]:
+        self._ending = True
+        try:
+            yield
+        finally:
+            self._ending = False
+
+    def _commit(
+        self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[_Ending]
+    ) -> None:
+        remember(desk.connection, [e.record for e in endings if e.record is not None])
+        with self._our_end():
+            transaction.commit()
+
+    def _roll_back(self, transaction: sa.RootTransaction) -> None:
+        try:
+            with self._our_end():
+                transaction.rollback()
+        except SQLAlchemyError:
+            self.disconnect()
+        if self._misused:  # SQLAlchemy no longer knows what state the transaction is in
+            self.disconnect()
+
+    def _remember_alone(self, ending: _Ending) -> None:
+        """Remember a refusal after what its handler had written was rolled back."""
+        desk = self._connect()
+        transaction = desk.connection.begin()
+        try:
+            self._commit(transaction, desk, [ending])
+        except BaseException:
+            self._roll_back(transaction)
+            raise
+
+    # ── what could not be carried out ────────────────────────────────────────────────────────────
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        job.answer = failure_of(error, job.envelope, self._source)
+        self._log_failure(job, error)
+
+    def _postpone(self, jobs: Sequence[Job], error: Exception) -> None:
+        self.disconnect()
+        for job in jobs:
+            job.outage = f"{type(error).__name__}: {error}"
+        if self._reachable:
+            self._reachable = False
+            _log.error("database_unreachable", participant=self._participant.name, error=str(error))
+
+    def _note_reachable(self) -> None:
+        if not self._reachable:
+            self._reachable = True
+            _log.info("database_back", participant=self._participant.name)
+
+    def _log_failure(self, job: Job, error: BaseException) -> None:
+        _log.warning(
+            "command_failed",
+            participant=self._participant.name,
+            command=job.envelope.type,
+            command_id=job.envelope.commandid,
+            attempt=job.envelope.attempt,
+            exc_info=error,
+        )

@@ -1,0 +1,381 @@
+"""Serves a participant's commands: from the transport, or handed over in this process.
+
+    delivery ─► pending ─► worker (transaction, fence, handler) ─► publish the reply ─► acknowledge
+
+A reply is published after the commit, and the command acknowledged after the reply: a crash in
+between is repaired by redelivery, which the fence answers from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from es_saga.core.errors import InvalidInput, SagaError, Unavailable
+from es_saga.core.messages import Envelope, Subjects, part_of
+from es_saga.database import make_engine
+from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
+from es_saga.participant import fence
+from es_saga.participant.job import Job
+from es_saga.participant.kit import Participant
+from es_saga.participant.runner import Runner
+from es_saga.participant.worker import Worker
+
+CONCURRENCY = 256
+"""Commands that one process works on, or has waiting, by default."""
+
+POSTGRES_WORKERS = 4
+"""Threads, each with a connection, by default. On SQLite there is one: it has one writer."""
+
+HANDLER_SECONDS = 30.0
+"""How long an async handler may take, by default."""
+
+DRAIN_SECONDS = 30.0
+"""How long `stop` waits for what is running, by default."""
+
+REDELIVERY_SECONDS = (1.0, 5.0, 30.0, 120.0)
+"""Before the second, third, … delivery of a command that was not settled."""
+
+MAX_DELIVER = 8
+MAX_COMMAND_ID_CHARS = 300
+
+_log = structlog.get_logger("es_saga.participant")
+
+
+class NotPrepared(SagaError):
+    """The participant's database has no table `es_fence`. See `es_saga.participant.fence`."""
+
+    code = "not-prepared"
+
+
+class _Task(Job):
+    """A job with those who wait for it."""
+
+    __slots__ = ("call", "deliveries")
+
+    def __init__(self, envelope: Envelope) -> None:
+        super().__init__(envelope)
+        self.deliveries: list[Delivery] = []
+        """The message, and its redeliveries while it was being worked on."""
+        self.call: asyncio.Future[Envelope] | None = None
+
+
+class Server:
+    """Carries out a participant's commands on its own database.
+
+    `database` is an engine or a URL (SQLite or PostgreSQL). Without a `transport` only `call`
+    works. `concurrency` bounds the commands in the works in this process; where handlers take
+    long, set it low, for a message that waits longer than a second is delivered again, perhaps to
+    another process. `workers` is the number of threads; commands of one saga always meet in the
+    same one. `create_tables` creates the fence and the participant's tables where they are missing.
+
+    Use it as an async context manager, or `start` and `stop` it.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        database: sa.Engine | sa.URL | str,
+        transport: Transport | None = None,
+        *,
+        tenant: str = "main",
+        concurrency: int = CONCURRENCY,
+        workers: int | None = None,
+        handler_seconds: float = HANDLER_SECONDS,
+        create_tables: bool = False,
+    ) -> None:
+        if concurrency < 1 or (workers is not None and workers < 1):
+            raise InvalidInput("concurrency and workers must be at least 1.")
+        self.participant = participant
+        self._owns_engine = not isinstance(database, sa.Engine)
+        threads = workers or POSTGRES_WORKERS
+        self._engine = (
+            database
+            if isinstance(database, sa.Engine)
+            else make_engine(database, pool_size=threads + 1)
+        )
+        if self._engine.dialect.name == "sqlite":
+            threads = 1
+        self._transport = transport
+        self._subjects = Subjects(tenant)
+        self._concurrency = concurrency
+        self._create_tables = create_tables
+        self._source = f"svc/{participant.name}"
+        self._workers = [
+            Worker(
+                f"{participant.name}-{number}",
+                Runner(
+                    participant,
+                    self._engine,
+                    source=self._source,
+                    handler_seconds=handler_seconds,
+                ),
+                self._worked,
+            )
+            for number in range(threads)
+        ]
+        self._subscription: Subscription | None = None
+        self._pending: dict[str, _Task] = {}
+        self._calls = 0
+        self._waiting: list[list[_Task]] = [[] for _ in self._workers]
+        self._handing_out = False
+        self._accepting = False
+        self._idle = asyncio.Event()
+
+    async def start(self) -> None:
+        """Make the database ready, start the workers, then take commands.
+
+        Raises:
+            NotPrepared: there is no fence table.
+            Unavailable: the database is out of reach.
+        """
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._prepare)
+        for worker in self._workers:
+            worker.start()
+        self._accepting = True
+        if self._transport is not None:
+            name = self.participant.name
+            consumer = Consumer(
+                name=f"svc-{name}",
+                stream="CMD",
+                filter=self._subjects.commands_of(name),
+                max_ack_pending=2 * self._concurrency,
+                backoff=REDELIVERY_SECONDS,
+                max_deliver=MAX_DELIVER,
+            )
+            self._subscription = await self._transport.consume(consumer, self._receive)
+
+    async def stop(self, within: float = DRAIN_SECONDS) -> None:
+        """Take no more, finish what is running, publish and acknowledge; `within` seconds.
+
+        What is not finished then is delivered again, to whoever serves next.
+        """
+        if not self._accepting:
+            return
+        if self._subscription is not None:
+            await self._subscription.stop()
+        self._accepting = False
+        self._settle_idle()
+        deadline = self._loop.time() + within
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("drain_incomplete", participant=self.participant.name)
+        for worker in self._workers:
+            left = max(0.0, deadline - self._loop.time())
+            await asyncio.to_thread(worker.stop, left)
+        if self._owns_engine:
+            self._engine.dispose()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def call(self, envelope: Envelope) -> Envelope:
+        """Carry out one command without a broker (requirement R069); its reply.
+
+        The same fence, the same handlers: a repeat is answered from memory. A failure is a reply
+        with the outcome `failed`, not an exception.
+
+        Raises:
+            InvalidInput: the envelope has no usable command id.
+            Unavailable: not serving, too busy, or the database is out of reach.
+        """
+        fault = _command_id_fault(envelope)
+        if fault:
+            raise InvalidInput(fault)
+        if not self._accepting:
+            raise Unavailable(f"{self.participant.name} is not serving.", hint="Start the server.")
+        if self._calls >= 2 * self._concurrency:
+            raise Unavailable(f"{self.participant.name} is busy.", retry_after=1.0)
+        task = _Task(envelope)
+        task.call = self._loop.create_future()
+        self._calls += 1
+        try:
+            self._route(task)
+            return await task.call
+        finally:
+            self._calls -= 1
+            self._settle_idle()
+
+    # ── in ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _receive(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
+        if not self._accepting:
+            delivery.nak()
+            return
+        fault = _command_id_fault(envelope)
+        if fault:
+            delivery.reject("bad-command-id", fault)
+            return
+        known = self._pending.get(envelope.id)
+        if known is not None:  # we were slow, and it came again: settled together
+            known.deliveries.append(delivery)
+            return
+        task = self._pending[envelope.id] = _Task(envelope)
+        task.deliveries.append(delivery)
+        self._route(task)
+
+    def _route(self, task: _Task) -> None:
+        # By saga, so that a command and its undo never meet in two transactions of one process.
+        key = task.envelope.sagaid or task.envelope.commandid or ""
+        self._waiting[part_of(key) % len(self._workers)].append(task)
+        if not self._handing_out:  # once per turn of the loop: what arrives together runs together
+            self._handing_out = True
+            self._loop.call_soon(self._hand_out)
+
+    def _hand_out(self) -> None:
+        self._handing_out = False
+        for number, tasks in enumerate(self._waiting):
+            if tasks:
+                self._waiting[number] = []
+                self._workers[number].submit(tasks)
+
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _worked(self, jobs: Sequence[Job]) -> None:
+        """In a worker's thread: pass a finished batch on to the loop."""
+        with suppress(RuntimeError):  # the loop is closed: the commands are delivered again
+            self._loop.call_soon_threadsafe(self._settle, jobs)
+
+    def _settle(self, jobs: Sequence[Job]) -> None:
+        for task in jobs:
+            assert isinstance(task, _Task)
+            if task.call is not None:
+                self._settle_call(task, task.call)
+            elif task.answer is None:
+                self._put_back(task)
+            else:
+                self._reply(task, task.answer)
+
+    def _settle_call(self, task: _Task, call: asyncio.Future[Envelope]) -> None:
+        if call.done():
+            return
+        if task.answer is not None:
+            call.set_result(task.answer)
+        else:
+            call.set_exception(Unavailable(task.outage, retry_after=REDELIVERY_SECONDS[0]))
+
+    def _put_back(self, task: _Task) -> None:
+        for delivery in task.deliveries:
+            turn = min(delivery.delivered, len(REDELIVERY_SECONDS))
+            delivery.nak(REDELIVERY_SECONDS[turn - 1])
+        self._close(task)
+
+    def _reply(self, task: _Task, answer: Envelope) -> None:
+        address = task.envelope.replyto
+        if self._transport is None or address is None:
+            self._finish(task)
+        elif address.startswith(f"{self._subjects.root}."):
+            published = self._transport.publish(address, answer)
+            published.add_done_callback(partial(self._published, task))
+        else:  # a private inbox: somebody waits for it, or nobody does
+            self._transport.tell(address, answer)
+            self._finish(task)
+
+    def _published(self, task: _Task, published: asyncio.Future[None]) -> None:
+        error = None if published.cancelled() else published.exception()
+        if published.cancelled() or isinstance(error, Unavailable):
+            self._close(task)  # the transport was closed: not acknowledged, so delivered again
+        elif error is not None:
+            task.rejected = task.rejected or ("reply-not-sent", str(error))
+            self._finish(task)
+        else:
+            self._finish(task)
+
+    def _finish(self, task: _Task) -> None:
+        for delivery in task.deliveries:
+            if task.rejected is None:
+                delivery.ack()
+            else:
+                delivery.reject(*task.rejected)
+        self._close(task)
+
+    def _close(self, task: _Task) -> None:
+        self._pending.pop(task.envelope.id, None)
+        if not self._accepting:
+            self._settle_idle()
+
+    def _settle_idle(self) -> None:
+        if not self._accepting and not self._pending and not self._calls:
+            self._idle.set()
+
+    # ── the database ─────────────────────────────────────────────────────────────────────────────
+
+    def _prepare(self) -> None:
+        try:
+            if self._create_tables:
+                create_tables(self.participant, self._engine)
+            if not sa.inspect(self._engine).has_table(fence.es_fence.name):
+                raise NotPrepared(NotPrepared.__doc__)
+        except SQLAlchemyError as error:
+            raise Unavailable(
+                f"The database of {self.participant.name} is out of reach: {error}",
+                hint="Check its URL, and that it is running.",
+            ) from error
+
+
+def create_tables(participant: Participant, engine: sa.Engine) -> None:
+    """Create the fence and the participant's tables where they are missing: for demos and tests."""
+    for metadata in (fence.metadata, participant.tables):
+        if metadata is None:
+            continue
+        try:
+            metadata.create_all(engine)
+        except SQLAlchemyError:
+            metadata.create_all(engine)  # another process created some of them at the same time
+
+
+async def serve(
+    participant: Participant,
+    database: sa.Engine | sa.URL | str,
+    transport: Transport,
+    *,
+    until: asyncio.Event,
+    tenant: str = "main",
+    concurrency: int = CONCURRENCY,
+    workers: int | None = None,
+    handler_seconds: float = HANDLER_SECONDS,
+    create_tables: bool = False,
+) -> None:
+    """Serve until the event is set, then drain; see `Server` for the options."""
+    server = Server(
+        participant,
+        database,
+        transport,
+        tenant=tenant,
+        concurrency=concurrency,
+        workers=workers,
+        handler_seconds=handler_seconds,
+        create_tables=create_tables,
+    )
+    async with server:
+        await until.wait()
+
+
+def _command_id_fault(envelope: Envelope) -> str:
+    """Why nothing can be remembered under this envelope's command id (law L43); empty: it can."""
+    if not envelope.commandid:
+        return "The command has no command id: it could not be told from its repetition."
+    for value in (envelope.commandid, envelope.undoes or ""):
+        if len(value) > MAX_COMMAND_ID_CHARS:
+            return f"A command id has at most {MAX_COMMAND_ID_CHARS} characters."
+    return ""

@@ -1,0 +1,87 @@
+"""A thread that carries out commands, with an event loop and a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from es_saga.participant.job import Job
+from es_saga.participant.runner import Runner
+
+MAX_BATCH = 256
+"""Most commands that share a transaction."""
+
+START_SECONDS = 10.0
+"""How long the thread's event loop may take to come up."""
+
+_log = structlog.get_logger("es_saga.participant")
+
+
+class Worker:
+    """Runs jobs one after the other, those that wait together as one batch.
+
+    `done` is called in the worker's thread with each batch; it must only pass it on.
+    """
+
+    def __init__(self, name: str, runner: Runner, done: Callable[[Sequence[Job]], None]) -> None:
+        self._runner = runner
+        self._done = done
+        self._inbox: deque[Job] = deque()
+        self._stopping = False
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it is ready when this returns."""
+        self._thread.start()
+        assert self._started.wait(START_SECONDS), "the worker's event loop did not come up"
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Have these carried out, after those submitted before. Any thread; never waits."""
+        assert not self._stopping, "nothing is submitted to a worker that has been stopped"
+        self._inbox.extend(jobs)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def stop(self, timeout: float) -> bool:
+        """Finish what was submitted and end the thread; False if it takes longer than `timeout`."""
+        self._stopping = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._started.set()
+        try:
+            while True:
+                if not self._inbox:
+                    if self._stopping:
+                        return
+                    self._wake.clear()
+                    if not self._inbox and not self._stopping:
+                        await self._wake.wait()
+                    continue
+                count = min(len(self._inbox), MAX_BATCH)
+                batch = [self._inbox.popleft() for _ in range(count)]
+                await self._carry_out(batch)
+                self._done(batch)
+        finally:
+            self._runner.disconnect()
+
+    async def _carry_out(self, batch: list[Job]) -> None:
+        try:
+            await self._runner.run(batch)
+        except Exception as error:  # a fault of ours must not end the thread
+            _log.exception("batch_failed", size=len(batch))
+            self._runner.disconnect()
+            for job in batch:
+                if job.answer is None:
+                    job.outage = f"{type(error).__name__}: {error}"
