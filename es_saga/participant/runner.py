@@ -23,6 +23,7 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome
 from es_saga.participant.fence import Record, Rule, Status, Verdict, judge, look, remember
 from es_saga.participant.job import Job
@@ -156,9 +157,7 @@ class Runner:
             self._roll_back(transaction)
             if len(group) > 1:
                 raise
-            endings = [spoilt.ending]
-            if spoilt.ending.record is not None:
-                self._remember_alone(spoilt.ending)
+            endings = [self._settle_alone(group[0], spoilt.ending)]
         except BaseException:
             self._roll_back(transaction)
             raise
@@ -247,7 +246,7 @@ class Runner:
             raise Unreachable(Unreachable.__doc__)
         self._misused = False
         try:
-            connection = self._engine.connect()
+            connection = self._engine.connect().execution_options(preserve_rowcount=True)
             proven = True
             if connection.dialect.name == "postgresql":
                 with connection.begin():
@@ -290,15 +289,25 @@ class Runner:
         if self._misused:  # SQLAlchemy no longer knows what state the transaction is in
             self.disconnect()
 
-    def _remember_alone(self, ending: _Ending) -> None:
-        """Remember a refusal after what its handler had written was rolled back."""
+    def _settle_alone(self, job: Job, ending: _Ending) -> _Ending:
+        """After what the handler had written was rolled back: remember a refusal.
+
+        And ask whether a failure is only the trace of a twin that was quicker: the one that loses
+        may meet the other's rows, as a violated key, before it meets its record.
+        """
         desk = self._connect()
         transaction = desk.connection.begin()
         try:
+            if ending.record is None:
+                own = job.envelope.commandid
+                verdict = judge(job.envelope, look(desk.connection, [own] if own else []))
+                if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
+                    ending = self._answer_without(job, verdict)
             self._commit(transaction, desk, [ending])
         except BaseException:
             self._roll_back(transaction)
             raise
+        return ending
 
     # ── what could not be carried out ────────────────────────────────────────────────────────────
 
@@ -326,5 +335,7 @@ class Runner:
             command=job.envelope.type,
             command_id=job.envelope.commandid,
             attempt=job.envelope.attempt,
-            exc_info=error,
+            error=type(error).__name__,
+            # A handler that says so itself needs no traceback.
+            exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
         )

@@ -31,7 +31,7 @@ from es_saga.participant.worker import Worker
 CONCURRENCY = 256
 """Commands that one process works on, or has waiting, by default."""
 
-POSTGRES_WORKERS = 4
+POSTGRES_WORKERS = 2
 """Threads, each with a connection, by default. On SQLite there is one: it has one writer."""
 
 HANDLER_SECONDS = 30.0
