@@ -1,0 +1,268 @@
+"""The interpreter: `decide(definition, state, input, now) -> events`. Pure.
+
+An input is first accepted (or ignored), then followed up until nothing more follows from what is
+known: steps whose predecessors are done are started; a refusal turns the saga back; undos are
+issued, last done first undone, independent branches side by side (Garcia-Molina & Salem 1987).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from es_saga.core.aggregate import SagaState, StepState, WorkStatus, start
+from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.errors import ConflictError, NotFound
+from es_saga.core.events import (
+    CompensationFailed,
+    DeadlineExceeded,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaStarted,
+    StepTimedOut,
+    UndoException,
+)
+from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.messages import Direction
+from es_saga.core.policy import OnFailedUndo
+from es_saga.core.reaction import Reaction
+from es_saga.core.replies import credit
+from es_saga.core.verbs import operate
+
+_DONE = (WorkStatus.SUCCEEDED, WorkStatus.SKIPPED)
+_GIVEN_UP = (WorkStatus.REFUSED, WorkStatus.FAILED, WorkStatus.UNKNOWN)
+
+
+class Decided(NamedTuple):
+    """What an input led to: the new events, and the state after them."""
+
+    events: list[SagaEvent]
+    state: SagaState
+
+
+def decide(
+    definition: Definition, state: SagaState | None, input: Input, now: float
+) -> list[SagaEvent]:
+    """The events that `input` leads to at `now` (seconds since the epoch); empty: nothing.
+
+    Duplicates, late and foreign replies lead to nothing, or to one note (laws L27, L28, L42).
+
+    Raises:
+        ConflictError: a start under an id that was started with another input.
+        NotFound: anything but a start for a saga that does not exist.
+        IllegalOperation, InvalidInput: see `es_saga.core.verbs` and `es_saga.core.replies`.
+    """
+    return react(definition, state, input, now).events
+
+
+def react(definition: Definition, state: SagaState | None, input: Input, now: float) -> Decided:
+    """Like `decide`, with the state after the events, which the engine needs next."""
+    if isinstance(input, Start):
+        return _start(definition, state, input, now)
+    if state is None:
+        raise NotFound("There is no such saga.")
+    if isinstance(input, Reply):
+        reaction = Reaction(definition, state, now, input.message_id)
+        credit(reaction, input)
+    elif isinstance(input, Tick):
+        reaction = Reaction(definition, state, now, None)
+        _pass_time(reaction)
+    else:
+        reaction = Reaction(definition, state, now, input.message_id)
+        operate(reaction, input)
+        if reaction.events:
+            _pass_time(reaction)  # what an operator retries is due at once
+    if reaction.events:
+        _follow(reaction)
+    return Decided(reaction.events, reaction.state)
+
+
+def _start(definition: Definition, state: SagaState | None, input: Start, now: float) -> Decided:
+    if state is not None:
+        if state.origin.saga_type == definition.name and state.origin.data == input.data:
+            return Decided([], state)
+        raise ConflictError(
+            f"Saga {input.saga_id!r} was started with another input.",
+            hint="Use another key, or the same input.",
+        )
+    event = SagaStarted(
+        at=now,
+        cause=input.message_id,
+        saga_type=definition.name,
+        definition=definition.version,
+        fingerprint=definition.fingerprint,
+        data=input.data,
+        key=input.key,
+        deadline=None if definition.deadline is None else now + definition.deadline,
+        notify=input.notify,
+        trace=input.trace,
+    )
+    reaction = Reaction(definition, start(input.saga_id, event), now, input.message_id)
+    reaction.events.append(event)
+    _follow(reaction)
+    return Decided(reaction.events, reaction.state)
+
+
+# ── time ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pass_time(reaction: Reaction) -> None:
+    """Everything that is due by now: attempts unanswered, waits over, the deadline."""
+    state: SagaState = reaction.state
+    if state.closed is not None:
+        return
+    for name, own in state.steps.items():
+        step = reaction.definition.steps[name]
+        if own.undo is not None:
+            _pass_undo_time(reaction, step, own)
+        else:
+            _pass_do_time(reaction, step, own)
+    deadline = state.origin.deadline
+    if deadline is not None and deadline <= reaction.now and not state.deadline_noted:
+        _pass_deadline(reaction)
+
+
+def _pass_do_time(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
+    work, now = own.do, reaction.now
+    if work.due is None or work.due > now:
+        return
+    if work.status is WorkStatus.BACKOFF:
+        reaction.send_again(step)
+        return
+    retry_at = None
+    if not reaction.state.backward:  # what is being undone is not asked for again
+        key = reaction.id_of(step.name, Direction.DO, work.round)
+        retry_at = reaction.retry_at(step.retry, key, work.attempt, None)
+    reaction.emit(StepTimedOut(at=now, step=step.name, attempt=work.attempt, retry_at=retry_at))
+
+
+def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
+    work, now = own.undo, reaction.now
+    assert work is not None and step.undo is not None
+    if work.due is None or work.due > now:
+        return
+    if work.status is WorkStatus.BACKOFF:
+        reaction.undo_again(step)
+        return
+    key = reaction.id_of(step.name, Direction.UNDO, work.round)
+    retry_at = reaction.retry_at(step.undo.retry, key, work.attempt, None)
+    reaction.emit(
+        CompensationFailed(
+            at=now, step=step.name, attempt=work.attempt, error="timed out", retry_at=retry_at
+        )
+    )
+
+
+def _pass_deadline(reaction: Reaction) -> None:
+    """Before the pivot the saga is undone; from the pivot on the deadline is an alert."""
+    if reaction.state.backward:
+        effect = "compensating already"
+    elif reaction.pivot_begun():
+        effect = "noted: the pivot has begun"
+    else:
+        effect = "compensating"
+    reaction.emit(DeadlineExceeded(at=reaction.now, effect=effect))
+    if effect == "compensating":
+        reaction.turn_back("deadline exceeded", None)
+
+
+# ── consequences ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _follow(reaction: Reaction) -> None:
+    state: SagaState = reaction.state
+    if state.closed is None and state.stuck is None and not state.backward:
+        _go_forward(reaction)
+    state = reaction.state
+    if state.closed is None and state.stuck is None and state.backward:
+        _go_backward(reaction)
+
+
+def _go_forward(reaction: Reaction) -> None:
+    state: SagaState = reaction.state
+    steps, ready, done = state.steps, list[StepDefinition](), True
+    for step in reaction.definition.steps.values():
+        own = steps.get(step.name)
+        if own is None:
+            done = False
+            if all(other in steps and steps[other].do.status in _DONE for other in step.after):
+                ready.append(step)
+        elif own.do.status in _GIVEN_UP:
+            _give_up(reaction, step, own)
+            return
+        elif own.do.status not in _DONE:
+            done = False
+    if done:
+        reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
+        return
+    for step in ready:
+        reaction.begin(step)
+        if reaction.state.stuck is not None:
+            return
+
+
+def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
+    """A step will not succeed: back, or, where there is no way back, to a human (L12, L13, L15)."""
+    status, why = own.do.status, own.do.error or "unknown"
+    if step.after_pivot:
+        reaction.stick(f"{step.name} after the pivot: {why}", step.name)
+    elif step.kind is StepKind.PIVOT and status is WorkStatus.UNKNOWN:
+        reaction.stick(f"whether the pivot {step.name} was done is unknown: {why}", step.name)
+    else:
+        reaction.turn_back(why, step.name)
+
+
+def _go_backward(reaction: Reaction) -> None:
+    state, definition = reaction.state, reaction.definition
+    if any(own.do.status is WorkStatus.STARTED for own in state.steps.values()):
+        return  # nothing is undone while a step is in flight: its answer decides what is owed
+    to_issue: list[StepDefinition] = []
+    unsettled: list[StepDefinition] = []
+    exceptions: list[UndoException] = []
+    failed: list[str] = []
+    for step in definition.steps.values():
+        if not reaction.owes_undo(step):
+            continue
+        undo = state.steps[step.name].undo
+        if undo is None or undo.open:
+            unsettled.append(step)
+            if undo is None:
+                to_issue.append(step)
+        elif undo.status is not WorkStatus.SUCCEEDED:
+            exceptions.append(UndoException(step=step.name, error=undo.error or "waived"))
+            if undo.status is not WorkStatus.SKIPPED:
+                failed.append(step.name)
+    if failed and definition.on_failed_undo is OnFailedUndo.HALT:
+        _stick_at_undo(reaction, failed)
+        return
+    for step in to_issue:
+        if any(step.name in other.ancestors for other in unsettled):
+            continue  # what depended on it is undone first (law L06)
+        if _needs_reply(reaction, step):
+            reaction.stick(
+                f"whether {step.name} was done is unknown, and its compensation needs its reply",
+                step.name,
+            )
+        else:
+            reaction.begin_undo(step)
+        if reaction.state.stuck is not None:
+            return
+    if unsettled:
+        return
+    if failed and definition.on_failed_undo is OnFailedUndo.ESCALATE:
+        _stick_at_undo(reaction, failed)
+        return
+    reaction.emit(
+        SagaCompensated(at=reaction.now, cause=reaction.cause, exceptions=tuple(exceptions))
+    )
+
+
+def _needs_reply(reaction: Reaction, step: StepDefinition) -> bool:
+    unknown = reaction.state.steps[step.name].do.status is WorkStatus.UNKNOWN
+    assert step.undo is not None
+    return unknown and (step.on_unknown == "stuck" or not step.undo.accepts_unknown)
+
+
+def _stick_at_undo(reaction: Reaction, failed: list[str]) -> None:
+    names = ", ".join(failed)
+    reaction.stick(f"the compensation of {names} failed", failed[0])

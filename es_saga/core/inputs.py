@@ -1,0 +1,81 @@
+"""What can reach a saga from outside: the closed list of inputs to `decide`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from es_saga.core.events import Json
+from es_saga.core.messages import CommandKey, Direction, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a saga. `data` has passed `Definition.check_input`."""
+
+    saga_id: str
+    data: Json
+    key: str | None = None
+    notify: str | None = None
+    trace: str | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A participant's answer to one attempt of one command."""
+
+    key: CommandKey
+    attempt: int
+    outcome: Outcome
+    type: str
+    data: Any
+    message_id: str
+    retry_after: float | None = None
+    """On a failure: seconds to wait at least; negative: never try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Whatever is due by now happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """An operator's intervention. `message_id` makes a redelivery act once."""
+
+    actor: str
+    reason: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStuck(Verb):
+    """Try again what the saga is stuck at: one step, or all of them."""
+
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Verb):
+    """Waive a step after the pivot, or an undo that keeps failing."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve(Verb):
+    """Say what became of work the saga is stuck at, found out or done by hand."""
+
+    step: str
+    direction: Direction
+    outcome: Outcome
+    reply: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Verb):
+    """Undo the saga, if it has not passed the pivot."""
+
+
+Input = Start | Reply | Tick | RetryStuck | Skip | Resolve | Cancel

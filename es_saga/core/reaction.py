@@ -1,0 +1,153 @@
+"""One reaction in the making: the events so far and the state after them."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from es_saga.core.aggregate import Sent, StepState, Work, WorkStatus, evolve
+from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.events import (
+    CompensationIssued,
+    CompensationStarted,
+    SagaEvent,
+    SagaStuck,
+    StepRetried,
+    StepStarted,
+)
+from es_saga.core.messages import Command, Direction, command_id
+from es_saga.core.policy import Retry
+
+MAX_DETAIL_CHARS = 4_000
+"""How much of a traceback or an error text goes into the log."""
+
+
+class Reaction:
+    """What one input leads to. `emit` appends an event and moves the state on."""
+
+    __slots__ = ("cause", "definition", "events", "now", "state")
+
+    def __init__(self, definition: Definition, state: Any, now: float, cause: str | None) -> None:
+        self.definition = definition
+        self.state = state
+        self.now = now
+        self.cause = cause
+        self.events: list[SagaEvent] = []
+
+    def emit(self, event: SagaEvent) -> None:
+        self.events.append(event)
+        self.state = evolve(self.state, event)
+
+    def id_of(self, step: str, direction: Direction, round: int = 1) -> str:
+        return command_id(self.state.origin.saga_id, step, direction, round)
+
+    # ── consequences that several rules share ────────────────────────────────────────────────────
+
+    def stick(self, why: str, step: str | None, detail: str = "") -> None:
+        self.emit(SagaStuck(at=self.now, cause=self.cause, why=why, step=step, detail=detail))
+
+    def turn_back(self, why: str, step: str | None) -> None:
+        self.emit(CompensationStarted(at=self.now, cause=self.cause, why=why, step=step))
+
+    def begin(self, step: StepDefinition) -> None:
+        """Ask for a step for the first time; a step function that raises parks the saga."""
+        try:
+            sent = _sent(self.definition.build_command(step, self.state))
+        except Exception as error:  # a user's function may raise anything: its saga alone stops
+            self.stick(_raised(step.name, error), step.name, _trace(error))
+            return
+        self.emit(
+            StepStarted(
+                at=self.now,
+                cause=self.cause,
+                step=step.name,
+                command_type=sent.type,
+                to=sent.to,
+                command=sent.data,
+                command_id=self.id_of(step.name, Direction.DO),
+                due=self.now + step.timeout,
+            )
+        )
+
+    def begin_undo(self, step: StepDefinition) -> None:
+        """Ask for a step's undo for the first time."""
+        assert step.undo is not None, "only a step with an undo is owed one"
+        try:
+            sent = _sent(self.definition.build_undo(step, self.state))
+        except Exception as error:  # as in begin
+            self.stick(_raised(f"compensation of {step.name}", error), step.name, _trace(error))
+            return
+        self._issue(step, sent, attempt=1, round=1)
+
+    def send_again(self, step: StepDefinition) -> None:
+        """Send a step's command once more, under the same id."""
+        work = self.state.steps[step.name].do
+        self.emit(
+            StepRetried(
+                at=self.now,
+                cause=self.cause,
+                step=step.name,
+                command_id=self.id_of(step.name, Direction.DO, work.round),
+                attempt=work.attempt + 1,
+                due=self.now + step.timeout,
+            )
+        )
+
+    def undo_again(self, step: StepDefinition) -> None:
+        """Send a step's undo once more, under the same id."""
+        work: Work = self.state.steps[step.name].undo
+        assert work.sent is not None, "an undo that is still owed keeps its command"
+        self._issue(step, work.sent, attempt=work.attempt + 1, round=work.round)
+
+    def _issue(self, step: StepDefinition, sent: Sent, attempt: int, round: int) -> None:
+        assert step.undo is not None
+        self.emit(
+            CompensationIssued(
+                at=self.now,
+                cause=self.cause,
+                step=step.name,
+                command_type=sent.type,
+                to=sent.to,
+                command=sent.data,
+                command_id=self.id_of(step.name, Direction.UNDO, round),
+                attempt=attempt,
+                due=self.now + step.undo.timeout,
+            )
+        )
+
+    # ── questions that several rules ask ─────────────────────────────────────────────────────────
+
+    def retry_at(
+        self, policy: Retry, command: str, attempt: int, error: str | None, at_least: float = 0.0
+    ) -> float | None:
+        """When the next attempt is due; None when there is none."""
+        if not policy.another(attempt, error):
+            return None
+        return self.now + max(policy.wait(command, attempt), at_least)
+
+    def owes_undo(self, step: StepDefinition) -> bool:
+        """Done, or maybe done, and with something to undo (laws L07, L08, L18, L29)."""
+        own: StepState | None = self.state.steps.get(step.name)
+        return (
+            own is not None
+            and step.kind is StepKind.COMPENSATABLE
+            and own.do.status in (WorkStatus.SUCCEEDED, WorkStatus.UNKNOWN)
+        )
+
+    def pivot_begun(self) -> bool:
+        """The pivot is under way, passed, or unknown: nothing may be undone from outside."""
+        pivot = self.definition.pivot
+        own: StepState | None = self.state.steps.get(pivot) if pivot else None
+        return own is not None and own.do.status not in (WorkStatus.REFUSED, WorkStatus.FAILED)
+
+
+def _sent(command: Command[Any]) -> Sent:
+    return Sent(type(command).__name__, command.to, command.model_dump(mode="json"))
+
+
+def _raised(label: str, error: Exception) -> str:
+    return f"the function of {label} raised {type(error).__name__}: {error}"[:500]
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))[-MAX_DETAIL_CHARS:]

@@ -1,0 +1,209 @@
+"""What operators may do, and when: every verb is an event with actor and reason (law L34).
+
+Illegal in the saga's state: IllegalOperation, nothing recorded. One exception: a cancel that comes
+after the pivot is refused *with a recorded reason* (law L17).
+"""
+
+from __future__ import annotations
+
+from es_saga.core.aggregate import SagaState, SagaStatus, WorkStatus
+from es_saga.core.definition import StepDefinition, StepKind
+from es_saga.core.errors import IllegalOperation, InvalidInput, NotFound
+from es_saga.core.events import (
+    OperatorCancelled,
+    OperatorResolved,
+    OperatorRetried,
+    OperatorSkipped,
+)
+from es_saga.core.inputs import Cancel, Resolve, RetryStuck, Skip
+from es_saga.core.messages import Direction, Outcome
+from es_saga.core.reaction import Reaction
+
+_GIVEN_UP = (WorkStatus.REFUSED, WorkStatus.FAILED, WorkStatus.UNKNOWN)
+
+
+def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> None:
+    """Emit the operator's event, once a message.
+
+    Raises:
+        IllegalOperation: the state does not allow it; the message says why.
+        NotFound: no such step.
+        InvalidInput: no actor or reason, or a reply that does not fit.
+    """
+    state: SagaState = reaction.state
+    if not verb.actor.strip() or not verb.reason.strip():
+        raise InvalidInput("Say who intervenes and why.", hint="Give an actor and a reason.")
+    if verb.message_id in state.verbs:
+        return
+    if state.closed is not None:
+        raise IllegalOperation(f"Saga {state.saga_id} is {state.status}: it is closed.")
+    if isinstance(verb, Cancel):
+        _cancel(reaction, verb)
+        return
+    if state.status is not SagaStatus.STUCK:
+        raise IllegalOperation(
+            f"Saga {state.saga_id} is {state.status}, not stuck.",
+            hint="It is going on by itself; only `cancel` is possible.",
+        )
+    if isinstance(verb, RetryStuck):
+        _retry(reaction, verb)
+    elif isinstance(verb, Skip):
+        _skip(reaction, verb)
+    else:
+        _resolve(reaction, verb)
+
+
+def _cancel(reaction: Reaction, verb: Cancel) -> None:
+    state: SagaState = reaction.state
+    if state.backward:
+        raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
+    refused = None
+    if reaction.pivot_begun():
+        pivot = reaction.definition.pivot or ""
+        status = state.steps[pivot].do.status
+        refused = (
+            f"the pivot {pivot} has succeeded: the saga can only go on"
+            if status is WorkStatus.SUCCEEDED
+            else f"the pivot {pivot} is under way and its outcome not known yet"
+        )
+    reaction.emit(
+        OperatorCancelled(
+            at=reaction.now,
+            cause=verb.message_id,
+            actor=verb.actor,
+            reason=verb.reason,
+            refused=refused,
+        )
+    )
+    if refused is None:
+        reaction.turn_back(f"cancelled: {verb.reason}", None)
+
+
+def _known(reaction: Reaction, step: str) -> StepDefinition:
+    found = reaction.definition.steps.get(step)
+    if found is None:
+        names = ", ".join(reaction.definition.steps)
+        raise NotFound(f"Saga type {reaction.definition.name!r} has no step {step!r}: {names}.")
+    return found
+
+
+def _retry(reaction: Reaction, verb: RetryStuck) -> None:
+    state: SagaState = reaction.state
+    if verb.step is not None:
+        _known(reaction, verb.step)
+    stuck_at = state.stuck.step if state.stuck else None
+    raised = stuck_at is not None and _nothing_sent(state, stuck_at)
+    candidates = [
+        name
+        for name, own in state.steps.items()
+        if (work := own.undo if state.backward else own.do) is not None
+        and work.status in _GIVEN_UP
+    ]
+    if raised and stuck_at is not None:
+        candidates.append(stuck_at)
+    if verb.step is not None and verb.step not in candidates:
+        raise IllegalOperation(
+            f"{verb.step} is not what saga {state.saga_id} is stuck at: "
+            f"{', '.join(candidates) or stuck_at}."
+        )
+    if not candidates:
+        raise IllegalOperation(
+            f"Whether {stuck_at} was done is unknown, and sending it again could do it.",
+            hint=f"Find out, then `es-saga resolve {state.saga_id} --step {stuck_at}`.",
+        )
+    reaction.emit(
+        OperatorRetried(
+            at=reaction.now,
+            cause=verb.message_id,
+            actor=verb.actor,
+            reason=verb.reason,
+            step=verb.step,
+        )
+    )
+
+
+def _nothing_sent(state: SagaState, step: str) -> bool:
+    """Stuck because a step's or an undo's own function raised: calling it again is the retry."""
+    own = state.steps.get(step)
+    if own is None:
+        return True
+    return state.backward and own.undo is None and bool(state.stuck and state.stuck.detail)
+
+
+def _skip(reaction: Reaction, verb: Skip) -> None:
+    state: SagaState = reaction.state
+    step = _known(reaction, verb.step)
+    own = state.steps.get(verb.step)
+    if state.backward:
+        if not (reaction.owes_undo(step) and own is not None and _undo_given_up(state, verb.step)):
+            raise IllegalOperation(f"No failed compensation of {verb.step} is owed.")
+    else:
+        if not step.after_pivot:
+            raise IllegalOperation(
+                f"{verb.step} is not after the pivot: skipping it would leave work undone.",
+                hint="Cancel the saga, or retry the step.",
+            )
+        if own is not None and own.do.status not in _GIVEN_UP:
+            raise IllegalOperation(f"{verb.step} is {own.do.status}: there is nothing to skip.")
+        if own is None and not (state.stuck and state.stuck.step == verb.step):
+            raise IllegalOperation(f"{verb.step} has not begun.")
+        for other in reaction.definition.steps.values():
+            if other.name not in state.steps and any(b.source == verb.step for b in other.binds):
+                raise IllegalOperation(
+                    f"{other.name} needs the reply of {verb.step}.",
+                    hint=f"Use `resolve --step {verb.step}` with a reply instead.",
+                )
+    reaction.emit(
+        OperatorSkipped(
+            at=reaction.now,
+            cause=verb.message_id,
+            actor=verb.actor,
+            reason=verb.reason,
+            step=verb.step,
+        )
+    )
+
+
+def _undo_given_up(state: SagaState, step: str) -> bool:
+    undo = state.steps[step].undo
+    if undo is None:
+        return state.stuck is not None and state.stuck.step == step
+    return undo.status in _GIVEN_UP
+
+
+def _resolve(reaction: Reaction, verb: Resolve) -> None:
+    state: SagaState = reaction.state
+    step = _known(reaction, verb.step)
+    own = state.steps.get(verb.step)
+    work = None if own is None else own.do if verb.direction is Direction.DO else own.undo
+    if work is None or work.status not in _GIVEN_UP:
+        raise IllegalOperation(
+            f"{verb.step} ({verb.direction}) is {work.status if work else 'not begun'}: "
+            f"there is nothing to resolve."
+        )
+    if verb.outcome is Outcome.FAILED:
+        raise InvalidInput("Work is resolved as succeeded or refused.")
+    reply = None
+    if verb.direction is Direction.UNDO:
+        if verb.outcome is Outcome.REFUSED:
+            raise InvalidInput(
+                "A compensation is resolved as succeeded.", hint="To give it up, `skip` it."
+            )
+    elif verb.outcome is Outcome.SUCCEEDED:
+        reply = step.check_reply(verb.reply)
+    elif step.kind is StepKind.RETRIABLE:
+        raise IllegalOperation(f"{verb.step} comes after the pivot: it cannot end refused.")
+    if verb.direction is Direction.DO and own is not None and own.undo is not None:
+        raise IllegalOperation(f"The compensation of {verb.step} was issued already.")
+    reaction.emit(
+        OperatorResolved(
+            at=reaction.now,
+            cause=verb.message_id,
+            actor=verb.actor,
+            reason=verb.reason,
+            step=verb.step,
+            direction=verb.direction,
+            outcome=verb.outcome,
+            reply=reply,
+        )
+    )

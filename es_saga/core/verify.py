@@ -1,0 +1,336 @@
+"""From a saga to a definition that can be run, or to the list of everything that is wrong with it.
+
+Rules: a path reads compensatable*, at most one pivot, retriable* (law L11; flexible transactions,
+Mehrotra 1992); a compensation is neither missing nor misplaced (R048); a parameter is supplied by
+exactly one ancestor.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from es_saga.core.definition import (
+    Bind,
+    Definition,
+    Saga,
+    Step,
+    StepDefinition,
+    StepKind,
+    UndoDefinition,
+    _Reference,  # pyright: ignore[reportPrivateUsage]  # the other half of `of`
+)
+from es_saga.core.errors import DefinitionError
+from es_saga.core.messages import Command, Message, is_token, reply_type
+from es_saga.core.policy import FOR_EVER, Retry
+
+MAX_STEPS = 200
+"""Steps a saga may have: deciding looks at each of them."""
+
+
+@dataclass
+class _Signature:
+    """A function taken apart: what it is given and what it makes."""
+
+    parameters: list[inspect.Parameter] = field(default_factory=list[inspect.Parameter])
+    hints: dict[str, Any] = field(default_factory=dict[str, Any])
+    command: type[Command[Any]] | None = None
+
+
+class _Verifier:
+    def __init__(self, saga: Saga[Any]) -> None:
+        self.saga = saga
+        self.faults: list[str] = []
+        self.steps: dict[str, Step[Any, ..., Any]] = {}
+        self.after: dict[str, tuple[str, ...]] = {}
+        self.ancestors: dict[str, frozenset[str]] = {}
+        self.replies: dict[str, Any] = {}
+        self.signatures: dict[str, _Signature] = {}
+
+    def fault(self, text: str) -> None:
+        if text not in self.faults:
+            self.faults.append(text)
+
+    def compile(self) -> Definition:
+        self.check_saga()
+        self.check_edges()
+        self.find_ancestors()
+        pivot = self.check_pivot()
+        for name, step in self.steps.items():
+            self.signatures[name] = signature = self.check_function(name, step.fn)
+            if signature.command is not None:
+                self.replies[name] = reply_type(signature.command)
+        compiled = [self.compile_step(step, pivot) for step in self.steps.values()]
+        if self.faults:
+            raise DefinitionError(self.saga.name, self.faults)
+        return Definition(
+            name=self.saga.name,
+            version=self.saga.version,
+            data=self.saga.data,
+            steps={step.name: step for step in compiled if step is not None},
+            deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
+            on_failed_undo=self.saga.on_failed_undo,
+        )
+
+    def check_saga(self) -> None:
+        saga = self.saga
+        if not is_token(saga.name):
+            self.fault(f"the name {saga.name!r} may have letters, digits, '_' and '-' only")
+        if saga.version < 1:
+            self.fault("the version counts from 1")
+        if not _is_message(saga.data):
+            self.fault(f"the input {saga.data!r} is no Message: derive it from es_saga.Message")
+        if saga.deadline is not None and saga.deadline <= timedelta(0):
+            self.fault("the deadline must be longer than nothing")
+        if not 1 <= len(saga.steps) <= MAX_STEPS:
+            self.fault(f"it has {len(saga.steps)} steps: 1 to {MAX_STEPS} are possible")
+        for step in saga.steps:
+            if step.name in self.steps:
+                self.fault(f"two steps are called {step.name!r}")
+            elif not is_token(step.name):
+                self.fault(f"{step.name!r} cannot be a step's name: use a plain named function")
+            self.steps[step.name] = step
+
+    def check_edges(self) -> None:
+        previous: str | None = None
+        for name, step in self.steps.items():
+            after = step.after if step.after is not None else (previous,) if previous else ()
+            known: list[str] = []
+            for other in after:
+                if other not in self.steps:
+                    self.fault(f"{name} comes after {other!r}, which is no step of this saga")
+                elif other in known:
+                    self.fault(f"{name} names {other} twice in after=")
+                else:
+                    known.append(other)
+            self.after[name] = tuple(known)
+            previous = name
+
+    def find_ancestors(self) -> None:
+        """Transitive predecessors by repeated widening; a step among its own is on a cycle."""
+        reached = {name: set(after) for name, after in self.after.items()}
+        changed = True
+        while changed:
+            changed = False
+            for name, found in reached.items():
+                wider = found.union(*(reached[other] for other in found))
+                if wider != found:
+                    reached[name], changed = wider, True
+        cycle = sorted(name for name, found in reached.items() if name in found)
+        if cycle:
+            self.fault(f"these steps wait for each other: {', '.join(cycle)}")
+        self.ancestors = {name: frozenset(found) for name, found in reached.items()}
+
+    def check_pivot(self) -> str | None:
+        pivots = [name for name, step in self.steps.items() if step.kind is StepKind.PIVOT]
+        if len(pivots) > 1:
+            self.fault(f"there can be one pivot, not {len(pivots)}: {', '.join(pivots)}")
+        if len(pivots) != 1:
+            return None
+        pivot = pivots[0]
+        for name in self.steps:
+            joined = name in self.ancestors[pivot] or pivot in self.ancestors[name]
+            if name != pivot and not joined:
+                self.fault(
+                    f"{name} runs beside the pivot {pivot}: its refusal could come when nothing "
+                    f"can be undone any more; join it before the pivot or start it after"
+                )
+        return pivot
+
+    def check_function(self, label: str, fn: Callable[..., Any]) -> _Signature:
+        """Take a step or undo function apart; faults where its annotations do not do."""
+        signature = _Signature(list(inspect.signature(fn).parameters.values()))
+        try:
+            signature.hints = get_type_hints(fn)
+        except (NameError, TypeError, AttributeError) as error:
+            self.fault(f"{label}: an annotation cannot be resolved ({error}): define it in the module")
+            return signature
+        command = signature.hints.get("return")
+        if not (inspect.isclass(command) and issubclass(command, Command)):
+            self.fault(f"{label} returns {_name(command)}, not a Command: annotate what it returns")
+        else:
+            try:
+                reply = reply_type(command)
+            except TypeError as error:
+                self.fault(f"{label}: {error}")
+            else:
+                signature.command = command
+                if reply is not type(None) and not _is_message(reply):
+                    self.fault(f"{label}: {command.__name__} answers {_name(reply)}, no Message")
+            if not is_token(command.to):
+                self.fault(f"{label}: {command.__name__} is addressed to nobody: set its `to`")
+        if not signature.parameters:
+            self.fault(f"{label} takes no input: its first parameter is the {_name(self.saga.data)}")
+            return signature
+        first = signature.parameters.pop(0)
+        given = signature.hints.get(first.name)
+        if given is None or not (
+            inspect.isclass(given) and _is_message(self.saga.data) and issubclass(self.saga.data, given)
+        ):
+            self.fault(
+                f"{label} takes {_name(given)} first, but the input of the saga is "
+                f"{_name(self.saga.data)}"
+            )
+        return signature
+
+    def bind(self, label: str, step: str, signature: _Signature) -> tuple[Bind, ...]:
+        """Find the ancestor whose reply each parameter gets."""
+        binds: list[Bind] = []
+        for parameter in signature.parameters:
+            wanted = signature.hints.get(parameter.name)
+            if isinstance(parameter.default, _Reference):
+                source = parameter.default.step
+                if source not in self.ancestors[step]:
+                    self.fault(f"{label}({parameter.name}): {source} does not come before {step}")
+                binds.append(Bind(parameter.name, source))
+                continue
+            plain, _ = _optional(wanted)
+            sources = [
+                name
+                for name in self.steps
+                if name in self.ancestors[step] and _fits(self.replies.get(name), plain)
+            ]
+            if len(sources) == 1:
+                binds.append(Bind(parameter.name, sources[0]))
+            elif wanted is None:
+                self.fault(f"{label}({parameter.name}) has no annotation: whose reply is it?")
+            elif sources:
+                self.fault(
+                    f"{label}({parameter.name}: {_name(plain)}) could be the reply of "
+                    f"{' or '.join(sources)}: write = of({sources[-1]})"
+                )
+            else:
+                self.fault(
+                    f"{label}({parameter.name}: {_name(plain)}): no step before {step} replies so"
+                )
+        return tuple(binds)
+
+    def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
+        name, signature = step.name, self.signatures[step.name]
+        after_pivot = pivot is not None and pivot in self.ancestors[name]
+        kind = step.kind
+        if kind is StepKind.COMPENSATABLE and after_pivot:
+            kind = StepKind.RETRIABLE
+        retry = step.retry or (FOR_EVER if after_pivot else Retry())
+        self.check_times(name, step.timeout, retry)
+        binds = self.bind(name, name, signature)
+        self.check_compensation(step, kind, pivot)
+        undo = self.compile_undo(step) if step.undos else None
+        if signature.command is None:
+            return None
+        reply = self.replies.get(name)
+        return StepDefinition(
+            name=name,
+            kind=kind,
+            after_pivot=after_pivot,
+            fn=step.fn,
+            command=signature.command,
+            reply=None if reply is type(None) else reply,
+            after=self.after[name],
+            ancestors=self.ancestors[name],
+            binds=binds,
+            timeout=step.timeout.total_seconds(),
+            retry=retry,
+            on_unknown=step.on_unknown,
+            undo=undo,
+            doc=inspect.getdoc(step.fn) or "",
+        )
+
+    def check_compensation(self, step: Step[Any, ..., Any], kind: StepKind, pivot: str | None) -> None:
+        name = step.name
+        if kind is StepKind.COMPENSATABLE and not step.undos:
+            self.fault(
+                f"{name} has no compensation: write one with @{name}.compensation, or make it a "
+                f"check if it only reads, or the pivot if nothing after it may refuse"
+            )
+        if step.undos and kind is not StepKind.COMPENSATABLE:
+            why = {
+                StepKind.CHECK: "a check changes nothing that could be undone",
+                StepKind.PIVOT: "what has passed the pivot is never undone",
+                StepKind.RETRIABLE: f"it comes after the pivot {pivot} and is retried until done",
+            }[kind]
+            self.fault(f"{name} has a compensation, but {why}")
+        if len(step.undos) > 1:
+            self.fault(f"{name} has {len(step.undos)} compensations: there can be one")
+
+    def compile_undo(self, step: Step[Any, ..., Any]) -> UndoDefinition | None:
+        undo = step.undos[-1]
+        label = f"compensation {getattr(undo.fn, '__name__', '?')} of {step.name}"
+        signature = self.check_function(label, undo.fn)
+        reply = self.replies.get(step.name)
+        own: inspect.Parameter | None = None
+        accepts_unknown = True
+        if signature.parameters and reply is not type(None):
+            own = signature.parameters.pop(0)
+            wanted, accepts_unknown = _optional(signature.hints.get(own.name))
+            if reply is not None and not _fits(reply, wanted):
+                self.fault(
+                    f"{label} takes {_name(wanted)} second, but {step.name} replies {_name(reply)}"
+                )
+            elif not accepts_unknown and step.on_unknown == "undo":
+                self.fault(
+                    f"{label}: {step.name} may stay unanswered and is then undone without its "
+                    f"reply: take {own.name}: {_name(wanted)} | None, or give the step "
+                    f'on_unknown="stuck"'
+                )
+        retry = undo.retry or FOR_EVER
+        timeout = undo.timeout or step.timeout
+        self.check_times(label, timeout, retry)
+        binds = self.bind(label, step.name, signature)
+        if signature.command is None:
+            return None
+        return UndoDefinition(
+            fn=undo.fn,
+            command=signature.command,
+            reply=own.name if own else None,
+            accepts_unknown=accepts_unknown,
+            binds=binds,
+            timeout=timeout.total_seconds(),
+            retry=retry,
+        )
+
+    def check_times(self, label: str, timeout: timedelta, retry: Retry) -> None:
+        if timeout <= timedelta(0):
+            self.fault(f"{label}: the timeout must be longer than nothing")
+        for fault in retry.faults():
+            self.fault(f"{label}: {fault}")
+
+
+def compile_saga(saga: Saga[Any]) -> Definition:
+    """Verify a saga and make it runnable.
+
+    Raises:
+        DefinitionError: with every fault found, not only the first.
+    """
+    return _Verifier(saga).compile()
+
+
+def _is_message(candidate: object) -> bool:
+    return inspect.isclass(candidate) and issubclass(candidate, Message)
+
+
+def _optional(hint: Any) -> tuple[Any, bool]:
+    """`X | None` as X and True; anything else as itself and False."""
+    if get_origin(hint) in (Union, types.UnionType):
+        members = [member for member in get_args(hint) if member is not type(None)]
+        if len(members) == 1 and len(members) < len(get_args(hint)):
+            return members[0], True
+    return hint, False
+
+
+def _fits(reply: Any, wanted: Any) -> bool:
+    """Whether a reply may be passed where `wanted` is annotated."""
+    return (
+        inspect.isclass(reply)
+        and inspect.isclass(wanted)
+        and reply is not type(None)
+        and issubclass(reply, wanted)
+    )
+
+
+def _name(hint: Any) -> str:
+    return "nothing" if hint is None else getattr(hint, "__name__", str(hint))
