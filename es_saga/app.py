@@ -1,0 +1,58 @@
+"""An app: saga types with one log, and the participants that come with them for a demo or a test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from es_saga.core.definition import Definition, Saga
+from es_saga.core.errors import DefinitionError, SagaError
+from es_saga.core.messages import is_token
+from es_saga.participant.kit import Participant
+
+
+class App:
+    """What one process-manager deployment runs; `es-saga run module:attribute` names one.
+
+    Args:
+        name: stands in subjects and in the names of consumers; letters, digits, `_`, `-`.
+        sagas: every saga type, old versions included while sagas run on them.
+        participants: the services of this code base, for `es-saga participant` and `demo`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sagas: Sequence[Saga[Any]],
+        participants: Sequence[Participant] = (),
+    ) -> None:
+        self.name = name
+        self.sagas = tuple(sagas)
+        self.participants = {participant.name: participant for participant in participants}
+
+    def definitions(self) -> list[Definition]:
+        """Every saga type, verified.
+
+        Raises:
+            DefinitionError: with all faults of all sagas.
+        """
+        faults: list[str] = []
+        found: dict[tuple[str, int], Definition] = {}
+        if not is_token(self.name):
+            faults.append(f"the name {self.name!r} may have letters, digits, '_' and '-' only")
+        if not self.sagas:
+            faults.append("it has no sagas")
+        for saga in self.sagas:
+            try:
+                definition = saga.definition
+            except SagaError as error:
+                faults.append(error.message)
+                continue
+            key = (definition.name, definition.version)
+            if key in found:
+                faults.append(f"two sagas are called {key[0]!r}, version {key[1]}")
+            found[key] = definition
+        if faults:
+            raise DefinitionError(self.name, faults, kind="app")
+        return list(found.values())
