@@ -14,8 +14,8 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -96,7 +96,7 @@ class Runner:
         self._desk: Desk | None = None
         self._connect_after = 0.0
         self._reachable = True
-        self._ending = False
+        self._handling = False
         self._misused = False
 
     async def run(self, jobs: Sequence[Job]) -> None:
@@ -142,7 +142,7 @@ class Runner:
         """Let go of the connection, whatever state it is in."""
         desk, self._desk = self._desk, None
         if desk is not None:
-            with self._our_end(), suppress(SQLAlchemyError):
+            with suppress(SQLAlchemyError):
                 desk.connection.invalidate()
                 desk.connection.close()
 
@@ -196,10 +196,12 @@ class Runner:
         handling = job.handling
         assert handling is not None, "only a job that could be read comes so far"
         try:
+            self._handling = True
             if handling.is_async:
                 reply = await handling.fn(job.command, Tx(work))
             else:
                 reply = handling.fn(job.command, SyncTx(work))
+            self._handling = False
             answer = answer_of(reply, handling)
             if answer.outcome is Outcome.SUCCEEDED:
                 work.finish()
@@ -208,6 +210,7 @@ class Runner:
             if self._misused:
                 raise TransactionMisuse(TransactionMisuse.__doc__)
         except (Exception, asyncio.CancelledError) as error:
+            self._handling = False
             work.abandon()
             if trouble_of(error) is not Trouble.MISTAKE:
                 raise
@@ -247,43 +250,30 @@ class Runner:
         self._misused = False
         try:
             connection = self._engine.connect().execution_options(preserve_rowcount=True)
-            proven = True
-            if connection.dialect.name == "postgresql":
-                with connection.begin():
-                    proven = not connection.exec_driver_sql(_TRIGGERS_OR_RULES).scalar()
+            counts_prove = _counts_prove(connection)
         except SQLAlchemyError:
             self._connect_after = time.monotonic() + RECONNECT_SECONDS
             raise
         for moment in ("commit", "rollback"):
             event.listen(connection, moment, self._guard)
-        self._desk = Desk(connection, self._statements, proven)
+        self._desk = Desk(connection, self._statements, counts_prove)
         return self._desk
 
     def _guard(self, _connection: sa.Connection) -> None:
         """Refuse that a handler ends the transaction: it holds the work of others."""
-        if not self._ending:
+        if self._handling:
             self._misused = True
             raise TransactionMisuse(TransactionMisuse.__doc__)
-
-    @contextmanager
-    def _our_end(self) -> Generator[None]:
-        self._ending = True
-        try:
-            yield
-        finally:
-            self._ending = False
 
     def _commit(
         self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[_Ending]
     ) -> None:
         remember(desk.connection, [e.record for e in endings if e.record is not None])
-        with self._our_end():
-            transaction.commit()
+        transaction.commit()
 
     def _roll_back(self, transaction: sa.RootTransaction) -> None:
         try:
-            with self._our_end():
-                transaction.rollback()
+            transaction.rollback()
         except SQLAlchemyError:
             self.disconnect()
         if self._misused:  # SQLAlchemy no longer knows what state the transaction is in
@@ -339,3 +329,15 @@ class Runner:
             # A handler that says so itself needs no traceback.
             exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
         )
+
+
+def _counts_prove(connection: sa.Connection) -> bool:
+    """Whether a statement that changed no row, by its count, certainly changed none."""
+    if connection.dialect.name == "sqlite":
+        return True  # it counts what triggers change, too: see `Desk.changes`
+    try:
+        with connection.begin():
+            return not connection.exec_driver_sql(_TRIGGERS_OR_RULES).scalar()
+    except SQLAlchemyError:
+        connection.close()
+        raise

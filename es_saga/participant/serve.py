@@ -137,21 +137,20 @@ class Server:
             Unavailable: the database is out of reach.
         """
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._prepare)
+        try:
+            await asyncio.to_thread(self._prepare)
+        except BaseException:
+            self._let_go()
+            raise
         for worker in self._workers:
             worker.start()
         self._accepting = True
         if self._transport is not None:
-            name = self.participant.name
-            consumer = Consumer(
-                name=f"svc-{name}",
-                stream="CMD",
-                filter=self._subjects.commands_of(name),
-                max_ack_pending=2 * self._concurrency,
-                backoff=REDELIVERY_SECONDS,
-                max_deliver=MAX_DELIVER,
-            )
-            self._subscription = await self._transport.consume(consumer, self._receive)
+            try:
+                self._subscription = await self._transport.consume(self._consumer(), self._receive)
+            except BaseException:
+                await self.stop()
+                raise
 
     async def stop(self, within: float = DRAIN_SECONDS) -> None:
         """Take no more, finish what is running, publish and acknowledge; `within` seconds.
@@ -173,6 +172,20 @@ class Server:
         for worker in self._workers:
             left = max(0.0, deadline - self._loop.time())
             await asyncio.to_thread(worker.stop, left)
+        self._let_go()
+
+    def _consumer(self) -> Consumer:
+        name = self.participant.name
+        return Consumer(
+            name=f"svc-{name}",
+            stream="CMD",
+            filter=self._subjects.commands_of(name),
+            max_ack_pending=2 * self._concurrency,
+            backoff=REDELIVERY_SECONDS,
+            max_deliver=MAX_DELIVER,
+        )
+
+    def _let_go(self) -> None:
         if self._owns_engine:
             self._engine.dispose()
 

@@ -43,6 +43,11 @@ class Transaction:
     on the worker's thread. Values for strings go to the driver as they are. Errors of the database
     are SQLAlchemy's. Commands that arrive together share the transaction: what one handler leaves
     in it, the next one sees.
+
+    A refusal is rolled back if it may have written (requirement R034), and nothing but a plain
+    SELECT, or an INSERT, UPDATE or DELETE that changed no row, is known not to have. A SELECT
+    counts as reading in `scalar`, `first` and `all` only: run one whose functions write with
+    `execute`.
     """
 
     __slots__ = ("_work",)
@@ -108,10 +113,7 @@ class Tx(Transaction):
     async def execute(
         self, statement: str | sa.Executable, parameters: Parameters | None = None
     ) -> int:
-        """Run it; the number of rows it changed. A list of parameters: run it for each.
-
-        Anything but an INSERT, UPDATE or DELETE that changed no row counts as a write.
-        """
+        """Run it; the number of rows it changed. A list of parameters: run it for each."""
         return self._work.changed(statement, parameters)
 
     async def scalar(
@@ -139,10 +141,7 @@ class SyncTx(Transaction):
     __slots__ = ()
 
     def execute(self, statement: str | sa.Executable, parameters: Parameters | None = None) -> int:
-        """Run it; the number of rows it changed. A list of parameters: run it for each.
-
-        Anything but an INSERT, UPDATE or DELETE that changed no row counts as a write.
-        """
+        """Run it; the number of rows it changed. A list of parameters: run it for each."""
         return self._work.changed(statement, parameters)
 
     def scalar(self, statement: str | sa.Executable, parameters: Parameters | None = None) -> Any:

@@ -64,6 +64,20 @@ async def test_an_orm_session_commits_with_the_record(server: Server, engine: sa
     assert remembered(engine) == {"s-1/hold/do": "succeeded"}
 
 
+@pytest.mark.requirement("R062")
+async def test_an_orm_session_cannot_end_the_transaction(server: Server, engine: sa.Engine) -> None:
+    hows = {"orm": Outcome.SUCCEEDED, "orm, commit and raise": Outcome.FAILED}
+    hows["orm, roll back and go on"] = Outcome.SUCCEEDED
+    replies = await asyncio.gather(
+        *(
+            server.call(ask(HoldPlainly(sku="pear", hold=how, how=how), step=f"hold-{n}"))
+            for n, how in enumerate(hows)
+        )
+    )
+    assert [reply.outcome for reply in replies] == list(hows.values())
+    assert (left(engine, "pear"), holds(engine)) == (2, {"orm"})
+
+
 @pytest.mark.requirement("R034")
 async def test_a_refusal_keeps_nothing_of_an_orm_session(server: Server, engine: sa.Engine) -> None:
     reply = await server.call(ask(HoldPlainly(sku="plum", hold="h", how="orm")))

@@ -100,7 +100,7 @@ def warehouse() -> Participant:
 
     @stock.handles(HoldPlainly)
     def hold_plainly(cmd: HoldPlainly, tx: SyncTx) -> Held | OutOfStock:
-        if cmd.how == "orm":
+        if cmd.how.startswith("orm"):
             session = tx.session()
             row = session.get(StockRow, cmd.sku)
             if row is None or row.left == 0:
@@ -108,6 +108,11 @@ def warehouse() -> Participant:
                 return OutOfStock(sku=cmd.sku)
             row.left -= 1
             session.add(HoldRow(hold=cmd.hold, sku=cmd.sku))
+            if cmd.how == "orm, commit and raise":
+                session.commit()
+                raise ValueError("The hook came off.")
+            if cmd.how == "orm, roll back and go on":
+                session.rollback()
             return Held(hold=cmd.hold)
         if not tx.execute(TAKE, {"sku": cmd.sku}):
             return OutOfStock(sku=cmd.sku)

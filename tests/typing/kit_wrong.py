@@ -1,0 +1,86 @@
+"""Wrong uses of the participant kit: both type checkers must object to each marked line."""
+
+from __future__ import annotations
+
+from es_saga.core.messages import Command, Message, Refusal
+from es_saga.participant import Participant, SyncTx, Tx
+
+
+class Reserved(Message):
+    reservation: str
+
+
+class Charged(Message):
+    receipt: str
+
+
+class OutOfStock(Refusal):
+    sku: str
+
+
+class Reserve(Command[Reserved]):
+    to = "stock"
+    sku: str
+
+
+class Release(Command[None]):
+    to = "stock"
+
+
+stock = Participant("stock")
+
+
+@stock.handles(Reserve)  # error: another command's reply
+async def another_reply(cmd: Reserve, tx: Tx) -> Charged:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: another command's reply, among right ones
+async def sometimes_another(cmd: Reserve, tx: Tx) -> Reserved | OutOfStock | Charged:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: no reply where one is promised
+async def no_reply(cmd: Reserve, tx: Tx) -> None:
+    raise NotImplementedError
+
+
+@stock.handles(Release)  # error: a reply where none is promised
+async def a_reply(cmd: Release, tx: Tx) -> Reserved:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: the plain flavour of the same
+def plainly_another(cmd: Reserve, tx: SyncTx) -> Charged:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: takes another command
+async def another_command(cmd: Release, tx: Tx) -> Reserved:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: a plain function cannot await
+def wrong_tx(cmd: Reserve, tx: Tx) -> Reserved:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: an async function must
+async def wrong_tx_too(cmd: Reserve, tx: SyncTx) -> Reserved:
+    raise NotImplementedError
+
+
+@stock.handles(Reserved)  # error: not a command
+async def no_command(cmd: Reserved, tx: Tx) -> Reserved:
+    raise NotImplementedError
+
+
+@stock.handles(Reserve)  # error: no place for the transaction
+async def no_tx(cmd: Reserve) -> Reserved:
+    raise NotImplementedError
+
+
+async def uses(tx: Tx, plain: SyncTx) -> None:
+    wrong: str = await tx.execute("SELECT 1")  # error: a count is no string
+    undone: Reserved = plain.undoes(Reserved)  # error: it may be absent
+    print(wrong, undone, tx.undoes(str))  # error: not a message

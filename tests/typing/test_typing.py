@@ -1,0 +1,98 @@
+"""Types are tested both ways: what is right passes, and each marked line of the wrong is flagged.
+
+A file `*_right.py` must be clean. In a file `*_wrong.py` each line with `# error`, and no other,
+must be flagged. Both by mypy and by pyright, strict. New files are found by their names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CHECK_SECONDS = 110
+
+Flagged = dict[str, dict[int, str]]
+"""File name to line to what the checker says there."""
+
+RIGHT = sorted(HERE.glob("*_right.py"))
+WRONG = sorted(HERE.glob("*_wrong.py"))
+
+
+def _run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=CHECK_SECONDS,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.stdout
+
+
+def _mypy(folder: Path) -> Flagged:
+    said = _run(
+        "mypy",
+        "--strict",
+        "--explicit-package-bases",
+        "--no-error-summary",
+        "--hide-error-context",
+        f"--cache-dir={folder / 'mypy'}",
+        *(str(path) for path in [*RIGHT, *WRONG]),
+        cwd=ROOT,
+    )
+    flagged: Flagged = defaultdict(dict)
+    for line in said.splitlines():
+        match = re.match(r"(.+?):(\d+): error: (.*)", line)
+        if match:
+            flagged[Path(match[1]).name][int(match[2])] = match[3]
+    return flagged
+
+
+def _pyright(folder: Path) -> Flagged:
+    files = [str(path) for path in [*RIGHT, *WRONG]]
+    # A configuration of its own: the project's leaves the wrong files out.
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    said = _run("pyright", "--pythonpath", sys.executable, "--outputjson", *files, cwd=folder)
+    report = json.loads(said)
+    assert report["summary"]["filesAnalyzed"] == len(files)
+    flagged: Flagged = defaultdict(dict)
+    for found in report["generalDiagnostics"]:
+        if found["severity"] == "error":
+            line = found["range"]["start"]["line"] + 1
+            flagged[Path(found["file"]).name][line] = found["message"]
+    return flagged
+
+
+@pytest.fixture(scope="module", params=[_mypy, _pyright], ids=["mypy", "pyright"])
+def flagged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Flagged:
+    check: Callable[[Path], Flagged] = request.param
+    return check(tmp_path_factory.mktemp("check"))
+
+
+@pytest.mark.timeout(CHECK_SECONDS + 10)
+@pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
+def test_right_uses_are_accepted(flagged: Flagged, path: Path) -> None:
+    assert flagged.get(path.name, {}) == {}
+
+
+@pytest.mark.timeout(CHECK_SECONDS + 10)
+@pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
+def test_each_wrong_use_is_flagged_and_nothing_else(flagged: Flagged, path: Path) -> None:
+    lines = path.read_text().splitlines()
+    marked = {number for number, line in enumerate(lines, start=1) if "# error" in line}
+    found = flagged.get(path.name, {})
+    assert marked, "a file of wrong uses marks at least one line"
+    assert marked - set(found) == set(), "wrong, and not flagged"
+    assert {line: said for line, said in found.items() if line not in marked} == {}
