@@ -180,7 +180,7 @@ class EmbeddedPostgres:
             # left over by a killed server has another pid.
             with contextlib.suppress(OSError):
                 lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-                if lines[0] == str(process.pid) and lines[7:] and lines[7].strip() == "ready":
+                if lines[7:] and lines[0] == str(process.pid) and lines[7].strip() == "ready":
                     return
             time.sleep(POLL_SECONDS)
         raise Unavailable(
