@@ -1,0 +1,1 @@
+"""The database schema's history, for alembic. Run it with `es-saga migrate`."""

@@ -1,0 +1,66 @@
+"""The tables of the log.
+
+`es_events` is the truth, `es_tracking` says how far each reader has come in it, `es_definitions`
+remembers which saga definitions have run. The read models' tables stand with their views. The
+migrations in `es_saga.adapters.migrations` create them all; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+SCHEMA_REVISION: Final = "0001"
+"""The migration that this release needs."""
+
+REVISION_TABLE: Final = "es_schema"
+"""Where the applied migration is noted; not alembic's default, which may be a user's own."""
+
+# Ids are compared byte by byte: a language's collation makes the index several times slower.
+ID_TYPE: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+METADATA: Final = sa.MetaData()
+
+
+def events_table(name: str, metadata: sa.MetaData) -> sa.Table:
+    """A log of events: in order of part and position, and findable by originator and version."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("part", sa.Integer, nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("originator_id", ID_TYPE, nullable=False),
+        sa.Column("originator_version", sa.Integer, nullable=False),
+        sa.Column("topic", sa.Text, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.Column("recorded_at", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("part", "position", name=f"pk_{name}"),
+        sa.UniqueConstraint("originator_id", "originator_version", name=f"uq_{name}_version"),
+        sqlite_with_rowid=False,
+    )
+
+
+EVENTS: Final = events_table("es_events", METADATA)
+
+TRACKING: Final = sa.Table(
+    "es_tracking",
+    METADATA,
+    sa.Column("name", ID_TYPE, nullable=False),
+    sa.Column("part", sa.Integer, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("name", "part", name="pk_es_tracking"),
+    sqlite_with_rowid=False,
+)
+
+DEFINITIONS: Final = sa.Table(
+    "es_definitions",
+    METADATA,
+    sa.Column("type", ID_TYPE, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("shape", sa.Text, nullable=False),
+    sa.Column("first_seen", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("type", "version", name="pk_es_definitions"),
+    sqlite_with_rowid=False,
+)

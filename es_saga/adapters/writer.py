@@ -1,0 +1,391 @@
+"""The one thread that writes to the log: what waits together is committed together.
+
+While one transaction is on its way to the disk, the next batches gather; so the more there is to
+do, the less each costs. Positions and versions are remembered from one transaction to the next, and
+forgotten as soon as the database contradicts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from es_saga.adapters.statements import Mark, Row, Statements
+from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
+from es_saga.core.aggregate import SagaState
+from es_saga.core.errors import Unavailable
+from es_saga.engine.ports import Append, Recorded
+from es_saga.projections.view import View
+
+MAX_EVENTS = 1_000
+"""Events in one transaction; the batch that reaches the limit is still taken whole."""
+
+MAX_ATTEMPTS = 20
+"""How often a transaction is tried again after another writer took its positions."""
+
+MAX_VERSIONS = 100_000
+"""Sagas whose last version is remembered, in each of two generations."""
+
+
+class Item(NamedTuple):
+    """What is added to one saga, and how its events are stored."""
+
+    append: Append
+    stored: list[tuple[str, bytes]]
+
+
+@dataclass(slots=True)
+class AppendJob:
+    """Batches of one `append` call."""
+
+    future: asyncio.Future[list[int | None]]
+    part: int
+    items: list[Item]
+    size: int
+    """Events in all items."""
+
+
+@dataclass(slots=True)
+class AdvanceJob:
+    """A reader's new positions."""
+
+    future: asyncio.Future[None]
+    marks: list[Mark]
+
+
+@dataclass(slots=True)
+class ClaimJob:
+    """A new owner of a part wants to know its head."""
+
+    future: asyncio.Future[int]
+    part: int
+
+
+Job = AppendJob | AdvanceJob | ClaimJob
+_Results = list[list[int | None] | None]
+
+
+class Versions:
+    """The last version of the sagas written lately: two generations, the older one is dropped."""
+
+    def __init__(self, limit: int = MAX_VERSIONS) -> None:
+        self._limit = limit
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+
+    def get(self, saga_id: str) -> int | None:
+        version = self._young.get(saga_id)
+        return self._old.get(saga_id) if version is None else version
+
+    def update(self, versions: Mapping[str, int]) -> None:
+        self._young.update(versions)
+        if len(self._young) > self._limit:
+            self._old, self._young = self._young, {}
+
+    def forget(self, saga_ids: Iterable[str]) -> None:
+        for saga_id in saga_ids:
+            self._young.pop(saga_id, None)
+            self._old.pop(saga_id, None)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One transaction in the making."""
+
+    heads: dict[int, int]
+    versions: dict[str, int]
+    rows: list[Row]
+    recorded: list[Recorded]
+    states: dict[str, SagaState]
+    marks: list[Mark]
+    results: _Results
+
+
+class Writer:
+    """Owns the thread, its connection, and what is remembered of the log's end."""
+
+    def __init__(self, engine: sa.Engine, statements: Statements, views: Sequence[View]) -> None:
+        self._engine = engine
+        self._statements = statements
+        self._views = tuple(views)
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._connection: sa.Connection | None = None
+        self._heads: dict[int, int] = {}
+        self._versions = Versions()
+        # Each counted by one thread alone, so that neither needs a lock.
+        self._submitted = 0
+        self._finished = 0
+        self._thread = threading.Thread(target=self._run, name="es-saga-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Events submitted and not yet written; another job counts as one."""
+        return self._submitted - self._finished
+
+    def submit(self, job: Job) -> None:
+        """Have it written; its future is resolved in its own loop. Never blocks."""
+        self._submitted += _size(job)
+        self._queue.put(job)
+
+    def close(self) -> None:
+        """Write what was submitted, then end. Blocks until then."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # ── the thread ───────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            jobs, open_ = self._gather()
+            together: list[AppendJob | AdvanceJob] = []
+            for job in jobs:
+                if isinstance(job, ClaimJob):
+                    self._commit(together)
+                    together = []
+                    self._claim(job)
+                else:
+                    together.append(job)
+            self._commit(together)
+            self._finished += sum(map(_size, jobs))
+        self._disconnect()
+
+    def _gather(self) -> tuple[list[Job], bool]:
+        """What waits, up to the limit; blocks for the first. False when there will be no more."""
+        jobs: list[Job] = []
+        size = 0
+        take: Callable[[], Job | None] = self._queue.get
+        while size < MAX_EVENTS:
+            try:
+                job = take()
+            except Empty:
+                break
+            if job is None:
+                return jobs, False
+            jobs.append(job)
+            size += _size(job)
+            take = self._queue.get_nowait
+        return jobs, True
+
+    def _claim(self, job: ClaimJob) -> None:
+        self._heads.pop(job.part, None)
+        try:
+            connection = self._connect()
+            with connection.begin():
+                heads = self._statements.heads(connection, (job.part,))
+        except Exception as error:
+            self._disconnect()
+            _settle([(job.future, _reason(error))])
+            return
+        self._heads.update(heads)
+        _settle([(job.future, heads[job.part])])
+
+    def _commit(self, jobs: Sequence[AppendJob | AdvanceJob]) -> None:
+        """Write jobs in one transaction, and tell those who wait."""
+        if not jobs:
+            return
+        problem: Exception | None = None
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                results = self._transact(jobs, certain=attempt > 0)
+            except Exception as error:
+                self._forget(jobs)
+                kind = trouble(error)
+                problem = error
+                if kind is Trouble.COLLISION:
+                    continue
+                if kind is Trouble.OUTAGE:
+                    self._disconnect()
+                elif len(jobs) > 1:
+                    # One of them is at fault; it must not take the others down.
+                    for job in jobs:
+                        self._commit([job])
+                    return
+                break
+            _settle([(job.future, result) for job, result in zip(jobs, results, strict=True)])
+            return
+        assert problem is not None
+        _settle([(job.future, _reason(problem)) for job in jobs])
+
+    def _transact(self, jobs: Sequence[AppendJob | AdvanceJob], *, certain: bool) -> _Results:
+        """One transaction. `certain`: trust nothing that is remembered."""
+        connection = self._connect()
+        with connection.begin():
+            draft = self._draft(connection, jobs, certain=certain)
+            if draft.rows:
+                self._statements.insert(connection, draft.rows)
+                for view in self._views:
+                    view.apply(connection, draft.recorded, draft.states)
+            if draft.marks:
+                self._statements.mark(connection, draft.marks)
+        self._heads.update(draft.heads)
+        self._versions.update(draft.versions)
+        return draft.results
+
+    def _draft(
+        self, connection: sa.Connection, jobs: Sequence[AppendJob | AdvanceJob], *, certain: bool
+    ) -> _Draft:
+        """Give every event its place; refuse the items that are stale."""
+        appends = [job for job in jobs if isinstance(job, AppendJob)]
+        draft = _Draft(
+            heads=self._known_heads(connection, {job.part for job in appends}),
+            versions=self._known_versions(connection, appends, certain=certain),
+            rows=[],
+            recorded=[],
+            states={},
+            marks=[],
+            results=[],
+        )
+        now = time.time()
+        written: set[int] = set()
+        for job in jobs:
+            if isinstance(job, AdvanceJob):
+                draft.marks += job.marks
+                draft.results.append(None)
+                continue
+            before = len(draft.rows)
+            draft.results.append(self._place(job, draft, now))
+            if len(draft.rows) > before:
+                written.add(job.part)
+        draft.marks += [
+            (view.name, part, draft.heads[part]) for view in self._views for part in sorted(written)
+        ]
+        draft.marks = _furthest(draft.marks)
+        return draft
+
+    def _place(self, job: AppendJob, draft: _Draft, now: float) -> list[int | None]:
+        part, versions, rows = job.part, draft.versions, draft.rows
+        position = draft.heads[part]
+        result: list[int | None] = []
+        for (saga_id, version, events, state), stored in job.items:
+            if versions[saga_id] != version:
+                # Taken; or it follows on something that was refused, and would leave a gap.
+                result.append(None)
+                continue
+            for topic, payload in stored:
+                position += 1
+                version += 1
+                rows.append((part, position, saga_id, version, topic, payload, now))
+            versions[saga_id] = version
+            result.append(position)
+            if self._views:
+                draft.states[saga_id] = state
+                draft.recorded += [
+                    Recorded(row[0], row[1], row[2], row[3], event, row[5])
+                    for row, event in zip(rows[-len(stored) :], events, strict=True)
+                ]
+        draft.heads[part] = position
+        return result
+
+    # ── what is remembered ───────────────────────────────────────────────────────────────────────
+
+    def _known_heads(self, connection: sa.Connection, parts: set[int]) -> dict[int, int]:
+        heads = {part: self._heads[part] for part in parts if part in self._heads}
+        if len(heads) < len(parts):
+            heads |= self._statements.heads(connection, sorted(parts - heads.keys()))
+        return heads
+
+    def _known_versions(
+        self, connection: sa.Connection, jobs: Sequence[AppendJob], *, certain: bool
+    ) -> dict[str, int]:
+        """The last version of each saga to be written; from memory where that cannot do harm."""
+        known: dict[str, int] = {}
+        unsure: set[str] = set()
+        remembered = self._versions.get
+        for job in jobs:
+            for item in job.items:
+                saga_id, expected = item.append.saga_id, item.append.version
+                if saga_id in known:
+                    continue
+                version = remembered(saga_id)
+                if version is None and expected == 0 and not certain:
+                    # New, most likely; if it is not, its key is taken and we come back certain.
+                    version = 0
+                elif version is None or version < expected:
+                    unsure.add(saga_id)
+                    version = 0
+                known[saga_id] = version
+        if unsure:
+            known |= self._statements.versions(connection, unsure)
+        return known
+
+    def _forget(self, jobs: Sequence[AppendJob | AdvanceJob]) -> None:
+        for job in jobs:
+            if isinstance(job, AppendJob):
+                self._heads.pop(job.part, None)
+                self._versions.forget(item.append.saga_id for item in job.items)
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────────
+
+    def _connect(self) -> sa.Connection:
+        if self._connection is None:
+            connection = self._engine.connect()
+            self._statements.prepare(connection)
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        # It may be broken, which is why it goes.
+        with contextlib.suppress(Exception):
+            connection.invalidate()
+            connection.close()
+
+
+def _size(job: Job) -> int:
+    return job.size if isinstance(job, AppendJob) else 1
+
+
+def _furthest(marks: Sequence[Mark]) -> list[Mark]:
+    """One mark a reader and part: PostgreSQL updates no row twice in one statement."""
+    furthest: dict[tuple[str, int], int] = {}
+    for name, part, position in marks:
+        key = (name, part)
+        furthest[key] = max(position, furthest.get(key, 0))
+    return [(name, part, position) for (name, part), position in furthest.items()]
+
+
+def _reason(error: Exception) -> Exception:
+    """What the waiting ones are told."""
+    kind = trouble(error)
+    if kind is Trouble.COLLISION:
+        return Unavailable(
+            "Another process keeps writing to the same part of the log.",
+            retry_after=RETRY_AFTER_SECONDS,
+            hint="Is it still the owner, too?",
+        )
+    return unavailable(error) if kind is Trouble.OUTAGE else error
+
+
+_Settled = list[tuple[asyncio.Future[Any], object]]
+
+
+def _settle(settled: _Settled) -> None:
+    """Resolve futures, all of one loop, from the writer's thread."""
+    loop = settled[0][0].get_loop()
+    try:
+        loop.call_soon_threadsafe(_resolve, settled)
+    except RuntimeError:
+        # The loop is closed: nobody waits any more.
+        assert loop.is_closed()
+
+
+def _resolve(settled: _Settled) -> None:
+    for future, outcome in settled:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

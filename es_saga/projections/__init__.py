@@ -1,0 +1,1 @@
+"""Read models: views of the log that can be dropped and built again from it."""
