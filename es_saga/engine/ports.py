@@ -157,6 +157,11 @@ class Subscription(Protocol):
 class Transport(Protocol):
     """A redelivering pipe: at least once, no order across messages, loss possible."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is within reach right now."""
+        ...
+
     def publish(
         self, subject: str, envelope: Envelope, *, ttl: float | None = None
     ) -> asyncio.Future[None]:

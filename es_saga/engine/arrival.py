@@ -1,0 +1,164 @@
+"""Something that reached a saga: where it came from decides how it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+
+from es_saga.core.aggregate import SagaState
+from es_saga.core.definition import Definition
+from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
+from es_saga.core.inputs import Input, Start
+from es_saga.core.messages import Envelope, Outcome, check_id
+from es_saga.engine.outgoing import summary
+from es_saga.engine.ports import Delivery, Transport
+from es_saga.engine.registry import Registry
+from es_saga.engine.requests import (
+    ANSWER_TYPE,
+    START_TYPE,
+    VERB_TYPE,
+    Answer,
+    failed,
+    read_reply,
+    read_start,
+    read_verb,
+)
+
+UNREADY_SECONDS = 5.0
+"""When a delivery that could not be handled for now is delivered again."""
+
+
+class Arrival:
+    """One input on its way through a part: a delivery, a call in this process, or a timer."""
+
+    __slots__ = (
+        "_delivery",
+        "_transport",
+        "called",
+        "decisions",
+        "definition",
+        "input",
+        "notify",
+        "saga_id",
+    )
+
+    def __init__(
+        self,
+        saga_id: str,
+        *,
+        input: Input | None = None,
+        definition: Definition | None = None,
+        delivery: Delivery | None = None,
+        transport: Transport | None = None,
+        called: asyncio.Future[tuple[SagaState, bool]] | None = None,
+    ) -> None:
+        self.saga_id = saga_id
+        self.input = input
+        self.definition = definition
+        self.decisions = 0
+        """Times it was decided in vain."""
+        self.notify: str | None = None
+        self.called = called
+        """A caller in this process: the state after it, and whether it changed anything."""
+        self._delivery = delivery
+        self._transport = transport
+
+    def read(self, registry: Registry) -> bool:
+        """Make out what it says; False when that failed and it is settled."""
+        if self.input is not None:
+            return True
+        assert self._delivery is not None, "without a delivery it has its input"
+        envelope = self._delivery.envelope
+        try:
+            if envelope.type == START_TYPE:
+                self._read_start(envelope, registry)
+            elif envelope.type == VERB_TYPE:
+                self.saga_id = check_id(envelope.sagaid or "")
+                self.input = read_verb(envelope)
+            else:
+                reply = read_reply(envelope)
+                self.saga_id = reply.key.saga_id
+                self.input = reply
+        except SagaError as error:
+            self.fail(error)
+            return False
+        return True
+
+    def _read_start(self, envelope: Envelope, registry: Registry) -> None:
+        request = read_start(envelope)
+        self.saga_id = check_id(envelope.sagaid or "")
+        self.definition = registry.latest(request.saga_type)
+        self.notify = request.notify
+        self.input = Start(
+            saga_id=self.saga_id,
+            data=self.definition.check_input(request.data),
+            key=request.key,
+            notify=request.notify,
+            trace=envelope.traceparent,
+            message_id=envelope.id,
+        )
+
+    # ── how it ends ──────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, state: SagaState | None, changed: bool) -> None:
+        """It is handled, and what it led to is committed."""
+        if self.called is not None:
+            assert state is not None, "a call that found no saga has failed"
+            if not self.called.done():
+                self.called.set_result((state, changed))
+        elif self._delivery is not None:
+            if self._asks():
+                assert state is not None, "a request that found no saga has failed"
+                created = changed and isinstance(self.input, Start)
+                self._answer(Answer(saga=summary(state), created=created))
+            self._delivery.ack()
+
+    def fail(self, error: SagaError) -> None:
+        """It cannot be handled; a message that nobody can be told of goes to the dead letters."""
+        if self.called is not None:
+            if not self.called.done():
+                self.called.set_exception(error)
+        elif self._delivery is None:
+            return  # a timer: it will be armed again by what happens next
+        elif self._asks():
+            self._answer(failed(error))
+            self._delivery.ack()
+        elif isinstance(error, Unavailable):
+            self._delivery.nak(UNREADY_SECONDS)
+        else:
+            self._delivery.reject(_reason(error), error.message)
+
+    def abandon(self, error: SagaError) -> None:
+        """We are going; another owner will handle it if it was delivered."""
+        if self.called is not None and not self.called.done():
+            self.called.set_exception(error)
+        elif self._delivery is not None:
+            self._delivery.nak()
+
+    def _asks(self) -> bool:
+        assert self._delivery is not None
+        return self._delivery.envelope.type in (START_TYPE, VERB_TYPE)
+
+    def _answer(self, answer: Answer) -> None:
+        assert self._delivery is not None
+        envelope = self._delivery.envelope
+        if envelope.replyto is None or self._transport is None:
+            return
+        self._transport.tell(
+            envelope.replyto,
+            Envelope(
+                id=f"{envelope.id[:290]}/answer",
+                source="pm",
+                type=ANSWER_TYPE,
+                sagaid=envelope.sagaid,
+                outcome=Outcome.SUCCEEDED if answer.code is None else Outcome.REFUSED,
+                causationid=envelope.id,
+                data=answer.model_dump(mode="json", exclude_none=True),
+            ),
+        )
+
+
+def _reason(error: SagaError) -> str:
+    """The dead letters' reason: a subject token."""
+    if isinstance(error, NotFound):
+        return "unknown-saga"
+    return "bad-reply" if isinstance(error, InvalidInput) else error.code

@@ -1,0 +1,82 @@
+"""Talking to a process manager from elsewhere: by messages, never through the database."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from es_saga.core.messages import Envelope, Message, Subjects, check_id
+from es_saga.engine.ports import Transport
+from es_saga.engine.requests import (
+    START_TYPE,
+    VERB_TYPE,
+    Answer,
+    StartRequest,
+    VerbRequest,
+    id_for,
+    new_id,
+)
+
+ANSWER_SECONDS: Final = 10.0
+"""How long to wait for the process manager's answer, by default."""
+
+
+class Client:
+    """Starts and operates the sagas of one app."""
+
+    def __init__(self, transport: Transport, app: str, *, tenant: str = "main") -> None:
+        self._transport = transport
+        self._app = app
+        self._subjects = Subjects(tenant)
+
+    async def start(
+        self,
+        saga_type: str,
+        data: Message | dict[str, Any],
+        *,
+        key: str | None = None,
+        saga_id: str | None = None,
+        notify: str | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Answer:
+        """Start a saga; the answer carries its id, and whether it began now.
+
+        Raises:
+            Unavailable: no answer in time. The request is in the stream and may still be handled;
+                with a key it can be sent again without harm.
+        """
+        plain = data.model_dump(mode="json") if isinstance(data, Message) else data
+        request = StartRequest(saga_type=saga_type, data=plain, key=key, notify=notify)
+        chosen = check_id(saga_id) if saga_id else id_for(saga_type, key)
+        # The id differs each time: inside the broker's duplicate window a repeated start must
+        # still be answered. It is the saga's id that makes it one saga.
+        return await self._ask(chosen, START_TYPE, request, f"{chosen}/start/{new_id()}", timeout)
+
+    async def operate(
+        self, saga_id: str, request: VerbRequest, *, timeout: float = ANSWER_SECONDS
+    ) -> Answer:
+        """Have a verb carried out; the answer carries a summary of the saga, or why not.
+
+        Raises:
+            Unavailable: no answer in time; the verb may still be carried out, once.
+        """
+        message_id = f"{check_id(saga_id)}/{request.verb}/{new_id()}"
+        return await self._ask(saga_id, VERB_TYPE, request, message_id, timeout)
+
+    async def _ask(
+        self,
+        saga_id: str,
+        type: str,
+        request: StartRequest | VerbRequest,
+        message_id: str,
+        timeout: float,
+    ) -> Answer:
+        envelope = Envelope(
+            id=message_id,
+            source="client",
+            type=type,
+            sagaid=saga_id,
+            data=request.model_dump(mode="json", exclude_none=True),
+        )
+        subject = self._subjects.inbox(self._app, saga_id)
+        answer = await self._transport.request(subject, envelope, timeout=timeout)
+        return Answer.model_validate(answer.data)

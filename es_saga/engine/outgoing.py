@@ -1,0 +1,120 @@
+"""From events to messages: what a committed event asks the relay to send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from es_saga.core.aggregate import SagaState, WorkStatus
+from es_saga.core.definition import Definition, StepKind
+from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
+from es_saga.core.messages import (
+    Direction,
+    Envelope,
+    Outcome,
+    Subjects,
+    command_id,
+    part_of,
+)
+
+
+class Outgoing(NamedTuple):
+    """A command on its way: where to, what, and how long it is worth delivering, in seconds."""
+
+    subject: str
+    envelope: Envelope
+    ttl: float | None
+
+
+class Sender:
+    """Builds the messages of one app's process manager."""
+
+    def __init__(self, app: str, subjects: Subjects) -> None:
+        self.app = app
+        self.subjects = subjects
+        self.source = f"pm/{app}"
+
+    def commands(
+        self, definition: Definition, state: SagaState, events: Iterable[SagaEvent]
+    ) -> Iterator[Outgoing]:
+        """The commands that these events carry; `state` is the saga after them."""
+        for event in events:
+            kind = type(event)
+            if kind is StepStarted or kind is StepRetried or kind is CompensationIssued:
+                direction = Direction.UNDO if kind is CompensationIssued else Direction.DO
+                yield self._command(definition, state, event.step, direction)  # type: ignore[attr-defined]
+
+    def open_commands(self, definition: Definition, state: SagaState) -> Iterator[Outgoing]:
+        """The command of every attempt in flight, as it was sent: for a relay that starts anew."""
+        for name, own in state.steps.items():
+            for direction, work in ((Direction.DO, own.do), (Direction.UNDO, own.undo)):
+                if work is not None and work.status is WorkStatus.STARTED:
+                    yield self._command(definition, state, name, direction)
+
+    def _command(
+        self, definition: Definition, state: SagaState, step: str, direction: Direction
+    ) -> Outgoing:
+        own = state.steps[step]
+        undo = direction is Direction.UNDO
+        work = own.undo if undo else own.do
+        assert work is not None
+        assert work.sent is not None, "work in flight keeps its command"
+        sent, origin = work.sent, state.origin
+        key = command_id(origin.saga_id, step, direction, work.round)
+        envelope = Envelope(
+            id=f"{key}/{work.attempt}",
+            source=self.source,
+            type=sent.type,
+            sagaid=origin.saga_id,
+            sagatype=origin.saga_type,
+            step=step,
+            commandid=key,
+            undoes=command_id(origin.saga_id, step, Direction.DO, own.do.round) if undo else None,
+            attempt=work.attempt,
+            replyto=self.subjects.inbox(self.app, origin.saga_id),
+            deadline=work.due,
+            traceparent=origin.trace,
+            direction="CANCEL" if undo else "REQUEST",
+            data=sent.data,
+        )
+        return Outgoing(
+            self.subjects.command(sent.to, part_of(origin.saga_id), sent.type),
+            envelope,
+            None if undo else self._ttl(definition, step),
+        )
+
+    @staticmethod
+    def _ttl(definition: Definition, step: str) -> float | None:
+        """What can be undone need not run late; an undo and what follows the pivot must arrive."""
+        found = definition.steps[step]
+        lasting = found.after_pivot or found.kind is StepKind.PIVOT
+        return None if lasting else found.timeout
+
+    def outcome(self, state: SagaState) -> Envelope:
+        """What whoever asked to be notified is told at the end."""
+        return Envelope(
+            id=f"{state.saga_id}/closed",
+            source=self.source,
+            type=CLOSED_TYPE,
+            sagaid=state.saga_id,
+            sagatype=state.origin.saga_type,
+            outcome=Outcome.SUCCEEDED if state.status.value == "completed" else Outcome.REFUSED,
+            data=summary(state),
+        )
+
+
+CLOSED_TYPE = "es_saga.closed"
+
+
+def summary(state: SagaState) -> dict[str, object]:
+    """A saga in a few words, for answers and notices."""
+    failure = state.failure
+    return {
+        "saga_id": state.saga_id,
+        "type": state.origin.saga_type,
+        "key": state.origin.key,
+        "status": state.status.value,
+        "version": state.version,
+        "reason": failure.why if failure else None,
+        "reason_step": failure.step if failure else None,
+    }

@@ -1,0 +1,54 @@
+"""Which saga types run here, each under every version that sagas may still be on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from es_saga.core.aggregate import SagaState
+from es_saga.core.definition import Definition
+from es_saga.core.errors import NotFound, Unavailable
+
+
+class Registry:
+    """Definitions by type and version."""
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._all = {(found.name, found.version): found for found in definitions}
+        self._latest: dict[str, Definition] = {}
+        for definition in self._all.values():
+            latest = self._latest.get(definition.name)
+            if latest is None or definition.version > latest.version:
+                self._latest[definition.name] = definition
+
+    def __iter__(self) -> Iterator[Definition]:
+        return iter(self._all.values())
+
+    def latest(self, saga_type: str) -> Definition:
+        """The version that new sagas of a type begin with.
+
+        Raises:
+            NotFound: no such type is registered.
+        """
+        found = self._latest.get(saga_type)
+        if found is None:
+            known = ", ".join(sorted(self._latest))
+            raise NotFound(
+                f"There is no saga type {saga_type[:80]!r} here.", hint=f"Known: {known}."
+            )
+        return found
+
+    def of(self, state: SagaState) -> Definition:
+        """The definition a saga began with (law L51).
+
+        Raises:
+            Unavailable: that version is not registered (any more): the saga waits for it.
+        """
+        origin = state.origin
+        found = self._all.get((origin.saga_type, origin.definition))
+        if found is None:
+            raise Unavailable(
+                f"Saga {origin.saga_id} runs on {origin.saga_type!r} version {origin.definition}, "
+                f"which is not registered here.",
+                hint="Keep old versions in the app until their sagas are closed.",
+            )
+        return found

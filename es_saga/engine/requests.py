@@ -1,0 +1,193 @@
+"""How starts and operators' verbs travel: as messages to the saga's own inbox.
+
+Only the owner of a part writes to the log, so the command line, the HTTP API and other services all
+send one of these and await the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from es_saga.core.errors import (
+    ConflictError,
+    CorruptHistory,
+    IllegalOperation,
+    InvalidInput,
+    NotFound,
+    SagaError,
+    Unavailable,
+)
+from es_saga.core.events import Json
+from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip
+from es_saga.core.messages import Direction, Envelope, Outcome, check_id, parse_command_id
+
+START_TYPE: Final = "es_saga.start"
+VERB_TYPE: Final = "es_saga.verb"
+ANSWER_TYPE: Final = "es_saga.answer"
+
+VerbName = Literal["retry", "skip", "resolve", "cancel"]
+
+
+class StartRequest(BaseModel):
+    """Begin a saga of the latest version of a type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    saga_type: str = Field(max_length=200)
+    data: Json
+    key: str | None = Field(default=None, max_length=200)
+    notify: str | None = Field(default=None, max_length=300)
+
+
+class VerbRequest(BaseModel):
+    """An operator's intervention."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verb: VerbName
+    actor: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=1_000)
+    step: str | None = None
+    direction: Direction = Direction.DO
+    outcome: Outcome = Outcome.SUCCEEDED
+    reply: Json | None = None
+
+
+class Answer(BaseModel):
+    """What became of a request: a summary of the saga, or an error with its code."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    saga: dict[str, Any] | None = None
+    created: bool = False
+    """By a start: it began now, and not at an earlier, equal request."""
+    code: str | None = None
+    message: str = ""
+    hint: str = ""
+    retry_after: float | None = None
+
+    def result(self) -> dict[str, Any]:
+        """The summary.
+
+        Raises:
+            SagaError: of the class whose code the answer has.
+        """
+        if self.code is None:
+            return self.saga or {}
+        raise _ERRORS.get(self.code, SagaError)(self.message, hint=self.hint)
+
+
+_ERRORS: dict[str, type[SagaError]] = {
+    error.code: error
+    for error in (
+        ConflictError,
+        CorruptHistory,
+        IllegalOperation,
+        InvalidInput,
+        NotFound,
+        Unavailable,
+    )
+}
+
+
+def failed(error: SagaError) -> Answer:
+    """The answer that carries an error."""
+    return Answer(
+        code=error.code,
+        message=error.message[:2_000],
+        hint=error.hint,
+        retry_after=getattr(error, "retry_after", None),
+    )
+
+
+def read_reply(envelope: Envelope) -> Reply:
+    """A participant's answer out of its envelope.
+
+    Raises:
+        InvalidInput: it does not say which attempt of which command it answers (law L43).
+    """
+    if envelope.commandid is None or envelope.outcome is None:
+        raise InvalidInput("A reply names its command id and its outcome.")
+    key = parse_command_id(envelope.commandid)
+    if envelope.sagaid is not None and envelope.sagaid != key.saga_id:
+        raise InvalidInput(f"{envelope.commandid} is no command of saga {envelope.sagaid[:80]!r}.")
+    return Reply(
+        key=key,
+        attempt=envelope.attempt,
+        outcome=envelope.outcome,
+        type=envelope.type,
+        data=envelope.data,
+        message_id=envelope.id,
+        retry_after=envelope.retryafter,
+    )
+
+
+def read_start(envelope: Envelope) -> StartRequest:
+    """A start request out of its envelope.
+
+    Raises:
+        InvalidInput: it is malformed.
+    """
+    try:
+        return StartRequest.model_validate(envelope.data)
+    except ValidationError as error:
+        raise InvalidInput(f"That is no start request: {error}") from error
+
+
+def read_verb(envelope: Envelope) -> Input:
+    """An operator's verb out of its envelope.
+
+    Raises:
+        InvalidInput: it is malformed.
+    """
+    try:
+        request = VerbRequest.model_validate(envelope.data)
+    except ValidationError as error:
+        raise InvalidInput(f"That is no operator's verb: {error}") from error
+    return verb_input(request, envelope.id)
+
+
+def verb_input(request: VerbRequest, message_id: str) -> Input:
+    """The input to `decide` that a verb means.
+
+    Raises:
+        InvalidInput: it needs a step and names none.
+    """
+    actor, reason, step = request.actor, request.reason, request.step
+    if request.verb == "cancel":
+        return Cancel(actor, reason, message_id)
+    if request.verb == "retry":
+        return RetryStuck(actor, reason, message_id, step)
+    if step is None:
+        raise InvalidInput(f"{request.verb} needs to know the step.")
+    if request.verb == "skip":
+        return Skip(actor, reason, message_id, step)
+    return Resolve(
+        actor, reason, message_id, step, request.direction, request.outcome, request.reply
+    )
+
+
+def new_id(prefix: str = "") -> str:
+    """A UUIDv7: 32 hexadecimal digits that sort by time, in milliseconds (RFC 9562)."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds << 80) | random
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return f"{prefix}{value:032x}"
+
+
+def id_for(saga_type: str, key: str | None) -> str:
+    """The id a saga gets: from its business key, so that one key means one saga, else a new one.
+
+    >>> id_for("order", "2026-0001")
+    'order-2026-0001'
+
+    Raises:
+        InvalidInput: type and key together do not make an id.
+    """
+    return new_id() if key is None else check_id(f"{saga_type}-{key}", "saga id made from its key")

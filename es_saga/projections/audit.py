@@ -1,0 +1,72 @@
+"""The audit trail: one row an event, in the order in which things happened, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from es_saga.core.aggregate import SagaState
+from es_saga.engine.ports import Recorded
+
+_metadata = sa.MetaData()
+
+AUDIT = sa.Table(
+    "es_audit",
+    _metadata,
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("saga_id", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, comment="number of the event in its saga"),
+    sa.Column("kind", sa.Text, nullable=False, comment="name of the event"),
+    sa.Column("step", sa.Text),
+    sa.Column("at", sa.Double, nullable=False, comment="seconds since the epoch"),
+    sa.Column("cause", sa.Text, comment="id of the message that led to it; null: a timer"),
+    sa.Column("actor", sa.Text, comment="who intervened, if somebody did"),
+    sa.Column("payload", sa.LargeBinary, nullable=False, comment="the event as JSON"),
+)
+"""Who did what to which saga, when, and because of which message."""
+
+_COLUMNS = "part, position, saga_id, version, kind, step, at, cause, actor, payload"
+_TYPES = ("int4", "int8", "text", "int4", "text", "text", "float8", "text", "text", "bytea")
+
+
+class AuditView:
+    """Keeps `es_audit` in step with the log."""
+
+    name = "audit"
+    metadata = _metadata
+
+    def __init__(self, table: str = "es_audit") -> None:
+        marks = ", ".join("?" * len(_TYPES))
+        self._insert = f"INSERT INTO {table} ({_COLUMNS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        self._copy = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+
+    def apply(
+        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
+    ) -> None:
+        """Add a row for each event; on SQLite one that is there already stays as it is."""
+        rows = [
+            (
+                part,
+                position,
+                saga_id,
+                version,
+                type(event).__name__,
+                getattr(event, "step", None),
+                event.at,
+                event.cause,
+                getattr(event, "actor", None),
+                payload,
+            )
+            for part, position, saga_id, version, event, payload in events
+        ]
+        driver: Any = connection.connection.driver_connection
+        if connection.dialect.name == "sqlite":
+            driver.executemany(self._insert, rows).close()
+            return
+        with driver.cursor(binary=True) as cursor, cursor.copy(self._copy) as copy:
+            copy.set_types(_TYPES)
+            for row in rows:
+                copy.write_row(row)

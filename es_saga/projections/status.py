@@ -1,0 +1,171 @@
+"""The status of every saga: one row a saga, always as new as the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic_core import to_json
+
+from es_saga.core.aggregate import SagaState, Work
+from es_saga.core.messages import part_of
+from es_saga.engine.ports import Recorded
+
+_metadata = sa.MetaData()
+
+STATUS = sa.Table(
+    "es_status",
+    _metadata,
+    sa.Column("saga_id", sa.Text, primary_key=True),
+    sa.Column("part", sa.Integer, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("definition", sa.Integer, nullable=False, comment="version of the definition"),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("business_id", sa.Text, comment="the key it was started under"),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("current", sa.Text, nullable=False, comment="steps in progress, comma-separated"),
+    sa.Column("steps", sa.Text, nullable=False, comment="JSON: step to status, result, times"),
+    sa.Column("version", sa.Integer, nullable=False, comment="number of events"),
+    sa.Column("reason", sa.Text, comment="why it does not complete"),
+    sa.Column("reason_step", sa.Text),
+    sa.Column("payload", sa.Text, nullable=False, comment="JSON: the input"),
+    sa.Column("created", sa.Double, nullable=False, comment="seconds since the epoch"),
+    sa.Column("updated", sa.Double, nullable=False),
+    sa.Column("closed", sa.Double),
+    sa.Column("next_due", sa.Double, comment="when time alone will change something"),
+    sa.Column("deadline", sa.Double),
+    sa.Column("exceptions", sa.Text, comment="JSON: undos that a closed saga still owes"),
+)
+"""Where every saga stands (requirements R055 to R058)."""
+
+_CHANGING = {
+    "status": "text",
+    "current": "text",
+    "steps": "text",
+    "version": "int4",
+    "reason": "text",
+    "reason_step": "text",
+    "updated": "float8",
+    "closed": "float8",
+    "next_due": "float8",
+    "exceptions": "text",
+}
+_CONSTANT = {
+    "part": "int4",
+    "type": "text",
+    "definition": "int4",
+    "fingerprint": "text",
+    "business_id": "text",
+    "payload": "text",
+    "created": "float8",
+    "deadline": "float8",
+}
+_ALL = {**_CHANGING, "saga_id": "text", **_CONSTANT}
+
+
+class StatusView:
+    """Keeps `es_status` in step with the log."""
+
+    name = "status"
+    metadata = _metadata
+
+    def __init__(self, table: str = "es_status") -> None:
+        replaced = ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
+        insert = f"INSERT INTO {table} ({', '.join(_ALL)})"
+        upsert = f" ON CONFLICT (saga_id) DO UPDATE SET {replaced}"
+        self._insert = f"{insert} VALUES ({', '.join('?' * len(_ALL))}){upsert}"
+        self._update = (
+            f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE saga_id = ?"
+        )
+        self._insert_many = f"{insert} SELECT * FROM {_unnest(_ALL)}{upsert}"
+        changing = {**_CHANGING, "saga_id": "text"}
+        self._update_many = (
+            f"UPDATE {table} AS s SET {', '.join(f'{name} = n.{name}' for name in _CHANGING)}"
+            f" FROM {_unnest(changing)} AS n ({', '.join(changing)}) WHERE s.saga_id = n.saga_id"
+        )
+
+    def apply(
+        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
+    ) -> None:
+        """Write a row for each saga that begins, and the changing columns of the others."""
+        new = {event.saga_id for event in events if event.version == 1}
+        inserts: list[tuple[Any, ...]] = []
+        updates: list[tuple[Any, ...]] = []
+        for saga_id, state in states.items():
+            if saga_id in new:
+                inserts.append((*_changing(state), saga_id, *_constant(state)))
+            else:
+                updates.append((*_changing(state), saga_id))
+        driver: Any = connection.connection.driver_connection
+        sqlite = connection.dialect.name == "sqlite"
+        for rows, one, many in (
+            (inserts, self._insert, self._insert_many),
+            (updates, self._update, self._update_many),
+        ):
+            if not rows:
+                continue
+            if sqlite:
+                driver.executemany(one, rows).close()
+            else:
+                with driver.cursor(binary=True) as cursor:
+                    cursor.execute(many, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _unnest(columns: Mapping[str, str]) -> str:
+    return f"unnest({', '.join(f'%s::{kind}[]' for kind in columns.values())})"
+
+
+def _changing(state: SagaState) -> tuple[Any, ...]:
+    failure = state.failure
+    return (
+        state.status.value,
+        ",".join(state.current),
+        to_json({name: _step(own.do, own.undo) for name, own in state.steps.items()}).decode(),
+        state.version,
+        failure.why if failure else None,
+        failure.step if failure else None,
+        state.updated,
+        state.closed,
+        state.next_due,
+        to_json(state.exceptions).decode() if state.exceptions else None,
+    )
+
+
+def _constant(state: SagaState) -> tuple[Any, ...]:
+    origin = state.origin
+    return (
+        part_of(origin.saga_id),
+        origin.saga_type,
+        origin.definition,
+        origin.fingerprint,
+        origin.key,
+        to_json(origin.data).decode(),
+        origin.started,
+        origin.deadline,
+    )
+
+
+def _step(do: Work, undo: Work | None) -> dict[str, Any]:
+    shown = _work(do)
+    if undo is not None:
+        shown["undo"] = _work(undo)
+    return shown
+
+
+def _work(work: Work) -> dict[str, Any]:
+    """One direction of a step for people and dashboards; what is not there is left out."""
+    shown: dict[str, Any] = {
+        "status": work.status.value,
+        "attempt": work.attempt,
+        "started": work.started,
+    }
+    if work.ended is not None:
+        shown["ended"] = work.ended
+    if work.due is not None:
+        shown["due"] = work.due
+    if work.reply is not None:
+        shown["reply"] = work.reply
+    if work.error is not None:
+        shown["error"] = work.error
+    return shown
