@@ -4,6 +4,9 @@
 
 A reply is published after the commit, and the command acknowledged after the reply: a crash in
 between is repaired by redelivery, which the fence answers from memory.
+
+Log events of a participant: `command_failed`, `database_unreachable`, `database_back`,
+`batch_failed` (a fault of ours), `drain_incomplete`.
 """
 
 from __future__ import annotations

@@ -162,6 +162,13 @@ async def test_an_undo_that_comes_first_is_remembered_and_the_late_command_refus
     assert holds(engine) == set()
 
 
+@pytest.mark.law("L22")
+def test_a_forward_command_whose_undo_was_here_is_too_late() -> None:
+    tombstone = Record("s-1/hold/do", Status.UNDONE, None, None, 0.0)
+    verdict = judge(ask(Hold(sku="pear", hold="h")), {tombstone.command_id: tombstone})
+    assert verdict.rule is Rule.TOO_LATE
+
+
 @pytest.mark.requirement("R075")
 def test_only_a_cancel_that_names_what_it_undoes_is_treated_as_an_undo() -> None:
     undo = ask(Release(), undo=True)

@@ -50,6 +50,8 @@ async def test_while_the_database_is_gone_commands_are_put_back_and_later_carrie
     engine = make_engine(postgres.url)
     create_tables(warehouse(), engine)
     fill(engine)
+    connects: list[float] = []
+    event.listen(engine, "do_connect", lambda *_: connects.append(time.monotonic()))
     async with Server(warehouse(), engine, pipe) as server:
         assert (await server.call(ask(Hold(sku="pear", hold="before"), "s-0"))).data
         postgres.stop()
@@ -58,6 +60,10 @@ async def test_while_the_database_is_gone_commands_are_put_back_and_later_carrie
         assert await _settled(pipe.deliver(command, delivered=7)) == ("nak", 120.0)
         with pytest.raises(Unavailable):
             await server.call(command)
+        attempts, began = len(connects), time.monotonic()
+        for _ in range(20):
+            await _settled(pipe.deliver(command))
+        assert len(connects) - attempts <= 1 + time.monotonic() - began, "it does not spin"
         postgres.start()
         deadline = time.monotonic() + RECOVERY_SECONDS
         while await _settled(pipe.deliver(command)) != ("ack",):

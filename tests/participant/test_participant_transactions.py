@@ -150,6 +150,19 @@ async def test_commands_that_arrive_together_share_a_transaction(
     assert len(commits) <= 4  # one for each worker, and some room for a late starter
 
 
+async def test_slow_handlers_do_not_keep_a_shared_transaction_open(
+    server: Server, engine: sa.Engine
+) -> None:
+    commits = _count(engine, "commit")
+    await asyncio.gather(
+        *(
+            server.call(ask(Hold(sku="apple", hold=f"h-{n}", how="wait"), step=f"hold-{n}"))
+            for n in range(20)
+        )
+    )
+    assert 3 <= len(commits) < 20
+
+
 async def test_a_refusal_that_wrote_nothing_does_not_break_up_the_transaction(
     server: Server, engine: sa.Engine
 ) -> None:
