@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.postgres import EmbeddedPostgres
 
 # Durability is not under test here; a killed server still keeps what the system has in memory.
@@ -40,3 +41,22 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}".encode())
         yield server.set(database=name).render_as_string(hide_password=False)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[EmbeddedNats]:
+    """One NATS server with JetStream; each worker of a parallel run has its own."""
+    with EmbeddedNats() as server:
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats_server: EmbeddedNats) -> str:
+    """URL of a server that other tests use too: take a tenant of your own (`nats_tenant`)."""
+    return nats_server.url
+
+
+@pytest.fixture
+def nats_tenant() -> str:
+    """A tenant's name that no other test has."""
+    return f"t{next(_numbers)}"

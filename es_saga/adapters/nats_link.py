@@ -1,0 +1,323 @@
+"""The connection to NATS: kept up for ever, with a queue for what goes out without being awaited.
+
+nats-py reconnects by itself, but closes for good when the server reports an error such as an
+expired credential. The link then opens another client and subscribes anew, so that everybody else
+sees one connection that is up or down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any, Final, cast
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import BadSubjectError, Error, OutboundBufferLimitError
+
+from es_saga.core.errors import Unavailable
+
+CONNECT_SECONDS: Final = 5.0
+"""How long the first connection may take, all servers together."""
+
+RECONNECT_SECONDS: Final = 0.25
+"""Pause between two attempts at one server."""
+
+PING_SECONDS: Final = 10.0
+"""A silent peer is given up after three of these."""
+
+FLUSH_SECONDS: Final = 5.0
+"""How long a full buffer, or closing, waits for the socket."""
+
+MAX_QUEUED: Final = 200_000
+"""Messages waiting for the socket. Beyond that acks and tellings are dropped."""
+
+BURST: Final = 128
+"""Messages handed to the client before others get a turn of the loop."""
+
+_log = structlog.get_logger("es_saga.nats")
+
+Callback = Callable[[Msg], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who we are to the server, and how the line is protected. Leave out what is not needed."""
+
+    credentials: Path | str | None = None
+    """A `.creds` file: JWT and seed."""
+    nkey: str | None = field(default=None, repr=False)
+    """An nkey seed itself (`SU…`)."""
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    tls: SSLContext | None = None
+    tls_hostname: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As nats-py's `connect` takes them."""
+        given = {
+            "user_credentials": str(self.credentials) if self.credentials else None,
+            "nkeys_seed_str": self.nkey,
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+            "tls": self.tls,
+            "tls_hostname": self.tls_hostname,
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class Link:
+    """One connection, and what goes out over it; `on_up` and `on_down` are told of changes."""
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        login: Login,
+        *,
+        name: str,
+        on_up: Callable[[], None],
+        on_down: Callable[[], None],
+    ) -> None:
+        self._servers = list(servers)
+        self._login = login
+        self._name = name
+        self._on_up = on_up
+        self._on_down = on_down
+        self._client = Client()
+        self._out: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
+        self._work = asyncio.Event()
+        self._listening: dict[str, tuple[Callback, Subscription | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._closing = False
+        self._opened = False
+        self._failures = 0
+        self._failed = asyncio.Event()
+        self.last_error = ""
+        """What the server or the network said last; permission errors show nowhere else."""
+        self.epoch = 0
+        """Counts the times the connection came up."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._opened and self._client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """Largest message the server takes, in bytes."""
+        return self._client.max_payload
+
+    # ── coming and going ─────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Connect for the first time.
+
+        Raises:
+            Unavailable: every server has failed once, or CONNECT_SECONDS are over.
+        """
+        connecting = asyncio.ensure_future(self._connect())
+        failing = asyncio.ensure_future(self._failed.wait())
+        await asyncio.wait(
+            (connecting, failing), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        failing.cancel()
+        if not connecting.done() or connecting.exception() is not None:
+            self._closing = True
+            connecting.cancel()
+            await asyncio.gather(connecting, failing, return_exceptions=True)
+            await self._close_client()
+            raise Unavailable(
+                f"NATS cannot be reached at {', '.join(map(_public, self._servers))}: "
+                f"{self.last_error or 'no answer'}.",
+                hint="Is nats-server running there (with -js), and are URL and credentials right?",
+            )
+        self._opened = True
+        self._came_up()
+        self._sender = asyncio.create_task(self._send_all())
+
+    async def close(self) -> None:
+        """Send what is queued, then disconnect. Never raises."""
+        self._closing = True
+        tasks = [*self._tasks, *([self._sender] if self._sender else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.connected:
+            with contextlib.suppress(Error, OSError, TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    while self._out:
+                        await self._client.publish(*self._out.popleft())
+                    await self._client.flush()
+        await self._close_client()
+        self._opened = False
+
+    async def _connect(self) -> None:
+        await self._client.connect(
+            self._servers,
+            name=self._name,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            max_reconnect_attempts=-1,
+            # nats-py says int; it is handed to `asyncio.sleep`.
+            reconnect_time_wait=cast(int, RECONNECT_SECONDS),
+            ping_interval=cast(int, PING_SECONDS),
+            flush_timeout=FLUSH_SECONDS,
+            **self._login.options(),
+        )
+
+    async def _close_client(self) -> None:
+        with contextlib.suppress(Error, OSError, TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._client.close()
+
+    def _came_up(self) -> None:
+        self.epoch += 1
+        self._work.set()
+        self._on_up()
+
+    # ── what nats-py reports ─────────────────────────────────────────────────────────────────────
+
+    async def _on_error(self, error: Exception) -> None:
+        self.last_error = str(error) or type(error).__name__
+        if not self._opened:
+            self._failures += 1
+            if self._failures >= len(self._servers):
+                self._failed.set()
+        elif not self._closing and self._client.is_connected:
+            _log.warning("nats_error", error=self.last_error)
+
+    async def _on_disconnected(self) -> None:
+        self._out.clear()  # acks are for this connection; publishes are sent again
+        if self._opened and not self._closing:
+            _log.warning("nats_disconnected", error=self.last_error)
+            self._on_down()
+
+    async def _on_reconnected(self) -> None:
+        if not self._closing:
+            _log.info("nats_reconnected")
+            self._came_up()
+
+    async def _on_closed(self) -> None:
+        if self._opened and not self._closing:
+            self._start(self._reopen())
+
+    async def _reopen(self) -> None:
+        """nats-py has given up for good: go on with another client."""
+        last = self._client.last_error
+        _log.error("nats_closed", error=str(last or self.last_error))
+        self._client = Client()
+        await asyncio.sleep(RECONNECT_SECONDS)
+        await self._connect()  # tries for ever
+        for subject, (callback, _) in list(self._listening.items()):
+            await self.listen(subject, callback)
+        if self._sender is not None:
+            self._sender.cancel()  # it may wait for a flush of the old client
+        self._sender = asyncio.create_task(self._send_all())
+        self._came_up()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ── in ───────────────────────────────────────────────────────────────────────────────────────
+
+    def new_inbox(self) -> str:
+        """An address nobody else has."""
+        return self._client.new_inbox()
+
+    async def listen(self, subject: str, callback: Callback) -> None:
+        """Have what is sent to `subject` given to `callback`, over every reconnect."""
+        self._listening[subject] = (callback, None)
+        with contextlib.suppress(Error):  # closed just now: subscribed by `_reopen`
+            # nats-py leaves the type of a future open that we do not use.
+            subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+                subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+            self._listening[subject] = (callback, subscription)
+
+    async def unlisten(self, subject: str) -> None:
+        """Undo `listen`; what is on its way still reaches the callback."""
+        _, subscription = self._listening.pop(subject, (None, None))
+        if subscription is not None:
+            with contextlib.suppress(Error, OSError, TimeoutError):
+                if self.connected:
+                    async with asyncio.timeout(FLUSH_SECONDS):
+                        # nats-py leaves it without annotations.
+                        await subscription.drain()  # type: ignore[no-untyped-call]
+                else:
+                    await subscription.unsubscribe()
+
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────
+
+    def send(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Send soon. Never raises, never waits; lost when the connection is."""
+        if len(self._out) >= MAX_QUEUED:
+            _log.warning("nats_queue_full", dropped=subject)
+            return
+        self._out.append((subject, payload, reply, headers))
+        if not self._work.is_set():
+            self._work.set()
+
+    async def request(self, subject: str, payload: bytes, *, within: float) -> Msg:
+        """Ask the server itself.
+
+        Raises:
+            Unavailable: no connection, nobody there, or no answer in `within` seconds.
+        """
+        if not self.connected:
+            raise Unavailable("NATS is not connected.", hint=self.last_error)
+        before = self.last_error
+        try:
+            return await self._client.request(subject, payload, timeout=within)
+        except (Error, OSError, TimeoutError) as error:
+            # A missing permission looks like no answer; what the server says comes separately.
+            said = self.last_error if self.last_error != before else ""
+            raise Unavailable(
+                f"NATS does not answer {subject}: {said or type(error).__name__}.",
+                hint="Is JetStream on (nats-server -js), and may we use it?",
+            ) from error
+
+    async def _send_all(self) -> None:
+        out, work = self._out, self._work
+        while True:
+            if not out or not self._client.is_connected:
+                work.clear()
+                await work.wait()
+                continue
+            publish = self._client.publish
+            for _ in range(min(BURST, len(out))):
+                subject, payload, reply, headers = out.popleft()
+                try:
+                    await publish(subject, payload, reply, headers)
+                except BadSubjectError:
+                    _log.warning("nats_bad_subject", subject=subject[:200])
+                except OutboundBufferLimitError:
+                    break  # the connection is gone
+                except (Error, OSError) as error:
+                    _log.warning("nats_not_sent", subject=subject, error=str(error))
+            await asyncio.sleep(0)
+
+
+def _public(url: str) -> str:
+    """A URL without user and password."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2]
