@@ -1,0 +1,102 @@
+"""Brings a view that follows behind up to the log, a bounded transaction at a time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from es_saga.adapters.codec import decode
+from es_saga.adapters.statements import MAX_IDS, statements_for
+from es_saga.adapters.tables import EVENTS, TRACKING
+from es_saga.adapters.trouble import unavailable
+from es_saga.core.aggregate import SagaState, evolve, start
+from es_saga.core.errors import CorruptHistory
+from es_saga.core.events import SagaStarted
+from es_saga.engine.ports import Recorded
+from es_saga.projections.view import View
+
+MAX_EVENTS = 1_000
+"""Events in one transaction of a view."""
+
+
+class CatchUp:
+    """Views in the database of the log. Their writes and their checkpoint commit together."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._statements = statements_for(engine)
+
+    async def prepare(self, view: View) -> None:
+        """Create the view's tables where they are missing."""
+        await asyncio.to_thread(view.metadata.create_all, self._engine)
+
+    async def advance(self, view: View, part: int) -> int:
+        """Take in up to MAX_EVENTS events of a part; how many it were.
+
+        Raises:
+            Unavailable: the database is out of reach.
+            Exception: whatever the view raised; nothing was written.
+        """
+        return await asyncio.to_thread(self._advance, view, part)
+
+    def _advance(self, view: View, part: int) -> int:
+        try:
+            with self._engine.begin() as connection:
+                position = self._checkpoint(connection, view.name, part)
+                events = self._page(connection, part, position)
+                if not events:
+                    return 0
+                view.apply(connection, events, self._states(connection, events))
+                self._statements.mark(connection, [(view.name, part, events[-1].position)])
+                return len(events)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise unavailable(error) from error
+            raise
+
+    def _checkpoint(self, connection: sa.Connection, name: str, part: int) -> int:
+        query = sa.select(TRACKING.c.position).where(
+            TRACKING.c.name == name, TRACKING.c.part == part
+        )
+        if connection.dialect.name == "postgresql":
+            query = query.with_for_update()  # one projector at a time moves a view in a part
+        return connection.scalar(query) or 0
+
+    def _page(self, connection: sa.Connection, part: int, position: int) -> list[Recorded]:
+        rows = connection.execute(
+            sa.select(
+                EVENTS.c.position,
+                EVENTS.c.originator_id,
+                EVENTS.c.originator_version,
+                EVENTS.c.topic,
+                EVENTS.c.state,
+            )
+            .where(EVENTS.c.part == part, EVENTS.c.position > position)
+            .order_by(EVENTS.c.position)
+            .limit(MAX_EVENTS)
+        )
+        return [
+            Recorded(part, at, saga_id, version, decode(topic, payload), payload)
+            for at, saga_id, version, topic, payload in rows
+        ]
+
+    def _states(self, connection: sa.Connection, events: list[Recorded]) -> dict[str, SagaState]:
+        """Every saga the events touch, as it is after them, and not as it is by now."""
+        last = {event.saga_id: event.version for event in events}
+        ids = list(last)
+        states: dict[str, SagaState] = {}
+        for first in range(0, len(ids), MAX_IDS):
+            some = ids[first : first + MAX_IDS]
+            for saga_id, version, topic, payload in self._statements.histories(connection, some):
+                if version > last[saga_id]:
+                    continue
+                event = decode(topic, payload)
+                if saga_id in states:
+                    states[saga_id] = evolve(states[saga_id], event)
+                elif isinstance(event, SagaStarted):
+                    states[saga_id] = start(saga_id, event)
+                else:
+                    raise CorruptHistory(f"saga {saga_id!r} begins with {topic}.")
+        return states
