@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from es_saga.core.errors import InvalidInput, NotFound, Unavailable
 from es_saga.core.messages import check_id
@@ -177,11 +178,11 @@ class Queries:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 1.0)
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+    def _rows(self, query: sa.Executable) -> Sequence[sa.RowMapping]:
         try:
             with self._engine.connect() as connection:
                 return connection.execute(query).mappings().all()
-        except sa.exc.OperationalError as error:
+        except OperationalError as error:
             raise Unavailable(
                 "The database of the log is out of reach, or has no such tables.",
                 hint="Check the URL, then `es-saga migrate status`.",
