@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from es_saga.core.aggregate import SagaState, StepState, WorkStatus, start
+from es_saga.core.aggregate import start
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.errors import ConflictError, NotFound
 from es_saga.core.events import (
@@ -27,10 +27,10 @@ from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.reaction import Reaction
 from es_saga.core.replies import credit
+from es_saga.core.state import GIVEN_UP, SagaState, StepState, WorkStatus
 from es_saga.core.verbs import operate
 
 _DONE = (WorkStatus.SUCCEEDED, WorkStatus.SKIPPED)
-_GIVEN_UP = (WorkStatus.REFUSED, WorkStatus.FAILED, WorkStatus.UNKNOWN)
 
 
 class Decided(NamedTuple):
@@ -108,7 +108,7 @@ def _start(definition: Definition, state: SagaState | None, input: Start, now: f
 
 def _pass_time(reaction: Reaction) -> None:
     """Everything that is due by now: attempts unanswered, waits over, the deadline."""
-    state: SagaState = reaction.state
+    state = reaction.state
     if state.closed is not None:
         return
     for name, own in state.steps.items():
@@ -138,7 +138,8 @@ def _pass_do_time(reaction: Reaction, step: StepDefinition, own: StepState) -> N
 
 def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
     work, now = own.undo, reaction.now
-    assert work is not None and step.undo is not None
+    assert work is not None, "it was issued"
+    assert step.undo is not None, "it was issued"
     if work.due is None or work.due > now:
         return
     if work.status is WorkStatus.BACKOFF:
@@ -170,35 +171,32 @@ def _pass_deadline(reaction: Reaction) -> None:
 
 
 def _follow(reaction: Reaction) -> None:
-    state: SagaState = reaction.state
+    state = reaction.state
     if state.closed is None and state.stuck is None and not state.backward:
         _go_forward(reaction)
-    state = reaction.state
+        state = reaction.state
     if state.closed is None and state.stuck is None and state.backward:
         _go_backward(reaction)
 
 
 def _go_forward(reaction: Reaction) -> None:
-    state: SagaState = reaction.state
-    steps, ready, done = state.steps, list[StepDefinition](), True
-    for step in reaction.definition.steps.values():
-        own = steps.get(step.name)
-        if own is None:
-            done = False
-            if all(other in steps and steps[other].do.status in _DONE for other in step.after):
-                ready.append(step)
-        elif own.do.status in _GIVEN_UP:
-            _give_up(reaction, step, own)
+    steps, definition = reaction.state.steps, reaction.definition
+    done: set[str] = set()
+    for name, own in steps.items():
+        status = own.do.status
+        if status in _DONE:
+            done.add(name)
+        elif status in GIVEN_UP:
+            _give_up(reaction, definition.steps[name], own)
             return
-        elif own.do.status not in _DONE:
-            done = False
-    if done:
+    if len(done) == len(definition.steps):
         reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
         return
-    for step in ready:
-        reaction.begin(step)
-        if reaction.state.stuck is not None:
-            return
+    for name, step in definition.steps.items():
+        if name not in steps and done.issuperset(step.after):
+            reaction.begin(step)
+            if reaction.state.stuck is not None:
+                return
 
 
 def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
@@ -213,53 +211,75 @@ def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
 
 
 def _go_backward(reaction: Reaction) -> None:
-    state, definition = reaction.state, reaction.definition
-    if any(own.do.status is WorkStatus.STARTED for own in state.steps.values()):
+    if any(own.do.status is WorkStatus.STARTED for own in reaction.state.steps.values()):
         return  # nothing is undone while a step is in flight: its answer decides what is owed
-    to_issue: list[StepDefinition] = []
-    unsettled: list[StepDefinition] = []
-    exceptions: list[UndoException] = []
-    failed: list[str] = []
-    for step in definition.steps.values():
-        if not reaction.owes_undo(step):
-            continue
-        undo = state.steps[step.name].undo
-        if undo is None or undo.open:
-            unsettled.append(step)
-            if undo is None:
-                to_issue.append(step)
-        elif undo.status is not WorkStatus.SUCCEEDED:
-            exceptions.append(UndoException(step=step.name, error=undo.error or "waived"))
-            if undo.status is not WorkStatus.SKIPPED:
-                failed.append(step.name)
-    if failed and definition.on_failed_undo is OnFailedUndo.HALT:
-        _stick_at_undo(reaction, failed)
+    owed = _owed(reaction)
+    policy = reaction.definition.on_failed_undo
+    if owed.failed and policy is OnFailedUndo.HALT:
+        _stick_at_undo(reaction, owed.failed)
         return
-    for step in to_issue:
-        if any(step.name in other.ancestors for other in unsettled):
+    unsettled = owed.in_flight or owed.to_issue
+    blocked: list[str] = []
+    for step in owed.to_issue:
+        if any(step.name in other.ancestors for other in (*owed.in_flight, *owed.to_issue)):
             continue  # what depended on it is undone first (law L06)
         if _needs_reply(reaction, step):
-            reaction.stick(
-                f"whether {step.name} was done is unknown, and its compensation needs its reply",
-                step.name,
-            )
-        else:
-            reaction.begin_undo(step)
+            blocked.append(step.name)
+            continue
+        reaction.begin_undo(step)
         if reaction.state.stuck is not None:
             return
+    if blocked and (
+        policy is OnFailedUndo.HALT or not any(map(_undoing, reaction.state.steps.values()))
+    ):
+        reaction.stick(
+            f"whether {blocked[0]} was done is unknown, and its compensation needs its reply",
+            blocked[0],
+        )
     if unsettled:
         return
-    if failed and definition.on_failed_undo is OnFailedUndo.ESCALATE:
-        _stick_at_undo(reaction, failed)
+    if owed.failed and policy is OnFailedUndo.ESCALATE:
+        _stick_at_undo(reaction, owed.failed)
         return
-    reaction.emit(
-        SagaCompensated(at=reaction.now, cause=reaction.cause, exceptions=tuple(exceptions))
-    )
+    exceptions = tuple(owed.exceptions)
+    reaction.emit(SagaCompensated(at=reaction.now, cause=reaction.cause, exceptions=exceptions))
+
+
+class _Owed(NamedTuple):
+    """How the undos that a saga owes stand."""
+
+    to_issue: list[StepDefinition]
+    in_flight: list[StepDefinition]
+    failed: list[str]
+    """Given up, and neither done nor waived."""
+    exceptions: list[UndoException]
+    """Given up or waived."""
+
+
+def _owed(reaction: Reaction) -> _Owed:
+    owed = _Owed([], [], [], [])
+    for step in reaction.definition.steps.values():
+        if not reaction.owes_undo(step):
+            continue
+        undo = reaction.state.steps[step.name].undo
+        if undo is None:
+            owed.to_issue.append(step)
+        elif undo.open:
+            owed.in_flight.append(step)
+        elif undo.status is not WorkStatus.SUCCEEDED:
+            owed.exceptions.append(UndoException(step=step.name, error=undo.error or "waived"))
+            if undo.status is not WorkStatus.SKIPPED:
+                owed.failed.append(step.name)
+    return owed
+
+
+def _undoing(own: StepState) -> bool:
+    return own.undo is not None and own.undo.open
 
 
 def _needs_reply(reaction: Reaction, step: StepDefinition) -> bool:
     unknown = reaction.state.steps[step.name].do.status is WorkStatus.UNKNOWN
-    assert step.undo is not None
+    assert step.undo is not None, "only a step with an undo is owed one"
     return unknown and (step.on_unknown == "stuck" or not step.undo.accepts_unknown)
 
 

@@ -74,7 +74,7 @@ class StepSucceeded(SagaEvent):
 
 
 class StepRefused(SagaEvent):
-    """The participant's business answer is no: nothing was done, and it will not change its mind."""
+    """The participant's business answer is no: nothing was done, and it stays a no."""
 
     step: str
     attempt: int

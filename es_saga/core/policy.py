@@ -13,6 +13,10 @@ DEFAULT_TIMEOUT = timedelta(seconds=30)
 MAX_ATTEMPTS = 10_000
 """A bound on what a policy may ask for; `attempts=None` means for ever."""
 
+MAX_COEFFICIENT = 100
+_MAX_EXPONENT = 64
+"""Where the waits stop growing at the latest: 100.0 ** 64 is still a float."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -39,8 +43,10 @@ class Retry:
         found: list[str] = []
         if self.first < timedelta(0) or self.maximum < self.first:
             found.append("retry: 0 <= first <= maximum does not hold")
-        if self.coefficient < 1:
-            found.append("retry: coefficient must be at least 1")
+        if not 1 <= self.coefficient <= MAX_COEFFICIENT:
+            found.append(f"retry: coefficient must be 1 to {MAX_COEFFICIENT}")
+        if self.attempts is None and not self.first:
+            found.append("retry: for ever without a wait would never rest: set first")
         if self.attempts is not None and not 1 <= self.attempts <= MAX_ATTEMPTS:
             found.append(f"retry: attempts must be 1 to {MAX_ATTEMPTS}, or None for ever")
         if not 0 <= self.jitter <= 1:
@@ -50,8 +56,7 @@ class Retry:
     def wait(self, command_id: str, attempt: int) -> float:
         """Seconds between the end of `attempt` (1, 2, …) and the next sending."""
         first, maximum = self.first.total_seconds(), self.maximum.total_seconds()
-        # The exponent is capped: 2.0 ** 1024 overflows, and any wait is at its maximum long before.
-        exponential = first * self.coefficient ** min(attempt - 1, 64)
+        exponential = first * self.coefficient ** min(attempt - 1, _MAX_EXPONENT)
         stretch = 1 + self.jitter * (zlib.crc32(command_id.encode()) / 0xFFFFFFFF)
         return min(exponential, maximum) * stretch
 

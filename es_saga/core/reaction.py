@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from es_saga.core.aggregate import Sent, StepState, Work, WorkStatus, evolve
+from es_saga.core.aggregate import evolve
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.events import (
     CompensationIssued,
@@ -17,9 +17,12 @@ from es_saga.core.events import (
 )
 from es_saga.core.messages import Command, Direction, command_id
 from es_saga.core.policy import Retry
+from es_saga.core.state import SagaState, Sent, WorkStatus
 
 MAX_DETAIL_CHARS = 4_000
 """How much of a traceback or an error text goes into the log."""
+
+MAX_WHY_CHARS = 500
 
 
 class Reaction:
@@ -27,7 +30,9 @@ class Reaction:
 
     __slots__ = ("cause", "definition", "events", "now", "state")
 
-    def __init__(self, definition: Definition, state: Any, now: float, cause: str | None) -> None:
+    def __init__(
+        self, definition: Definition, state: SagaState, now: float, cause: str | None
+    ) -> None:
         self.definition = definition
         self.state = state
         self.now = now
@@ -95,7 +100,8 @@ class Reaction:
 
     def undo_again(self, step: StepDefinition) -> None:
         """Send a step's undo once more, under the same id."""
-        work: Work = self.state.steps[step.name].undo
+        work = self.state.steps[step.name].undo
+        assert work is not None, "it was issued before"
         assert work.sent is not None, "an undo that is still owed keeps its command"
         self._issue(step, work.sent, attempt=work.attempt + 1, round=work.round)
 
@@ -127,7 +133,7 @@ class Reaction:
 
     def owes_undo(self, step: StepDefinition) -> bool:
         """Done, or maybe done, and with something to undo (laws L07, L08, L18, L29)."""
-        own: StepState | None = self.state.steps.get(step.name)
+        own = self.state.steps.get(step.name)
         return (
             own is not None
             and step.kind is StepKind.COMPENSATABLE
@@ -137,7 +143,7 @@ class Reaction:
     def pivot_begun(self) -> bool:
         """The pivot is under way, passed, or unknown: nothing may be undone from outside."""
         pivot = self.definition.pivot
-        own: StepState | None = self.state.steps.get(pivot) if pivot else None
+        own = self.state.steps.get(pivot) if pivot else None
         return own is not None and own.do.status not in (WorkStatus.REFUSED, WorkStatus.FAILED)
 
 
@@ -146,7 +152,8 @@ def _sent(command: Command[Any]) -> Sent:
 
 
 def _raised(label: str, error: Exception) -> str:
-    return f"the function of {label} raised {type(error).__name__}: {error}"[:500]
+    what = "".join(traceback.format_exception_only(error)).strip()  # safe where str() raises
+    return f"the function of {label} raised {what}"[:MAX_WHY_CHARS]
 
 
 def _trace(error: Exception) -> str:

@@ -6,13 +6,13 @@ nothing; what came too late to matter is noted once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
-from es_saga.core.aggregate import SagaState, StepState, Work, WorkStatus
-from es_saga.core.definition import StepDefinition
+from es_saga.core.definition import StepDefinition, StepKind
 from es_saga.core.events import (
     CompensationFailed,
     CompensationSucceeded,
+    Json,
     LateReplyNoted,
     StepFailed,
     StepRefused,
@@ -20,11 +20,14 @@ from es_saga.core.events import (
 )
 from es_saga.core.inputs import Reply
 from es_saga.core.messages import Direction, Outcome
+from es_saga.core.policy import Retry
 from es_saga.core.reaction import MAX_DETAIL_CHARS, Reaction
+from es_saga.core.state import UNDECIDED, StepState, Work, WorkStatus
 
-_OPEN = (WorkStatus.STARTED, WorkStatus.BACKOFF)
-_UNDECIDED = (*_OPEN, WorkStatus.UNKNOWN, WorkStatus.FAILED)
-"""Statuses that an answer can still settle."""
+MAX_RETRY_AFTER = 24 * 60 * 60.0
+"""Longest wait that a participant may ask for, in seconds."""
+
+MAX_ERROR_CHARS = 200
 
 
 def credit(reaction: Reaction, reply: Reply) -> None:
@@ -33,18 +36,19 @@ def credit(reaction: Reaction, reply: Reply) -> None:
     Raises:
         InvalidInput: it claims success with data that the step's reply model refuses.
     """
-    state: SagaState = reaction.state
-    step = reaction.definition.steps.get(reply.key.step)
-    own = state.steps.get(reply.key.step)
-    if step is None or own is None:
+    state, key = reaction.state, reply.key
+    step, own = reaction.definition.steps.get(key.step), state.steps.get(key.step)
+    if step is None or own is None or key.saga_id != state.origin.saga_id:
         return
-    work = own.do if reply.key.direction is Direction.DO else own.undo
-    if work is None or reply.key.round != work.round or not 1 <= reply.attempt <= work.attempt:
+    forward = key.direction is Direction.DO
+    work = own.do if forward else own.undo
+    if work is None or key.round != work.round or not 1 <= reply.attempt <= work.attempt:
         return
-    undone = reply.key.direction is Direction.DO and own.undo is not None
-    if state.closed is not None or undone or work.status not in _UNDECIDED:
+    # A pivot that had failed for good cannot come to have succeeded while the rest is undone.
+    gone = state.backward and (own.undo is not None or step.kind is StepKind.PIVOT)
+    if state.closed is not None or (forward and gone) or work.status not in UNDECIDED:
         _note(reaction, reply, own, work)
-    elif reply.key.direction is Direction.DO:
+    elif forward:
         _credit_do(reaction, reply, step, work)
     else:
         _credit_undo(reaction, reply, step, work)
@@ -111,7 +115,12 @@ def _credit_undo(reaction: Reaction, reply: Reply, step: StepDefinition, work: W
     elif reply.outcome is Outcome.REFUSED:
         reaction.emit(
             CompensationFailed(
-                at=now, cause=cause, step=name, attempt=reply.attempt, error=reply.type, refused=True
+                at=now,
+                cause=cause,
+                step=name,
+                attempt=reply.attempt,
+                error=reply.type,
+                refused=True,
             )
         )
     elif work.status is WorkStatus.STARTED and reply.attempt == work.attempt:
@@ -130,20 +139,23 @@ def _credit_undo(reaction: Reaction, reply: Reply, step: StepDefinition, work: W
 
 
 def _retry_at(
-    reaction: Reaction, reply: Reply, policy: Any, work: Work, direction: Direction, error: str
+    reaction: Reaction, reply: Reply, policy: Retry, work: Work, direction: Direction, error: str
 ) -> float | None:
     asked = reply.retry_after or 0.0
     if asked < 0:  # Terminal: never again
         return None
     key = reaction.id_of(reply.key.step, direction, work.round)
-    return reaction.retry_at(policy, key, work.attempt, error, at_least=asked)
+    at_least = min(MAX_RETRY_AFTER, asked)  # in this order: what is no number counts as the limit
+    return reaction.retry_at(policy, key, work.attempt, error, at_least=at_least)
 
 
 def _failure(reply: Reply) -> tuple[str, str]:
     data = _object(reply.data)
     error, detail = data.get("error", reply.type), data.get("detail", "")
-    return str(error)[:200], str(detail)[:MAX_DETAIL_CHARS]
+    return str(error)[:MAX_ERROR_CHARS], str(detail)[:MAX_DETAIL_CHARS]
 
 
-def _object(data: Any) -> dict[str, Any]:
-    return data if isinstance(data, dict) else {} if data is None else {"value": data}
+def _object(data: object) -> Json:
+    if data is None:
+        return {}
+    return cast(Json, data) if isinstance(data, dict) else {"value": data}

@@ -6,8 +6,7 @@ after the pivot is refused *with a recorded reason* (law L17).
 
 from __future__ import annotations
 
-from es_saga.core.aggregate import SagaState, SagaStatus, WorkStatus
-from es_saga.core.definition import StepDefinition, StepKind
+from es_saga.core.definition import StepDefinition
 from es_saga.core.errors import IllegalOperation, InvalidInput, NotFound
 from es_saga.core.events import (
     OperatorCancelled,
@@ -18,8 +17,7 @@ from es_saga.core.events import (
 from es_saga.core.inputs import Cancel, Resolve, RetryStuck, Skip
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.reaction import Reaction
-
-_GIVEN_UP = (WorkStatus.REFUSED, WorkStatus.FAILED, WorkStatus.UNKNOWN)
+from es_saga.core.state import GIVEN_UP, SagaState, SagaStatus, WorkStatus
 
 
 def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> None:
@@ -30,7 +28,7 @@ def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> N
         NotFound: no such step.
         InvalidInput: no actor or reason, or a reply that does not fit.
     """
-    state: SagaState = reaction.state
+    state = reaction.state
     if not verb.actor.strip() or not verb.reason.strip():
         raise InvalidInput("Say who intervenes and why.", hint="Give an actor and a reason.")
     if verb.message_id in state.verbs:
@@ -54,7 +52,7 @@ def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> N
 
 
 def _cancel(reaction: Reaction, verb: Cancel) -> None:
-    state: SagaState = reaction.state
+    state = reaction.state
     if state.backward:
         raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
     refused = None
@@ -88,7 +86,7 @@ def _known(reaction: Reaction, step: str) -> StepDefinition:
 
 
 def _retry(reaction: Reaction, verb: RetryStuck) -> None:
-    state: SagaState = reaction.state
+    state = reaction.state
     if verb.step is not None:
         _known(reaction, verb.step)
     stuck_at = state.stuck.step if state.stuck else None
@@ -96,8 +94,7 @@ def _retry(reaction: Reaction, verb: RetryStuck) -> None:
     candidates = [
         name
         for name, own in state.steps.items()
-        if (work := own.undo if state.backward else own.do) is not None
-        and work.status in _GIVEN_UP
+        if (work := own.undo if state.backward else own.do) is not None and work.status in GIVEN_UP
     ]
     if raised and stuck_at is not None:
         candidates.append(stuck_at)
@@ -131,7 +128,7 @@ def _nothing_sent(state: SagaState, step: str) -> bool:
 
 
 def _skip(reaction: Reaction, verb: Skip) -> None:
-    state: SagaState = reaction.state
+    state = reaction.state
     step = _known(reaction, verb.step)
     own = state.steps.get(verb.step)
     if state.backward:
@@ -143,7 +140,7 @@ def _skip(reaction: Reaction, verb: Skip) -> None:
                 f"{verb.step} is not after the pivot: skipping it would leave work undone.",
                 hint="Cancel the saga, or retry the step.",
             )
-        if own is not None and own.do.status not in _GIVEN_UP:
+        if own is not None and own.do.status not in GIVEN_UP:
             raise IllegalOperation(f"{verb.step} is {own.do.status}: there is nothing to skip.")
         if own is None and not (state.stuck and state.stuck.step == verb.step):
             raise IllegalOperation(f"{verb.step} has not begun.")
@@ -168,15 +165,15 @@ def _undo_given_up(state: SagaState, step: str) -> bool:
     undo = state.steps[step].undo
     if undo is None:
         return state.stuck is not None and state.stuck.step == step
-    return undo.status in _GIVEN_UP
+    return undo.status in GIVEN_UP
 
 
 def _resolve(reaction: Reaction, verb: Resolve) -> None:
-    state: SagaState = reaction.state
+    state = reaction.state
     step = _known(reaction, verb.step)
     own = state.steps.get(verb.step)
     work = None if own is None else own.do if verb.direction is Direction.DO else own.undo
-    if work is None or work.status not in _GIVEN_UP:
+    if work is None or work.status not in GIVEN_UP:
         raise IllegalOperation(
             f"{verb.step} ({verb.direction}) is {work.status if work else 'not begun'}: "
             f"there is nothing to resolve."
@@ -191,7 +188,7 @@ def _resolve(reaction: Reaction, verb: Resolve) -> None:
             )
     elif verb.outcome is Outcome.SUCCEEDED:
         reply = step.check_reply(verb.reply)
-    elif step.kind is StepKind.RETRIABLE:
+    elif step.after_pivot:
         raise IllegalOperation(f"{verb.step} comes after the pivot: it cannot end refused.")
     if verb.direction is Direction.DO and own is not None and own.undo is not None:
         raise IllegalOperation(f"The compensation of {verb.step} was issued already.")

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from es_saga.core.definition import (
     Bind,
@@ -25,11 +25,15 @@ from es_saga.core.definition import (
     _Reference,  # pyright: ignore[reportPrivateUsage]  # the other half of `of`
 )
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Message, is_token, reply_type
+from es_saga.core.messages import MAX_ID_CHARS, Command, Message, is_token, reply_type
 from es_saga.core.policy import FOR_EVER, Retry
 
 MAX_STEPS = 200
 """Steps a saga may have: deciding looks at each of them."""
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass
@@ -78,8 +82,11 @@ class _Verifier:
 
     def check_saga(self) -> None:
         saga = self.saga
-        if not is_token(saga.name):
-            self.fault(f"the name {saga.name!r} may have letters, digits, '_' and '-' only")
+        if not _is_name(saga.name):
+            self.fault(
+                f"the name {saga.name[:80]!r} cannot be a saga's: use 1 to {MAX_ID_CHARS} letters, "
+                f"digits, '_' and '-'"
+            )
         if saga.version < 1:
             self.fault("the version counts from 1")
         if not _is_message(saga.data):
@@ -91,8 +98,11 @@ class _Verifier:
         for step in saga.steps:
             if step.name in self.steps:
                 self.fault(f"two steps are called {step.name!r}")
-            elif not is_token(step.name):
-                self.fault(f"{step.name!r} cannot be a step's name: use a plain named function")
+            elif not _is_name(step.name):
+                self.fault(
+                    f"{step.name[:80]!r} cannot be a step's name: use a plain function whose name "
+                    f"has at most {MAX_ID_CHARS} letters, digits and '_'"
+                )
             self.steps[step.name] = step
 
     def check_edges(self) -> None:
@@ -143,52 +153,66 @@ class _Verifier:
 
     def check_function(self, label: str, fn: Callable[..., Any]) -> _Signature:
         """Take a step or undo function apart; faults where its annotations do not do."""
-        signature = _Signature(list(inspect.signature(fn).parameters.values()))
+        signature = _Signature()
+        if inspect.iscoroutinefunction(fn):
+            self.fault(f"{label} is async: it only builds a command, so write a plain def")
         try:
+            signature.parameters = list(inspect.signature(fn).parameters.values())
             signature.hints = get_type_hints(fn)
-        except (NameError, TypeError, AttributeError) as error:
-            self.fault(f"{label}: an annotation cannot be resolved ({error}): define it in the module")
+        except Exception as error:  # an annotation may be any expression
+            self.fault(
+                f"{label}: an annotation cannot be resolved ({error}): define or import it at the "
+                f"top of the module, not inside a function or under TYPE_CHECKING"
+            )
             return signature
+        self.check_command(label, signature)
+        self.check_parameters(label, signature)
+        return signature
+
+    def check_command(self, label: str, signature: _Signature) -> None:
         command = signature.hints.get("return")
-        if not (inspect.isclass(command) and issubclass(command, Command)):
+        if not _is_command(command):
             self.fault(f"{label} returns {_name(command)}, not a Command: annotate what it returns")
+            return
+        try:
+            reply = reply_type(command)
+        except TypeError as error:
+            self.fault(f"{label}: {error}")
         else:
-            try:
-                reply = reply_type(command)
-            except TypeError as error:
-                self.fault(f"{label}: {error}")
-            else:
-                signature.command = command
-                if reply is not type(None) and not _is_message(reply):
-                    self.fault(f"{label}: {command.__name__} answers {_name(reply)}, no Message")
-            if not is_token(command.to):
-                self.fault(f"{label}: {command.__name__} is addressed to nobody: set its `to`")
+            signature.command = command
+            if reply is not type(None) and not _is_message(reply):
+                self.fault(f"{label}: {command.__name__} answers {_name(reply)}, no Message")
+        if not is_token(command.to):
+            self.fault(f"{label}: {command.__name__} is addressed to nobody: set its `to`")
+
+    def check_parameters(self, label: str, signature: _Signature) -> None:
+        """The first takes the input; it is taken off. The others are passed by name."""
+        data = self.saga.data
         if not signature.parameters:
-            self.fault(f"{label} takes no input: its first parameter is the {_name(self.saga.data)}")
-            return signature
+            self.fault(f"{label} takes no input: its first parameter is the {_name(data)}")
+            return
         first = signature.parameters.pop(0)
         given = signature.hints.get(first.name)
-        if given is None or not (
-            inspect.isclass(given) and _is_message(self.saga.data) and issubclass(self.saga.data, given)
-        ):
+        fits = inspect.isclass(given) and _is_message(data) and issubclass(data, given)
+        if not fits or first.kind not in _POSITIONAL:
             self.fault(
-                f"{label} takes {_name(given)} first, but the input of the saga is "
-                f"{_name(self.saga.data)}"
+                f"{label} takes {_name(given)} first, but the input of the saga is {_name(data)}"
             )
-        return signature
+        for parameter in signature.parameters:
+            if parameter.kind not in _BY_NAME:
+                self.fault(f"{label}({parameter}): write each parameter out, to be passed by name")
+        signature.parameters = [one for one in signature.parameters if one.kind in _BY_NAME]
 
     def bind(self, label: str, step: str, signature: _Signature) -> tuple[Bind, ...]:
         """Find the ancestor whose reply each parameter gets."""
         binds: list[Bind] = []
         for parameter in signature.parameters:
             wanted = signature.hints.get(parameter.name)
-            if isinstance(parameter.default, _Reference):
-                source = parameter.default.step
-                if source not in self.ancestors[step]:
-                    self.fault(f"{label}({parameter.name}): {source} does not come before {step}")
-                binds.append(Bind(parameter.name, source))
-                continue
             plain, _ = _optional(wanted)
+            if isinstance(parameter.default, _Reference):
+                binds.append(Bind(parameter.name, parameter.default.step))
+                self.check_reference(f"{label}({parameter.name})", step, binds[-1].source, plain)
+                continue
             sources = [
                 name
                 for name in self.steps
@@ -208,6 +232,13 @@ class _Verifier:
                     f"{label}({parameter.name}: {_name(plain)}): no step before {step} replies so"
                 )
         return tuple(binds)
+
+    def check_reference(self, label: str, step: str, source: str, wanted: Any) -> None:
+        if source not in self.ancestors[step]:
+            self.fault(f"{label}: {source} does not come before {step}")
+        elif not _fits(self.replies.get(source), wanted):
+            reply = _name(self.replies.get(source))
+            self.fault(f"{label}: {source} replies {reply}, not {_name(wanted)}")
 
     def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
         name, signature = step.name, self.signatures[step.name]
@@ -240,7 +271,9 @@ class _Verifier:
             doc=inspect.getdoc(step.fn) or "",
         )
 
-    def check_compensation(self, step: Step[Any, ..., Any], kind: StepKind, pivot: str | None) -> None:
+    def check_compensation(
+        self, step: Step[Any, ..., Any], kind: StepKind, pivot: str | None
+    ) -> None:
         name = step.name
         if kind is StepKind.COMPENSATABLE and not step.undos:
             self.fault(
@@ -262,10 +295,9 @@ class _Verifier:
         label = f"compensation {getattr(undo.fn, '__name__', '?')} of {step.name}"
         signature = self.check_function(label, undo.fn)
         reply = self.replies.get(step.name)
-        own: inspect.Parameter | None = None
+        own = self.take_own(signature, reply)
         accepts_unknown = True
-        if signature.parameters and reply is not type(None):
-            own = signature.parameters.pop(0)
+        if own is not None and reply is not type(None):
             wanted, accepts_unknown = _optional(signature.hints.get(own.name))
             if reply is not None and not _fits(reply, wanted):
                 self.fault(
@@ -293,6 +325,19 @@ class _Verifier:
             retry=retry,
         )
 
+    def take_own(self, signature: _Signature, reply: Any) -> inspect.Parameter | None:
+        """Take off the parameter that gets the reply of the step itself, if there is one.
+
+        It is the second, as the types of `compensation` say; a step that replies nothing has it
+        only to reach the ones behind it.
+        """
+        if not signature.parameters or isinstance(signature.parameters[0].default, _Reference):
+            return None
+        nothing = signature.hints.get(signature.parameters[0].name) is type(None)
+        if reply is type(None) and not nothing:
+            return None
+        return signature.parameters.pop(0)
+
     def check_times(self, label: str, timeout: timedelta, retry: Retry) -> None:
         if timeout <= timedelta(0):
             self.fault(f"{label}: the timeout must be longer than nothing")
@@ -307,6 +352,14 @@ def compile_saga(saga: Saga[Any]) -> Definition:
         DefinitionError: with every fault found, not only the first.
     """
     return _Verifier(saga).compile()
+
+
+def _is_name(value: str) -> bool:
+    return is_token(value) and len(value) <= MAX_ID_CHARS
+
+
+def _is_command(candidate: object) -> TypeGuard[type[Command[Any]]]:
+    return inspect.isclass(candidate) and issubclass(candidate, Command)
 
 
 def _is_message(candidate: object) -> bool:
@@ -324,13 +377,10 @@ def _optional(hint: Any) -> tuple[Any, bool]:
 
 def _fits(reply: Any, wanted: Any) -> bool:
     """Whether a reply may be passed where `wanted` is annotated."""
-    return (
-        inspect.isclass(reply)
-        and inspect.isclass(wanted)
-        and reply is not type(None)
-        and issubclass(reply, wanted)
-    )
+    return _is_message(reply) and inspect.isclass(wanted) and issubclass(reply, wanted)
 
 
 def _name(hint: Any) -> str:
-    return "nothing" if hint is None else getattr(hint, "__name__", str(hint))
+    if hint is None or hint is type(None):
+        return "nothing"
+    return getattr(hint, "__name__", str(hint))

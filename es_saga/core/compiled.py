@@ -1,0 +1,192 @@
+"""A verified saga definition: what the interpreter runs, made by `es_saga.core.verify`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from es_saga.core.errors import InvalidInput
+from es_saga.core.events import Json
+from es_saga.core.messages import Command, Message
+from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.state import SagaState
+
+C = TypeVar("C", bound=Command[Any])
+
+OnUnknown = Literal["undo", "stuck"]
+"""What follows when every attempt of a step stayed unanswered: undo it, or ask a human."""
+
+
+class StepKind(StrEnum):
+    """What a step may do to the world, and so how it recovers."""
+
+    CHECK = "check"
+    """Reads only; nothing to undo."""
+    COMPENSATABLE = "compensatable"
+    """Before the pivot, or in a saga without one; has an undo."""
+    PIVOT = "pivot"
+    """The point of no return: may refuse, is never undone."""
+    RETRIABLE = "retriable"
+    """After the pivot: retried until done."""
+
+
+class Bind(NamedTuple):
+    """One parameter of a step function beyond the input: whose reply it gets."""
+
+    parameter: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoDefinition:
+    """A step's undo, ready to be built."""
+
+    fn: Callable[..., Command[Any]]
+    command: type[Command[Any]]
+    reply: str | None
+    """The parameter that takes the step's own reply, if it has one."""
+    accepts_unknown: bool
+    """Whether it can be built without the step's reply."""
+    binds: tuple[Bind, ...]
+    timeout: float
+    retry: Retry
+
+
+@dataclass(frozen=True, slots=True)
+class StepDefinition:
+    """A verified step. Times in seconds."""
+
+    name: str
+    kind: StepKind
+    after_pivot: bool
+    fn: Callable[..., Command[Any]]
+    command: type[Command[Any]]
+    reply: type[Message] | None
+    """Model of the reply; None when it answers with nothing but success."""
+    after: tuple[str, ...]
+    ancestors: frozenset[str]
+    binds: tuple[Bind, ...]
+    timeout: float
+    retry: Retry
+    on_unknown: OnUnknown
+    undo: UndoDefinition | None
+    doc: str
+
+    def check_reply(self, data: object) -> Json | None:
+        """`data` as it goes into the log, if this step's participant may answer so.
+
+        Raises:
+            InvalidInput: it does not fit the model of the reply.
+        """
+        if self.reply is None:
+            if data in (None, {}):
+                return None
+            raise InvalidInput(f"{self.name}: {self.command.__name__} answers with nothing.")
+        try:
+            self.reply.model_validate(data)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{self.name}: the reply is no {self.reply.__name__}: {error}"
+            ) from error
+        return cast(Json, data)  # an object: the model took it
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A verified saga definition: what the interpreter runs."""
+
+    name: str
+    version: int
+    data: type[Message]
+    steps: Mapping[str, StepDefinition]
+    deadline: float | None
+    on_failed_undo: OnFailedUndo
+
+    @cached_property
+    def pivot(self) -> str | None:
+        """Name of the pivot, if there is one."""
+        return next((s.name for s in self.steps.values() if s.kind is StepKind.PIVOT), None)
+
+    @cached_property
+    def shape(self) -> Json:
+        """What makes two definitions the same: steps, kinds, edges, command names."""
+        return {
+            "name": self.name,
+            "steps": [
+                {
+                    "name": step.name,
+                    "kind": step.kind.value,
+                    "after": sorted(step.after),
+                    "command": step.command.__name__,
+                    "undo": step.undo.command.__name__ if step.undo else None,
+                }
+                for step in self.steps.values()
+            ],
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the shape's SHA-256."""
+        canonical = json.dumps(self.shape, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def check_input(self, data: object) -> Json:
+        """The input as it goes into the log.
+
+        Raises:
+            InvalidInput: it does not fit the model.
+        """
+        try:
+            return self.data.model_validate(data).model_dump(mode="json")
+        except ValueError as error:
+            raise InvalidInput(
+                f"The input of saga {self.name!r} does not fit {self.data.__name__}: {error}",
+                hint="Correct the input and start it again; nothing was written.",
+            ) from error
+
+    def next_steps(self, step: str) -> tuple[str, ...]:
+        """The steps that wait for `step` directly (R018)."""
+        return tuple(s.name for s in self.steps.values() if step in s.after)
+
+    def previous_steps(self, step: str) -> tuple[str, ...]:
+        """The steps that `step` waits for directly (R018)."""
+        return self.steps[step].after
+
+    def build_command(self, step: StepDefinition, state: SagaState) -> Command[Any]:
+        """Call the step function on what is known so far.
+
+        Raises:
+            TypeError: it returned something else than its annotation says.
+            Exception: whatever the function raises.
+        """
+        data = self.data.model_validate(state.origin.data)
+        return _as_promised(step.fn(data, **self._bound(step.binds, state)), step.command)
+
+    def build_undo(self, step: StepDefinition, state: SagaState) -> Command[Any]:
+        """Call the undo function; the step's own reply may be unknown. Raises as above."""
+        undo = step.undo
+        assert undo is not None
+        arguments = self._bound(undo.binds, state)
+        if undo.reply is not None:
+            arguments[undo.reply] = self._reply(step.name, state)
+        data = self.data.model_validate(state.origin.data)
+        return _as_promised(undo.fn(data, **arguments), undo.command)
+
+    def _bound(self, binds: tuple[Bind, ...], state: SagaState) -> dict[str, object]:
+        return {bind.parameter: self._reply(bind.source, state) for bind in binds}
+
+    def _reply(self, step: str, state: SagaState) -> Message | None:
+        model, data = self.steps[step].reply, state.steps[step].do.reply
+        return None if model is None or data is None else model.model_validate(data)
+
+
+def _as_promised(made: object, promised: type[C]) -> C:
+    """The reply is read by the promised command's model, so nothing else may be sent."""
+    if not isinstance(made, promised):
+        raise TypeError(f"it returned {type(made).__name__}, not {promised.__name__}")
+    return made
