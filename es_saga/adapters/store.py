@@ -187,19 +187,27 @@ class SqlStore:
         return await loop.run_in_executor(self._readers, self._ask, question)
 
     def _ask(self, question: Callable[[sa.Connection], T]) -> T:
-        try:
-            with self._reading.connect() as connection:
+        lost: Exception | None = None
+        # A server that restarted has cut every pooled connection; each is met once at most.
+        for _ in range(READERS + 2):
+            try:
+                connection = self._reading.connect()
+            except Exception as error:
+                lost = error
+                break
+            with connection:
                 try:
                     return question(connection)
                 except Exception as error:
-                    if trouble(error) is Trouble.OUTAGE:
-                        # Raised past SQLAlchemy by the driver; it must not be pooled again.
-                        connection.invalidate()
-                    raise
-        except Exception as error:
-            if trouble(error) is Trouble.OUTAGE:
-                raise unavailable(error) from error
-            raise
+                    if trouble(error) is not Trouble.OUTAGE:
+                        raise
+                    lost = error
+                    # The driver raised past SQLAlchemy: it must be told not to pool it again.
+                    connection.invalidate()
+        assert lost is not None
+        if trouble(lost) is Trouble.OUTAGE:
+            raise unavailable(lost) from lost
+        raise lost
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
@@ -224,13 +232,17 @@ def connect(url: str | sa.URL, *, views: Sequence[View] = (), migrate: bool = Fa
         Unavailable: it does not answer, or has not the schema that this release needs.
     """
     engine = make_engine(url)
-    if migrate:
-        # alembic takes longer to import than all the rest; only this needs it.
-        from es_saga.adapters.migrate import upgrade
+    try:
+        if migrate:
+            # alembic takes longer to import than all the rest; only this needs it.
+            from es_saga.adapters.migrate import upgrade
 
-        upgrade(engine)
-    check_schema(engine)
-    return SqlStore(engine, views=views)
+            upgrade(engine)
+        check_schema(engine)
+        return SqlStore(engine, views=views)
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def check_schema(engine: sa.Engine) -> None:
