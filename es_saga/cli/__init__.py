@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # with it, rich is imported: help would take 0.35 s instead of 0.15 s
 )
 run.register(app)
 sagas.register(app)
