@@ -46,25 +46,29 @@ FIND = "SELECT sku, quantity FROM reservations WHERE reservation = :reservation"
 FORGET = "DELETE FROM reservations WHERE reservation = :reservation"
 
 
+def reservation_of(order_id: str) -> str:
+    """The name of an order's reservation; an order has one."""
+    return f"for {order_id}"
+
+
 @stock.handles(ReserveStock)
 async def reserve(cmd: ReserveStock, tx: Tx) -> StockReserved | OutOfStock:
     goods = {"sku": cmd.sku, "quantity": cmd.quantity}
     if not await tx.execute(LAY_ASIDE, goods):
         return OutOfStock(sku=cmd.sku)
-    reservation = f"for {cmd.order_id}"
+    reservation = reservation_of(cmd.order_id)
     await tx.execute(NOTE, {"reservation": reservation, **goods})
     return StockReserved(reservation=reservation)
 
 
 @stock.handles(ReleaseStock)
 async def release(cmd: ReleaseStock, tx: Tx) -> None:
-    reserved = tx.undoes(StockReserved)
-    assert reserved is not None, "only what was reserved is released"
-    held = await tx.first(FIND, {"reservation": reserved.reservation})
-    assert held is not None, "a reservation stands until it is released"
+    reservation = reservation_of(cmd.order_id)
+    held = await tx.first(FIND, {"reservation": reservation})
+    assert held is not None, "only what was reserved is released"
     sku, quantity = held
     await tx.execute(PUT_BACK, {"sku": sku, "quantity": quantity})
-    await tx.execute(FORGET, {"reservation": reserved.reservation})
+    await tx.execute(FORGET, {"reservation": reservation})
 
 
 @event.listens_for(stock_table, "after_create")
