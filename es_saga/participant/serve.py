@@ -76,8 +76,9 @@ class Server:
     `database` is an engine or a URL (SQLite or PostgreSQL). Without a `transport` only `call`
     works. `concurrency` bounds the commands in the works in this process; where handlers take
     long, set it low, for a message that waits longer than a second is delivered again, perhaps to
-    another process. `workers` is the number of threads; commands of one saga always meet in the
-    same one. `create_tables` creates the fence and the participant's tables where they are missing.
+    another process. `workers` is the number of threads, each with one command at a time: raise it
+    (PostgreSQL only) where handlers await slow services. Commands of one saga meet in the same
+    thread. `create_tables` creates the fence and the participant's tables where they are missing.
 
     Use it as an async context manager, or `start` and `stop` it.
     """
@@ -300,7 +301,7 @@ class Server:
         address = task.envelope.replyto
         if self._transport is None or address is None:
             self._finish(task)
-        elif address.startswith(f"{self._subjects.root}."):
+        elif address.startswith(f"{self._subjects.root}.rpl."):
             published = self._transport.publish(address, answer)
             published.add_done_callback(partial(self._published, task))
         else:  # a private inbox: somebody waits for it, or nobody does
