@@ -273,6 +273,20 @@ async def test_stopping_finishes_what_is_running_and_takes_no_more(
         await server.call(ask(Hold(sku="apple", hold="late")))
 
 
+async def test_stopping_waits_until_replies_are_confirmed(engine: sa.Engine, pipe: Pipe) -> None:
+    server = Server(warehouse(), engine, pipe)
+    await server.start()
+    pipe.confirming = False
+    letter = pipe.deliver(ask(Hold(sku="pear", hold="h"), replyto=TO))
+    await eventually(lambda: bool(pipe.published))
+    stopping = asyncio.create_task(server.stop())
+    _, waiting = await asyncio.wait({stopping}, timeout=0.3)
+    assert waiting, "it stopped without them"
+    pipe.confirm()
+    await stopping
+    assert letter.settled == [("ack",)]
+
+
 @pytest.mark.requirement("R069")
 async def test_calls_beyond_the_limit_are_turned_away(engine: sa.Engine) -> None:
     async with Server(warehouse(), engine, concurrency=1) as server:
