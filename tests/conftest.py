@@ -12,10 +12,14 @@ import sqlalchemy as sa
 
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.postgres import EmbeddedPostgres
+from es_saga.adapters.telemetry import configure_logging
 
 # Durability is not under test here; a killed server still keeps what the system has in memory.
 _TEST_SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB"}
 _numbers = itertools.count(1)
+
+
+configure_logging("warning")
 
 
 @pytest.fixture
