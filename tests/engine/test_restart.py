@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -49,7 +49,7 @@ async def test_a_command_committed_but_not_published_is_published_by_the_next_ow
 ) -> None:
     monkeypatch.setattr("es_saga.engine.manager.DRAIN_SECONDS", 0.1)
     mute = Mute(ground.transport)
-    async with world(ground.store, mute, tenant=ground.tenant) as w:
+    async with world(ground.store, cast(Transport, mute), tenant=ground.tenant) as w:
         await w.manager.begin(errand, Errand(thing="a"), saga_id="e1")
     assert mute.swallowed == ["e1/fetch/do/1"]
     assert w.town.asked == []

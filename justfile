@@ -1,0 +1,49 @@
+# Every task of the project; each recipe is one plain command.
+
+# List the tasks.
+default:
+    @just --list
+
+# Create the environment.
+setup:
+    python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
+
+# Everything CI checks, in a clean environment.
+ci:
+    bash .ci/run
+
+# The quick check: under a minute.
+quick:
+    .venv/bin/pytest tests/core tests/domain tests/typing
+
+# The whole suite.
+test:
+    .venv/bin/pytest
+
+# Which requirements no passing test covers.
+requirements:
+    .venv/bin/pytest --requirements
+
+# Branch coverage of the core.
+coverage:
+    .venv/bin/pytest tests/core --cov=es_saga/core --cov-branch --cov-fail-under=100
+
+# Types, both checkers strict.
+types:
+    .venv/bin/mypy && .venv/bin/pyright
+
+# Style and the direction of imports.
+lint:
+    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+
+# Format the code.
+format:
+    .venv/bin/ruff format .
+
+# The whole system on this machine.
+demo:
+    .venv/bin/es-saga demo
+
+# Throughput and latency on this machine.
+bench:
+    .venv/bin/es-saga bench -o json
