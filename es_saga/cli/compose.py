@@ -32,6 +32,7 @@ from es_saga.core.errors import InvalidInput, NotFound, Unavailable
 from es_saga.database import make_engine
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
+from es_saga.engine.ports import Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
 from es_saga.projections.audit import AuditView
@@ -210,7 +211,7 @@ def queries(settings: Settings) -> Queries:
 
 @asynccontextmanager
 async def conducting(
-    settings: Settings, app: App, pipe: NatsTransport, *, migrate: bool
+    settings: Settings, app: App, pipe: Transport, *, migrate: bool
 ) -> AsyncIterator[ProcessManager]:
     """A process manager with its log and its read models, running.
 
@@ -257,7 +258,7 @@ async def conducting(
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, app: App, pipe: NatsTransport, names: Sequence[str]
+    settings: Settings, app: App, pipe: Transport, names: Sequence[str]
 ) -> AsyncIterator[list[Server]]:
     """Participants of an app, each on its own database, serving.
 
