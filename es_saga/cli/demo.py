@@ -183,7 +183,7 @@ class Demo:
             secret = getattr(settings, name)
             if secret is not None:
                 environment[f"ES_SAGA_{name.upper()}"] = secret.get_secret_value()
-        conductor = _Child("conductor", ["run", APP, "-q"])
+        conductor = _Child("conductor", ["run", APP, "--projection", BOARD, "-q"])
         payments = _Child("payments", ["participant", APP, "payments", "-q"])
         others = [name for name in SERVICES if name != "payments"]
         self._children = [
