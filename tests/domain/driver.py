@@ -130,12 +130,18 @@ class Run:
 
 
 class World:
-    """An app's participants, each on a database of its own, and sagas run against them."""
+    """An app's participants, and sagas run against them.
 
-    def __init__(self, app: App, folder: Path) -> None:
+    Each has a SQLite database of its own in `folder`, unless all are to share the one at `url`.
+    """
+
+    def __init__(self, app: App, folder: Path, *, url: str | None = None) -> None:
         self.app = app
         self.now = 1_700_000_000.0
-        self.engines = {name: _engine(folder / f"{name}.db") for name in app.participants}
+        self.engines = {
+            name: make_engine(url) if url else _engine(folder / f"{name}.db")
+            for name in app.participants
+        }
         self.servers = {
             name: Server(participant, self.engines[name], create_tables=True)
             for name, participant in app.participants.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from es_saga import Message
 from es_saga.core.aggregate import SagaStatus, fold
 from es_saga.core.definition import StepKind
 from es_saga.core.events import SagaStuck, StepRefused
@@ -20,6 +21,11 @@ from tests.domain.driver import Mishap, Run, Tables, Trouble, World
 from tests.domain.flows import FLOWS, Flow, Totals
 
 pytestmark = pytest.mark.anyio
+
+
+def _renumbered(flow: Flow) -> Message:
+    """The flow's input under another business id, whose field is the first."""
+    return flow.data.model_copy(update={next(iter(type(flow.data).model_fields)): "8"})
 
 
 def _each_flow() -> list[ParameterSet]:
@@ -200,6 +206,22 @@ async def test_an_undo_is_tried_until_it_is_done_and_then_is_done_once(
     assert run.status is SagaStatus.COMPENSATED
     assert step in run.undone
     before.assert_untouched()
+
+
+@pytest.mark.parametrize("flow", _each_flow())
+async def test_every_flow_runs_on_postgresql_where_services_may_share_a_database(
+    flow: Flow, tmp_path: Path, postgres_url: str
+) -> None:
+    async with World(flow.app, tmp_path, url=postgres_url) as world:
+        before = Ledger(flow, world)
+        refused = await world.run(flow.saga, flow.refused_at(_last_refusable(flow)))
+        assert refused.status is SagaStatus.COMPENSATED
+        before.assert_untouched()
+        other = _renumbered(flow)
+        before = Ledger(flow, world)
+        done = await world.run(flow.saga, other, copies=2)
+        assert done.status is SagaStatus.COMPLETED
+        before.assert_full_effect()
 
 
 def _is_pivot(_flow: Flow, kind: StepKind, _step: str) -> bool:

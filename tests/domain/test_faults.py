@@ -14,7 +14,7 @@ from domain.faults import CRASH_EXIT_CODE, Fate
 from domain.orders import app, order
 from domain.orders.contracts import PlaceOrder
 from es_saga.core.aggregate import SagaStatus
-from es_saga.core.events import StepFailed, StepTimedOut
+from es_saga.core.events import StepFailed, StepRefused, StepTimedOut
 from tests.domain.driver import World
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +83,8 @@ async def test_a_refusal_stays_a_refusal_whatever_its_fate(world: World) -> None
     assert run.state is not None
     assert run.state.failure is not None
     assert run.state.failure.why == "OutOfStock"
+    [refused] = [e for e in run.events if isinstance(e, StepRefused)]
+    assert refused.refusal == {"sku": "unicorn"}
 
 
 async def test_a_word_that_is_no_fate_belongs_to_the_name(world: World) -> None:
