@@ -181,11 +181,13 @@ class ProcessManager:
 
     async def _adjust(self) -> None:
         """Run the parts that are held, leave those that are not."""
-        held = await self._leases.held()
-        for number in self.owned - held:
+        before, held = self.owned, await self._leases.held()
+        for number in before - held:
             await self._close(number)
-        for number in sorted(held - self.owned):
+        for number in sorted(held - before):
             await self._open(number)
+        if self.owned != before:
+            _log.info("parts_owned", app=self.app, parts=sorted(self.owned))
 
     async def _open(self, number: int) -> None:
         part = Part(number, self._around)
@@ -206,7 +208,6 @@ class ProcessManager:
         )
         loop = asyncio.create_task(part.run(), name=f"part-{number}")
         self._running[number] = _Running(part, loop, subscription)
-        _log.info("part_opened", app=self.app, part=number)
 
     async def _close(self, number: int) -> None:
         running = self._running.pop(number)
@@ -223,7 +224,6 @@ class ProcessManager:
         with contextlib.suppress(Unavailable):  # only makes the next owner read a little more
             await self._store.advance("relay", {number: running.part.relay.position})
         await self._leases.release((number,))
-        _log.info("part_closed", app=self.app, part=number)
 
     async def _write_relayed(self) -> None:
         moved = {

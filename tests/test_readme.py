@@ -1,0 +1,104 @@
+"""The README is true: its first saga is written down, checked, run and looked at as it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+PROGRAM = [sys.executable, "-m", "es_saga"]
+READY_SECONDS = 60.0
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(beginning: str) -> list[list[str]]:
+    """Console lines that begin so, as arguments of es-saga."""
+    lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith(beginning)]
+
+
+def es_saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Path]:
+    """The folder of `shop.py`, with its app running."""
+    source = next(block for block in blocks("python") if block.startswith("# shop.py"))
+    (tmp_path / "shop.py").write_text(source)
+    [arguments] = commands("es-saga run")
+    log = (tmp_path / "run.log").open("w")
+    process = subprocess.Popen([*PROGRAM, *arguments], cwd=tmp_path, stderr=log, env=os.environ)
+    try:
+        end = time.monotonic() + READY_SECONDS
+        while not (tmp_path / ".es_saga" / "run-shop.json").exists():
+            assert process.poll() is None, (tmp_path / "run.log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        yield tmp_path
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        log.close()
+
+
+def test_a_stranger_can_write_check_run_and_explain_a_saga_by_the_readme(shop: Path) -> None:
+    [check] = commands("es-saga check")
+    checked = es_saga(shop, *check)
+    assert checked.returncode == 0, checked.stderr
+
+    good, bad = commands("es-saga start")
+    first, second = es_saga(shop, *good), es_saga(shop, *bad)
+    assert (first.returncode, first.stdout) == (0, "order-1\n"), first.stderr
+    assert (second.returncode, second.stdout) == (1, "order-2\n"), second.stderr
+    assert "CardDeclined" in second.stderr
+
+    [history] = commands("es-saga history")
+    shown = es_saga(shop, *history).stdout
+    events = re.findall(r"(Saga\w+|Step\w+|Compensation\w+) ", shown)
+    assert events == [
+        "SagaStarted",
+        "StepStarted",
+        "StepSucceeded",
+        "StepStarted",
+        "StepRefused",
+        "CompensationStarted",
+        "CompensationIssued",
+        "CompensationSucceeded",
+        "SagaCompensated",
+    ]
+    listed = es_saga(shop, *commands("es-saga list")[0]).stdout
+    assert "order-1" in listed
+    assert "compensated" in listed
+
+
+def test_the_readme_shows_the_two_commands_by_pip_and_by_uv() -> None:
+    setup = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/"
+    first = blocks("console")[0]
+    assert first == f"$ {setup}es-saga demo\n$ {setup}pytest\n"
+    assert "`uv run es-saga demo` and `uv run pytest`" in README
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    table = README.split("## Commands")[1].split("##")[0]
+    named = {
+        words.split()[0] for words in re.findall(r"`([a-z][^`]*)`", table.split("Data goes")[0])
+    }
+    shown = es_saga(Path.cwd(), "--help").stdout
+    words = named - {"es-saga", "up", "sql"}
+    assert {name for name in words if not re.search(rf"^  {name}\b", shown, re.MULTILINE)} == set()
