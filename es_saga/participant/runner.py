@@ -316,7 +316,8 @@ class Runner:
     def _note_reachable(self) -> None:
         if not self._reachable:
             self._reachable = True
-            _log.info("database_back", participant=self._participant.name)
+            # As loud as the outage: whoever saw that one wants to see its end.
+            _log.warning("database_back", participant=self._participant.name)
 
     def _log_failure(self, job: Job, error: BaseException) -> None:
         _log.warning(
