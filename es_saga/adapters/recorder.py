@@ -76,8 +76,8 @@ _R = TypeVar("_R", bound="SqlAggregateRecorder")
 class SqlAggregateRecorder(AggregateRecorder):
     """Events of aggregates, in a table of their own when they are snapshots.
 
-    Its writers are serialised within the process, so that positions commit in their order; against
-    other processes the table's keys decide, and the loser takes the next position.
+    Writers of one recorder queue up, so that they do not take each other's positions; against other
+    writers the table's keys decide, and the loser takes the next ones.
     """
 
     def __init__(

@@ -122,14 +122,14 @@ class Writer:
         self._versions = Versions()
         # Each counted by one thread alone, so that neither needs a lock.
         self._submitted = 0
-        self._finished = 0
+        self._taken = 0
         self._thread = threading.Thread(target=self._run, name="es-saga-writer", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Events submitted and not yet written; another job counts as one."""
-        return self._submitted - self._finished
+        """Events submitted and not yet in a transaction; a job of another kind counts as one."""
+        return self._submitted - self._taken
 
     def submit(self, job: Job) -> None:
         """Have it written; its future is resolved in its own loop. Never blocks."""
@@ -147,6 +147,7 @@ class Writer:
         open_ = True
         while open_:
             jobs, open_ = self._gather()
+            self._taken += sum(map(_size, jobs))
             together: list[AppendJob | AdvanceJob] = []
             for job in jobs:
                 if isinstance(job, ClaimJob):
@@ -156,7 +157,6 @@ class Writer:
                 else:
                     together.append(job)
             self._commit(together)
-            self._finished += sum(map(_size, jobs))
         self._disconnect()
 
     def _gather(self) -> tuple[list[Job], bool]:

@@ -239,13 +239,15 @@ async def test_more_than_may_wait_is_refused_until_there_is_room(
 ) -> None:
     monkeypatch.setattr(store_module, "MAX_WAITING_EVENTS", 10)
     view.go.clear()
+    held = store.append(0, [item("x")])
+    await asyncio.to_thread(view.entered.wait)
     accepted = [store.append(0, [item(f"s{n}")]) for n in range(10)]
     with pytest.raises(Unavailable, match="keep up"):
         await store.append(0, [item("one-too-many")])
     view.go.set()
-    await asyncio.gather(*accepted)
-    assert await store.head(0) == 10
-    assert await store.append(0, [item("now")]) == [11]
+    await asyncio.gather(held, *accepted)
+    assert await store.head(0) == 11
+    assert await store.append(0, [item("now")]) == [12]
 
 
 async def test_a_batch_has_a_limit(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,9 +304,11 @@ async def test_a_killed_backend_is_an_outage_and_then_over(
         await store.append(1, [item("b")])
     view.fail = None
     assert contents(engine) == (1, 1, 1)
-    assert await store.load(["b"]) == {}, "a reader's connection is replaced at once"
+    assert await store.load(["b"]) == {}
     assert await store.append(1, [item("b")]) == [2]
+    await asyncio.gather(store.head(1), store.head(1))
     kill_others()
+    assert await store.head(1) == 2, "a read is asked again on a new connection"
     with pytest.raises(Unavailable):
         await store.append(1, [item("c")])
     kill_others()
@@ -398,14 +402,14 @@ asyncio.run(main())
 
 def test_a_crash_leaves_log_view_and_checkpoint_in_step(url: str, engine: sa.Engine) -> None:
     chance = random.Random(20)
-    for crash in range(4):
+    for crash in range(3):
         arguments = [sys.executable, "-c", WRITER, url, str(Path(__file__).parent), str(crash)]
         writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         acknowledged = 0
         assert writer.stdout is not None
         with writer.stdout:
             assert writer.stdout.readline() == "ready\n"
-            for _ in range(chance.randrange(1, 8)):
+            for _ in range(chance.randrange(1, 5)):
                 acknowledged = int(writer.stdout.readline())
             os.kill(writer.pid, signal.SIGKILL)
             writer.wait()

@@ -193,6 +193,18 @@ async def test_a_new_owner_claims_what_another_one_wrote(open_store: OpenStore) 
     assert await old.append(PART, [saga("b", 0, [started()])]) == [4]
 
 
+async def test_one_who_reloads_after_a_refusal_gets_through(open_store: OpenStore) -> None:
+    one, other = await open_store(), await open_store()
+    await one.append(PART, [saga("a", 0, [started()])])
+    await other.append(PART, [saga("a", 1, step("x"))])
+    assert await one.append(PART, [saga("a", 1, step("y"))]) == [None]
+    assert len((await one.load(["a"]))["a"]) == 3
+    assert await one.append(PART, [saga("a", 3, step("y"))]) == [5]
+    # Without a refusal in between, what one remembers of the saga is older than what it has read.
+    await other.append(PART, [saga("a", 5, step("z"))])
+    assert await one.append(PART, [saga("a", 7, step("w"))]) == [9]
+
+
 async def test_two_live_owners_of_a_part_lose_nothing_and_leave_no_gap(
     open_store: OpenStore,
 ) -> None:
