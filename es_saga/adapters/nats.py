@@ -126,6 +126,9 @@ class NatsTransport:
             await self._link.close()
             raise
         self._publisher.resume()
+        self._broken.clear()
+        if not self._link.connected:
+            self._down()
         self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._trim_often())]
 
     @property

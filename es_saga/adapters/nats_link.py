@@ -102,6 +102,8 @@ class Link:
         self._opened = False
         self._failures = 0
         self._failed = asyncio.Event()
+        self._lost = asyncio.Event()
+        """Set while there is no connection; another one for each connection."""
         self.last_error = ""
         """What the server or the network said last; permission errors show nowhere else."""
         self.epoch = 0
@@ -184,6 +186,7 @@ class Link:
 
     def _came_up(self) -> None:
         self.epoch += 1
+        self._lost = asyncio.Event()
         self._work.set()
         self._on_up()
 
@@ -200,6 +203,7 @@ class Link:
 
     async def _on_disconnected(self) -> None:
         self._out.clear()  # acks are for this connection; publishes are sent again
+        self._lost.set()
         if self._opened and not self._closing:
             _log.warning("nats_disconnected", error=self.last_error)
             self._on_down()
@@ -286,8 +290,13 @@ class Link:
         if not self.connected:
             raise Unavailable("NATS is not connected.", hint=self.last_error)
         before = self.last_error
+        asking = asyncio.ensure_future(self._client.request(subject, payload, timeout=within))
+        losing = asyncio.ensure_future(self._lost.wait())
         try:
-            return await self._client.request(subject, payload, timeout=within)
+            await asyncio.wait((asking, losing), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise Unavailable("The connection to NATS was lost.", hint=self.last_error)
+            return asking.result()
         except (Error, OSError, TimeoutError) as error:
             # A missing permission looks like no answer; what the server says comes separately.
             said = self.last_error if self.last_error != before else ""
@@ -295,6 +304,9 @@ class Link:
                 f"NATS does not answer {subject}: {said or type(error).__name__}.",
                 hint="Is JetStream on (nats-server -js), and may we use it?",
             ) from error
+        finally:
+            asking.cancel()
+            losing.cancel()
 
     async def _send_all(self) -> None:
         out, work = self._out, self._work

@@ -175,7 +175,7 @@ class EmbeddedNats:
         for stale in self._run_dir.glob("*.ports"):
             stale.unlink()
         config = self._run_dir / "server.conf"
-        config.write_text(self._configuration())
+        config.write_text(self._configuration(), encoding="utf-8")
         arguments = [program, "-c", str(config)]
         if sys.platform == "linux":
             # Without a `preexec_fn`: forking Python beside running threads may deadlock.
@@ -197,10 +197,10 @@ class EmbeddedNats:
 
     def _configuration(self) -> str:
         lines = [
-            f"listen: {json.dumps(f'127.0.0.1:{self._port}')}",
-            f"ports_file_dir: {json.dumps(str(self._run_dir))}",
+            f"listen: {_quoted(f'127.0.0.1:{self._port}')}",
+            f"ports_file_dir: {_quoted(str(self._run_dir))}",
             "jetstream {",
-            f"  store_dir: {json.dumps(str(self.store_dir))}",
+            f"  store_dir: {_quoted(str(self.store_dir))}",
             f"  max_file_store: {MAX_STORE_BYTES}",
             *(["  sync_interval: always"] if self.sync_always else []),
             "}",
@@ -230,6 +230,12 @@ class EmbeddedNats:
         except OSError:
             return "it wrote no log"
         return raw.decode(errors="replace").strip() or "it wrote no log"
+
+
+def _quoted(text: str) -> str:
+    """As the server's configuration quotes: like JSON, but it knows no other escapes."""
+    escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return '"' + "".join(escapes.get(character, character) for character in text) + '"'
 
 
 def _program() -> str:

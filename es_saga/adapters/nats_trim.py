@@ -9,10 +9,10 @@ the server a look at every message and is done in slices, for it publishes nothi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from es_saga.adapters.nats_streams import ConsumerStatus, Streams
+from es_saga.adapters.nats_streams import BrokerError, ConsumerStatus, Streams
 from es_saga.adapters.subjects import covers, overlap
 from es_saga.core.messages import PARTS
 
@@ -51,9 +51,10 @@ async def _trim(streams: Streams, kind: str) -> int:
         named: dict[str, int] = state.get("subjects") or {}
         subjects = named.keys()
     consumers = await streams.consumers(kind)
+    floors = {c.name: await _floor(streams, name, c, state["last_seq"]) for c in consumers}
     purged = 0
     slices = 0
-    for filter, floor in _plan(consumers, state["last_seq"], subjects):
+    for filter, floor in _plan(consumers, floors, subjects):
         done = state["first_seq"] - 1
         while done < floor and slices < MAX_SLICES:
             done, slices = min(floor, done + SLICE), slices + 1
@@ -62,11 +63,23 @@ async def _trim(streams: Streams, kind: str) -> int:
     return purged
 
 
+async def _floor(streams: Streams, stream: str, consumer: ConsumerStatus, last: int) -> int:
+    """Up to which number every message of a consumer is settled."""
+    if not (consumer.pending or consumer.unacked):
+        return last
+    # Its ack floor stays where its last settled message was, long ago perhaps: go on to its next.
+    request = {"seq": consumer.floor + 1, "next_by_subj": consumer.filter}
+    try:
+        answer = await streams.ask(f"STREAM.MSG.GET.{stream}", request)
+    except BrokerError:
+        return consumer.floor
+    return min(last, int(answer["message"]["seq"]) - 1)
+
+
 def _plan(
-    consumers: Sequence[ConsumerStatus], last: int, subjects: Iterable[str] | None
+    consumers: Sequence[ConsumerStatus], floors: Mapping[str, int], subjects: Iterable[str] | None
 ) -> list[tuple[str | None, int]]:
     """Filters, and up to which number their messages are settled; None: whatever the subject."""
-    floors = {c.name: c.floor if c.pending or c.unacked else last for c in consumers}
     if not consumers:
         return []
     filters = [c.filter for c in consumers]
