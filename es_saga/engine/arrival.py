@@ -38,6 +38,7 @@ class Arrival:
         "definition",
         "input",
         "notify",
+        "over",
         "saga_id",
     )
 
@@ -59,6 +60,8 @@ class Arrival:
         self.notify: str | None = None
         self.called = called
         """A caller in this process: the state after it, and whether it changed anything."""
+        self.over = False
+        """It has been settled, failed or abandoned: once is enough."""
         self._delivery = delivery
         self._transport = transport
 
@@ -97,10 +100,18 @@ class Arrival:
             message_id=envelope.id,
         )
 
+    @property
+    def starts(self) -> bool:
+        """Whether it asks for a new saga; also before it was read."""
+        if self._delivery is not None:
+            return self._delivery.envelope.type == START_TYPE
+        return isinstance(self.input, Start)
+
     # ── how it ends ──────────────────────────────────────────────────────────────────────────────
 
     def settle(self, state: SagaState | None, changed: bool) -> None:
         """It is handled, and what it led to is committed."""
+        self.over = True
         if self.called is not None:
             assert state is not None, "a call that found no saga has failed"
             if not self.called.done():
@@ -114,6 +125,7 @@ class Arrival:
 
     def fail(self, error: SagaError) -> None:
         """It cannot be handled; a message that nobody can be told of goes to the dead letters."""
+        self.over = True
         if self.called is not None:
             if not self.called.done():
                 self.called.set_exception(error)
@@ -129,8 +141,10 @@ class Arrival:
 
     def abandon(self, error: SagaError) -> None:
         """We are going; another owner will handle it if it was delivered."""
-        if self.called is not None and not self.called.done():
-            self.called.set_exception(error)
+        self.over = True
+        if self.called is not None:
+            if not self.called.done():
+                self.called.set_exception(error)
         elif self._delivery is not None:
             self._delivery.nak()
 

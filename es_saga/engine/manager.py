@@ -15,7 +15,7 @@ import structlog
 
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition, Saga
-from es_saga.core.errors import InvalidInput, Unavailable
+from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import (
     MAX_PAYLOAD_BYTES,
@@ -27,7 +27,7 @@ from es_saga.core.messages import (
 )
 from es_saga.engine.arrival import Arrival
 from es_saga.engine.outgoing import Sender
-from es_saga.engine.part import Part, Surroundings
+from es_saga.engine.part import Part
 from es_saga.engine.ports import (
     Append,
     Clock,
@@ -40,6 +40,7 @@ from es_saga.engine.ports import (
 )
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import VerbRequest, id_for, new_id, verb_input
+from es_saga.engine.surroundings import Surroundings
 
 TICK_SECONDS = 0.05
 """How often timers are looked at: the resolution of every timeout and wait."""
@@ -119,6 +120,7 @@ class ProcessManager:
         self._running: dict[int, _Running] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._relayed: dict[int, int] = {}
+        self._adjusting = asyncio.Lock()
 
     @property
     def owned(self) -> frozenset[int]:
@@ -148,7 +150,11 @@ class ProcessManager:
         Raises:
             Unavailable: the log or the broker is out of reach.
         """
-        await self._adjust()
+        try:
+            await self._adjust()
+        except BaseException:
+            await self.stop()
+            raise
         for body, seconds in (
             (self._tick, TICK_SECONDS),
             (self._adjust, LEASE_SECONDS),
@@ -158,10 +164,16 @@ class ProcessManager:
 
     async def stop(self) -> None:
         """Take nothing more, finish what is enqueued, publish it, and give the parts back."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._adjusting.acquire()  # so that no part is left half open or half closed
+        except TimeoutError:
+            _log.warning("not_adjusted", app=self.app)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._adjusting = asyncio.Lock()
         await asyncio.gather(*(self._close(number) for number in list(self._running)))
 
     async def _every(self, seconds: float, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -169,8 +181,10 @@ class ProcessManager:
             await self._clock.sleep(seconds)
             try:
                 await body()
-            except Unavailable as error:
+            except SagaError as error:
                 _log.warning("unavailable", doing=body.__name__, error=error.message)
+            except Exception:  # a fault of ours must not end what has to go on for ever
+                _log.exception("failed", doing=body.__name__)
 
     async def _tick(self) -> None:
         now = self._clock.now()
@@ -181,13 +195,15 @@ class ProcessManager:
 
     async def _adjust(self) -> None:
         """Run the parts that are held, leave those that are not."""
-        before, held = self.owned, await self._leases.held()
-        for number in before - held:
-            await self._close(number)
-        for number in sorted(held - before):
-            await self._open(number)
-        if self.owned != before:
-            _log.info("parts_owned", app=self.app, parts=sorted(self.owned))
+        async with self._adjusting:
+            for running in self._running.values():
+                running.part.look_for_rivals()
+            before, held = self.owned, await self._leases.held()
+            await asyncio.gather(*(self._close(number) for number in before - held))
+            for number in sorted(held - before):
+                await self._open(number)
+            if self.owned != before:
+                _log.info("parts_owned", app=self.app, parts=sorted(self.owned))
 
     async def _open(self, number: int) -> None:
         part = Part(number, self._around)
@@ -219,8 +235,8 @@ class ProcessManager:
         except TimeoutError:
             _log.warning("not_drained", part=number)
         running.loop.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running.loop
+        await asyncio.gather(running.loop, return_exceptions=True)
+        running.part.abandon()
         with contextlib.suppress(Unavailable):  # only makes the next owner read a little more
             await self._store.advance("relay", {number: running.part.relay.position})
         await self._leases.release((number,))

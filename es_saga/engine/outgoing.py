@@ -37,12 +37,20 @@ class Sender:
     def commands(
         self, definition: Definition, state: SagaState, events: Iterable[SagaEvent]
     ) -> Iterator[Outgoing]:
-        """The commands that these events carry; `state` is the saga after them."""
+        """The commands that these events carry; `state` is the saga after them.
+
+        What is not in flight any more by then is left out: events that came together may hold a
+        command and its answer, as when a reply is read right after the timer asked again.
+        """
         for event in events:
             kind = type(event)
             if kind is StepStarted or kind is StepRetried or kind is CompensationIssued:
-                direction = Direction.UNDO if kind is CompensationIssued else Direction.DO
-                yield self._command(definition, state, event.step, direction)  # type: ignore[attr-defined]
+                step = str(event.step)  # type: ignore[attr-defined]  # these three have one
+                undo = kind is CompensationIssued
+                work = state.steps[step].undo if undo else state.steps[step].do
+                if work is not None and work.status is WorkStatus.STARTED:
+                    direction = Direction.UNDO if undo else Direction.DO
+                    yield self._command(definition, state, step, direction)
 
     def open_commands(self, definition: Definition, state: SagaState) -> Iterator[Outgoing]:
         """The command of every attempt in flight, as it was sent: for a relay that starts anew."""

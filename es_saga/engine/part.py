@@ -11,24 +11,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 import structlog
 
-from es_saga.core.aggregate import SagaState, fold
+from es_saga.core.aggregate import SagaState
 from es_saga.core.decide import react
 from es_saga.core.definition import Definition
-from es_saga.core.errors import ConflictError, CorruptHistory, NotFound, SagaError, Unavailable
+from es_saga.core.errors import ConflictError, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.core.inputs import Input, Reply, Start, Tick
-from es_saga.core.messages import CommandKey, Envelope, Outcome, parse_command_id
+from es_saga.core.messages import Envelope
 from es_saga.engine.arrival import Arrival
-from es_saga.engine.outgoing import Outgoing, Sender
-from es_saga.engine.ports import Append, Clock, Store, Transport
-from es_saga.engine.registry import Registry
+from es_saga.engine.outgoing import Outgoing
+from es_saga.engine.ports import Append
 from es_saga.engine.relay import Relay
+from es_saga.engine.requests import undeliverable
+from es_saga.engine.states import States
+from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
 
 MAX_BATCH = 500
@@ -40,8 +42,8 @@ MAX_INBOX = 20_000
 MAX_DECISIONS = 10
 """How often an arrival is decided anew after its saga's version was taken."""
 
-RELAY_PAGE = 1_000
-"""Events read at once when the relay starts anew."""
+MAX_WHY_CHARS = 500
+"""How much of an unexpected error a refusal tells."""
 
 POISON_SECONDS = 60.0
 """How long a saga that cannot be handled is left alone before its timer looks again."""
@@ -50,23 +52,6 @@ RECOVERY_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Waits between attempts to get the log back; the last one repeats."""
 
 _log = structlog.get_logger("es_saga.part")
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every part of a process manager shares."""
-
-    registry: Registry
-    store: Store
-    transport: Transport
-    clock: Clock
-    sender: Sender
-    cached: int
-    """States remembered per part."""
-    refuse_starts: bool
-    """During an outage of the log: refuse new starts instead of holding them."""
-    committed: Callable[[Sequence[Append]], None]
-    """Told of every committed batch, in the part's order."""
 
 
 @dataclass(slots=True)
@@ -87,7 +72,12 @@ class Part:
         self._around = around
         self._inbox: deque[Arrival] = deque()
         self._wake = asyncio.Event()
-        self._states: dict[str, SagaState] = {}
+        self._states = States(around.store, around.cached)
+        self._head = 0
+        """Position of the last event that we know of."""
+        self._look_at_head = False
+        self._one_by_one = 0
+        """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
         self.relay = Relay(around.transport, self._undeliverable)
         self.healthy = False
@@ -99,6 +89,9 @@ class Part:
 
     def put(self, arrival: Arrival) -> None:
         """Enqueue; decided at the part's own pace."""
+        if arrival.starts and self._around.refuse_starts and not self.healthy:
+            arrival.fail(Unavailable("The log is out of reach.", retry_after=1.0))
+            return
         self._inbox.append(arrival)
         self._wake.set()
 
@@ -113,22 +106,15 @@ class Part:
         for saga_id in self.timers.take_due(now, MAX_BATCH):
             self.put(Arrival(saga_id, input=Tick()))
 
+    def look_for_rivals(self) -> None:
+        """See whether somebody else has written to the part; at the part's own pace."""
+        self._look_at_head = True
+        self._wake.set()
+
     def _undeliverable(self, envelope: Envelope, why: str) -> None:
-        """A command that cannot be sent, ever, has failed for good: nobody got it."""
-        assert envelope.commandid is not None
-        key: CommandKey = parse_command_id(envelope.commandid)
         _log.error("undeliverable", message=envelope.id, why=why)
-        failure = {"error": "Undeliverable", "detail": why}
-        reply = Reply(
-            key,
-            envelope.attempt,
-            Outcome.FAILED,
-            "Undeliverable",
-            failure,
-            f"{envelope.id}/undeliverable",
-            retry_after=-1.0,
-        )
-        self.put(Arrival(key.saga_id, input=reply))
+        reply = undeliverable(envelope, why)
+        self.put(Arrival(reply.key.saga_id, input=reply))
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
@@ -140,7 +126,7 @@ class Part:
         """
         store = self._around.store
         self._states.clear()
-        head = await store.claim(self.number)
+        self._head = head = await store.claim(self.number)
         for saga_id, due in await store.open_sagas(self.number):
             if due is not None:
                 self.timers.arm(saga_id, due)
@@ -149,15 +135,11 @@ class Part:
 
     async def _publish_again(self, position: int, head: int) -> None:
         """Publish what is in flight of every saga that moved after `position`."""
-        relay, around = self.relay, self._around
+        relay, around, states = self.relay, self._around, self._states
         relay.position = max(relay.position, position)
-        while position < head:
-            page = await around.store.read(self.number, after=position, limit=RELAY_PAGE)
-            if not page:
-                return
-            position = page[-1].position
+        async for sagas, last in states.moved(self.number, position, head):
             messages: list[Outgoing] = []
-            for state in (await self._load({event.saga_id for event in page})).values():
+            for state in (await states.load(sagas)).values():
                 if state.closed is not None:
                     self._notify(state)
                     continue
@@ -167,26 +149,42 @@ class Part:
                     _log.error("unregistered", saga=state.saga_id, error=error.message)
                     continue
                 messages += around.sender.open_commands(definition, state)
-            relay.send(position, messages)
+            relay.send(last, messages)
             await relay.room()
 
     async def run(self) -> None:
         """React until stopped; what is enqueued by then is still handled."""
         while True:
-            if not self._inbox:
+            if not self._inbox and not self._look_at_head:
                 if self._stopping:
                     break
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            arrivals = [self._inbox.popleft() for _ in range(min(MAX_BATCH, len(self._inbox)))]
+            arrivals = self._take()
             try:
+                if self._look_at_head:
+                    self._look_at_head = False
+                    await self._follow_rivals(await self._around.store.head(self.number))
                 await self._react(arrivals)
+            except asyncio.CancelledError:
+                self._abandon(arrivals)
+                raise
             except Unavailable as error:
                 _log.warning("log_unavailable", part=self.number, error=error.message)
                 await self._recover(arrivals, error)
+            except Exception as error:  # whatever it is, the other arrivals must not suffer
+                _log.exception("batch_failed", part=self.number, arrivals=len(arrivals))
+                await self._isolate(arrivals, error)
             await self.relay.room()
         self._idle.set()
+
+    def _take(self) -> list[Arrival]:
+        inbox = self._inbox
+        if self._one_by_one and inbox:
+            self._one_by_one -= 1
+            return [inbox.popleft()]
+        return [inbox.popleft() for _ in range(min(MAX_BATCH, len(inbox)))]
 
     async def stop(self) -> None:
         """Finish what is enqueued, then end."""
@@ -194,21 +192,43 @@ class Part:
         self._wake.set()
         await self._idle.wait()
 
-    async def _recover(self, arrivals: list[Arrival], error: Unavailable) -> None:
+    def abandon(self) -> None:
+        """Give up what is still enqueued: nobody will handle it here."""
+        self._abandon(self._inbox)
+        self._inbox.clear()
+
+    def _abandon(self, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
+            if not arrival.over:
+                arrival.abandon(Unavailable("The part is given up; it may still be handled."))
+
+    async def _isolate(self, arrivals: list[Arrival], error: Exception) -> None:
+        """Handle alone what failed together; what fails alone is refused, and delays no other."""
+        if len(arrivals) == 1 and not arrivals[0].over:
+            why = SagaError(f"{type(error).__name__}: {error}"[:MAX_WHY_CHARS])
+            self._refuse(arrivals[0], why, self._around.clock.now())
+        unavailable = Unavailable("What was remembered of the part is read again.")
+        await self._recover(arrivals, unavailable, refuse_starts=False)
+        self._one_by_one = sum(not arrival.over for arrival in arrivals)
+
+    async def _recover(
+        self, arrivals: list[Arrival], error: Unavailable, *, refuse_starts: bool | None = None
+    ) -> None:
         """The log is away, and whether the last batch was committed is unknown: begin anew."""
         self.healthy = False
+        refuse = self._around.refuse_starts if refuse_starts is None else refuse_starts
         kept: list[Arrival] = []
         for arrival in arrivals:
-            if self._around.refuse_starts and isinstance(arrival.input, Start):
+            if arrival.over:
+                continue
+            if refuse and arrival.starts:
                 arrival.fail(error)
             else:
                 kept.append(arrival)
         self._inbox.extendleft(reversed(kept))
         for wait in chain(RECOVERY_SECONDS, repeat(RECOVERY_SECONDS[-1])):
             if self._stopping:
-                for arrival in self._inbox:
-                    arrival.abandon(error)
-                self._inbox.clear()
+                self.abandon()
                 return
             await self._around.clock.sleep(wait)
             try:
@@ -224,6 +244,8 @@ class Part:
         around = self._around
         now = around.clock.now()
         read = [arrival for arrival in arrivals if arrival.read(around.registry)]
+        if not read:
+            return
         known = await self._known(read)
         drafts: dict[str, _Draft] = {}
         decided: list[Arrival] = []
@@ -240,11 +262,23 @@ class Part:
         refused = await self._commit(drafts)
         for arrival in decided:
             saga_id = arrival.saga_id
-            if saga_id in refused:
-                self._again(arrival)
+            if saga_id in refused or (saga_id not in drafts and self._may_be_stale(arrival)):
+                self._again(arrival, now)
             else:
                 draft = drafts.get(saga_id)
                 arrival.settle(draft.state if draft else known.get(saga_id), draft is not None)
+
+    def _may_be_stale(self, arrival: Arrival) -> bool:
+        """A reply that means nothing may mean something to the saga as the log has it by now.
+
+        As long as two owners believe in themselves, either may get the answer to what the other
+        one asked. Such replies are rare: reading the saga anew costs next to nothing.
+        """
+        stale = isinstance(arrival.input, Reply) and not arrival.decisions
+        stale = stale and arrival.saga_id in self._states
+        if stale:
+            self._states.forget((arrival.saga_id,))
+        return stale
 
     def _decide(
         self,
@@ -297,47 +331,61 @@ class Part:
         refused: set[str] = set()
         messages: list[Outgoing] = []
         written: list[Append] = []
-        last = 0
+        last = added = 0
         for item, position in zip(batch, positions, strict=True):
             if position is None:
                 refused.add(item.saga_id)
-                self._states.pop(item.saga_id, None)
                 continue
             last = max(last, position)
+            added += len(item.events)
             written.append(item)
             self._remember(item.state)
             definition = drafts[item.saga_id].definition
             messages += around.sender.commands(definition, item.state, item.events)
+        self._states.forget(refused)
         if last:
             self.relay.send(last, messages)
             around.committed(written)
+            await self._follow_rivals(last - added)
+            self._head = max(self._head, last)
         return refused
 
     def _remember(self, state: SagaState) -> None:
-        states, saga_id = self._states, state.saga_id
+        self._states.remember(state)
         if state.closed is not None:
-            states.pop(saga_id, None)
             self._notify(state)
+        elif state.next_due is not None:
+            self.timers.arm(state.saga_id, state.next_due)
+
+    async def _follow_rivals(self, head: int) -> None:
+        """Take note of what somebody else wrote up to `head`: its sagas need our timers, too.
+
+        It should not have happened, for the part is ours. But a process that has lost its lease
+        writes until it notices; then nobody but us will look after what it has begun.
+        """
+        if self._head >= head:
             return
-        states.pop(saga_id, None)  # so that it is the youngest
-        states[saga_id] = state
-        if len(states) > self._around.cached:
-            del states[next(iter(states))]
-        due = state.next_due
-        if due is not None:
-            self.timers.arm(saga_id, due)
+        _log.warning("rival", part=self.number, after=self._head, position=head)
+        states = self._states
+        async for sagas, last in states.moved(self.number, self._head, head):
+            states.forget(sagas)
+            for state in (await states.load(sagas)).values():
+                if state.closed is None and state.next_due is not None:
+                    self.timers.arm(state.saga_id, state.next_due)
+            self._head = last
 
     def _notify(self, state: SagaState, address: str | None = None) -> None:
         address = address or state.origin.notify
         if address is not None:
             self._around.transport.tell(address, self._around.sender.outcome(state))
 
-    def _again(self, arrival: Arrival) -> None:
+    def _again(self, arrival: Arrival, now: float) -> None:
         arrival.decisions += 1
         if arrival.decisions < MAX_DECISIONS:
             self._inbox.append(arrival)
         else:
-            arrival.fail(ConflictError(f"Saga {arrival.saga_id} is being written by others."))
+            why = ConflictError(f"Saga {arrival.saga_id} is being written by others.")
+            self._refuse(arrival, why, now)
 
     # ── states ───────────────────────────────────────────────────────────────────────────────────
 
@@ -354,19 +402,5 @@ class Part:
                 # A start is not looked up: if the saga is there, the log refuses the first version.
                 missing.add(saga_id)
         if missing:
-            known.update(await self._load(missing))
+            known.update(await self._states.load(missing))
         return known
-
-    async def _load(self, saga_ids: Collection[str]) -> dict[str, SagaState]:
-        """Fold sagas out of the log; a corrupt one is left out, and alone."""
-        try:
-            histories = await self._around.store.load(saga_ids)
-            folded = {saga_id: fold(saga_id, events) for saga_id, events in histories.items()}
-        except CorruptHistory as error:
-            if len(saga_ids) == 1:
-                _log.error("corrupt_history", sagas=list(saga_ids), error=error.message)
-                return {}
-            folded = dict[str, SagaState | None]()
-            for saga_id in saga_ids:
-                folded.update(await self._load({saga_id}))
-        return {saga_id: state for saga_id, state in folded.items() if state is not None}

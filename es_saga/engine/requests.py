@@ -126,6 +126,20 @@ def read_reply(envelope: Envelope) -> Reply:
     )
 
 
+def undeliverable(envelope: Envelope, why: str) -> Reply:
+    """A command that cannot be sent, ever, has failed for good: nobody got it."""
+    assert envelope.commandid is not None, "a command has its id"
+    return Reply(
+        key=parse_command_id(envelope.commandid),
+        attempt=envelope.attempt,
+        outcome=Outcome.FAILED,
+        type="Undeliverable",
+        data={"error": "Undeliverable", "detail": why},
+        message_id=f"{envelope.id}/undeliverable",
+        retry_after=-1.0,
+    )
+
+
 def read_start(envelope: Envelope) -> StartRequest:
     """A start request out of its envelope.
 
