@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from es_saga.adapters.codec import decode
 from es_saga.adapters.statements import MAX_IDS, statements_for
 from es_saga.adapters.tables import EVENTS, TRACKING
-from es_saga.adapters.trouble import unavailable
+from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.core.aggregate import SagaState, evolve, start
 from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import SagaStarted
@@ -52,7 +52,7 @@ class CatchUp:
                 self._statements.mark(connection, [(view.name, part, events[-1].position)])
                 return len(events)
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if trouble(error) is Trouble.OUTAGE:
                 raise unavailable(error) from error
             raise
 

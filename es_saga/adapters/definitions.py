@@ -8,8 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters.tables import DEFINITIONS
+from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.core.definition import Definition
 from es_saga.core.errors import DefinitionError
 
@@ -19,32 +23,52 @@ def register(engine: sa.Engine, definitions: Iterable[Definition]) -> None:
 
     Raises:
         DefinitionError: a version is known with another shape; every difference is listed.
+        Unavailable: the database is out of reach.
     """
-    with engine.begin() as connection:
-        for definition in definitions:
-            which = (DEFINITIONS.c.type == definition.name) & (
-                DEFINITIONS.c.version == definition.version
-            )
-            known = connection.execute(sa.select(DEFINITIONS).where(which)).mappings().first()
-            if known is None:
-                connection.execute(
-                    sa.insert(DEFINITIONS).values(
-                        type=definition.name,
-                        version=definition.version,
-                        fingerprint=definition.fingerprint,
-                        shape=json.dumps(definition.shape),
-                        first_seen=time.time(),
-                    )
-                )
-            elif known["fingerprint"] != definition.fingerprint:
-                raise DefinitionError(
-                    f"{definition.name} version {definition.version}",
-                    [
-                        *_differences(json.loads(known["shape"]), definition.shape),
-                        f"sagas run on the old shape: give the new one version="
-                        f"{definition.version + 1}, and keep the old one in the app",
-                    ],
-                )
+    try:
+        with engine.begin() as connection:
+            for definition in definitions:
+                _remember(connection, definition)
+                fingerprint, shape = _known(connection, definition)
+                if fingerprint != definition.fingerprint:
+                    raise _changed(definition, json.loads(shape))
+    except DBAPIError as error:
+        if trouble(error) is Trouble.OUTAGE:
+            raise unavailable(error) from error
+        raise
+
+
+def _changed(definition: Definition, known: dict[str, Any]) -> DefinitionError:
+    return DefinitionError(
+        f"{definition.name} version {definition.version}",
+        [
+            *_differences(known, definition.shape),
+            f"sagas run on the old shape: give the new one version={definition.version + 1}, "
+            f"and keep the old one in the app",
+        ],
+    )
+
+
+def _remember(connection: sa.Connection, definition: Definition) -> None:
+    """Insert it where it is missing; another process may do so at the same time."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    row = {
+        "type": definition.name,
+        "version": definition.version,
+        "fingerprint": definition.fingerprint,
+        "shape": json.dumps(definition.shape),
+        "first_seen": time.time(),
+    }
+    connection.execute(insert(DEFINITIONS).values(row).on_conflict_do_nothing())
+
+
+def _known(connection: sa.Connection, definition: Definition) -> tuple[str, str]:
+    row = connection.execute(
+        sa.select(DEFINITIONS.c.fingerprint, DEFINITIONS.c.shape).where(
+            DEFINITIONS.c.type == definition.name, DEFINITIONS.c.version == definition.version
+        )
+    ).one()
+    return row.fingerprint, row.shape
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
