@@ -57,11 +57,14 @@ class CatchUp:
             raise
 
     def _checkpoint(self, connection: sa.Connection, name: str, part: int) -> int:
+        if connection.dialect.name == "postgresql":
+            # One process at a time moves a view on; SQLite's transactions queue up anyway.
+            key = f"es_saga/view/{name}/{part}"
+            lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))
+            connection.execute(sa.select(lock))
         query = sa.select(TRACKING.c.position).where(
             TRACKING.c.name == name, TRACKING.c.part == part
         )
-        if connection.dialect.name == "postgresql":
-            query = query.with_for_update()  # one projector at a time moves a view in a part
         return connection.scalar(query) or 0
 
     def _page(self, connection: sa.Connection, part: int, position: int) -> list[Recorded]:

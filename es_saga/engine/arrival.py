@@ -101,6 +101,11 @@ class Arrival:
         )
 
     @property
+    def message_id(self) -> str | None:
+        """Of the message that brought it, if one did."""
+        return None if self._delivery is None else self._delivery.envelope.id
+
+    @property
     def starts(self) -> bool:
         """Whether it asks for a new saga; also before it was read."""
         if self._delivery is not None:

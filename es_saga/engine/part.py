@@ -80,6 +80,9 @@ class Part:
         """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
         self.relay = Relay(around.transport, self._undeliverable)
+        self._held: set[str] = set()
+        """Ids of the deliveries that wait while the log is away: it may be long, and the broker
+        delivers them again and again."""
         self.healthy = False
         """Whether the log was within reach when last asked."""
         self._stopping = False
@@ -92,6 +95,10 @@ class Part:
         if arrival.starts and self._around.refuse_starts and not self.healthy:
             arrival.fail(Unavailable("The log is out of reach.", retry_after=1.0))
             return
+        if not self.healthy and arrival.message_id is not None:
+            if arrival.message_id in self._held:
+                return
+            self._held.add(arrival.message_id)
         self._inbox.append(arrival)
         self._wake.set()
 
@@ -126,17 +133,19 @@ class Part:
         """
         store = self._around.store
         self._states.clear()
+        self.relay = Relay(self._around.transport, self._undeliverable)
         self._head = head = await store.claim(self.number)
         for saga_id, due in await store.open_sagas(self.number):
             if due is not None:
                 self.timers.arm(saga_id, due)
         await self._publish_again(await store.checkpoint("relay", self.number), head)
+        self._held.clear()
         self.healthy = True
 
     async def _publish_again(self, position: int, head: int) -> None:
         """Publish what is in flight of every saga that moved after `position`."""
         relay, around, states = self.relay, self._around, self._states
-        relay.position = max(relay.position, position)
+        relay.position = position
         async for sagas, last in states.moved(self.number, position, head):
             messages: list[Outgoing] = []
             for state in (await states.load(sagas)).values():
@@ -234,6 +243,9 @@ class Part:
             try:
                 await self.open()
             except Unavailable:
+                continue
+            except Exception:
+                _log.exception("not_opened", part=self.number)
                 continue
             _log.info("log_available", part=self.number)
             return
