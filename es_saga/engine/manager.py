@@ -60,6 +60,8 @@ CACHED_SAGAS = 100_000
 MAX_ACK_PENDING = 256
 """Unacknowledged deliveries per part."""
 
+_ALL = frozenset(range(PARTS))
+
 Listener = Callable[[Sequence[Append]], None]
 _log = structlog.get_logger("es_saga.manager")
 
@@ -200,6 +202,8 @@ class ProcessManager:
                 running.part.look_for_rivals()
             before, held = self.owned, await self._leases.held()
             await asyncio.gather(*(self._close(number) for number in before - held))
+            # Also what could not be opened, and now belongs to others.
+            await self._leases.release(_ALL - held - self.owned)
             for number in sorted(held - before):
                 await self._open(number)
             if self.owned != before:

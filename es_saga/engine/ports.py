@@ -211,7 +211,11 @@ class Leases(Protocol):
     """Which parts are ours. Efficiency only: correctness rests on the log's keys."""
 
     async def held(self) -> frozenset[int]:
-        """Renew, take and give back as is fair; the parts held now. Called every few seconds."""
+        """Renew, take and give back as is fair; the parts held now. Called every few seconds.
+
+        Raises:
+            Unavailable: nobody can tell for now; what was held may be kept.
+        """
         ...
 
     async def release(self, parts: Iterable[int]) -> None:
