@@ -157,7 +157,7 @@ class _Verifier:
         if inspect.iscoroutinefunction(fn):
             self.fault(f"{label} is async: it only builds a command, so write a plain def")
         try:
-            signature.parameters = list(inspect.signature(fn).parameters.values())
+            parameters = list(inspect.signature(fn).parameters.values())
             signature.hints = get_type_hints(fn)
         except Exception as error:  # an annotation may be any expression
             self.fault(
@@ -165,6 +165,7 @@ class _Verifier:
                 f"top of the module, not inside a function or under TYPE_CHECKING"
             )
             return signature
+        signature.parameters = parameters
         self.check_command(label, signature)
         self.check_parameters(label, signature)
         return signature
@@ -310,7 +311,7 @@ class _Verifier:
                     f'on_unknown="stuck"'
                 )
         retry = undo.retry or FOR_EVER
-        timeout = undo.timeout or step.timeout
+        timeout = step.timeout if undo.timeout is None else undo.timeout
         self.check_times(label, timeout, retry)
         binds = self.bind(label, step.name, signature)
         if signature.command is None:

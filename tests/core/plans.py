@@ -1,0 +1,196 @@
+"""Random saga definitions that `verify` accepts: a plan that a person can read, and its saga."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from es_saga.core.definition import START, OnUnknown, Saga, Step, StepKind, of
+from es_saga.core.messages import Command, Message
+from es_saga.core.policy import OnFailedUndo, Retry
+
+MAX_STEPS = 7
+
+
+class Go(Message):
+    n: int = 0
+
+
+class Done(Message):
+    step: str
+
+
+class Do(Command[Done]):
+    to = "service"
+    step: str
+    seen: tuple[str, ...]
+
+
+class Undo(Command[None]):
+    to = "service"
+    step: str
+    knew: bool
+
+
+class Broken(Exception):
+    """A step function with a bug."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    name: str
+    kind: StepKind
+    after: tuple[str, ...] | None
+    reads: tuple[str, ...] = ()
+    timeout: int = 5
+    retry: Retry | None = None
+    on_unknown: OnUnknown = "undo"
+    undo_retry: Retry | None = None
+    undo_takes_reply: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: tuple[StepPlan, ...]
+    on_failed_undo: OnFailedUndo = OnFailedUndo.ESCALATE
+    deadline: int | None = None
+    broken: frozenset[str] = frozenset()
+    """Step functions (`a`) and undo functions (`a/undo`) that raise until they are mended."""
+
+
+@dataclass
+class Built:
+    plan: Plan
+    saga: Saga[Go]
+    broken: set[str] = field(default_factory=set[str])
+
+
+def build(plan: Plan) -> Built:
+    """The saga of a plan. Mend its functions by taking them out of `broken`."""
+    deadline = None if plan.deadline is None else timedelta(seconds=plan.deadline)
+    saga = Saga("random", Go, deadline=deadline, on_failed_undo=plan.on_failed_undo)
+    built = Built(plan, saga, set(plan.broken))
+    steps: dict[str, Step[Go, ..., Do]] = {}
+    for planned in plan.steps:
+        steps[planned.name] = _add(built, planned, steps)
+    return built
+
+
+def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -> Step[Go, ..., Do]:
+    name, saga = planned.name, built.saga
+
+    def do(data: Go, /, **known: Done) -> Do:
+        if name in built.broken:
+            raise Broken(name)
+        return Do(step=name, seen=tuple(done.step for done in known.values()))
+
+    def undo(data: Go, done: Done | None = None) -> Undo:
+        if f"{name}/undo" in built.broken:
+            raise Broken(name)
+        return Undo(step=name, knew=done is not None)
+
+    do.__name__ = name
+    hints: dict[str, object] = {"data": Go, "return": Do}
+    parameters = [inspect.Parameter("data", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for other in planned.reads:
+        parameter = f"from_{other}"
+        reply = of(steps[other])
+        parameters.append(
+            inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=reply)
+        )
+        hints[parameter] = Done
+    do.__annotations__ = hints
+    do.__dict__["__signature__"] = inspect.Signature(parameters)
+
+    after = START if planned.after == () else planned.after
+    timeout = timedelta(seconds=planned.timeout)
+    if planned.kind is StepKind.CHECK:
+        return saga.check(after=after, timeout=timeout, retry=planned.retry)(do)
+    if planned.kind is StepKind.PIVOT:
+        return saga.pivot(after=after, timeout=timeout, retry=planned.retry)(do)
+    step = saga.step(
+        after=after, timeout=timeout, retry=planned.retry, on_unknown=planned.on_unknown
+    )(do)
+    if planned.kind is StepKind.COMPENSATABLE:
+        done: object = Done if planned.on_unknown == "stuck" else Done | None
+        undo.__annotations__ = {"data": Go, "done": done, "return": Undo}
+        if not planned.undo_takes_reply:
+            undo.__dict__["__signature__"] = inspect.Signature(parameters[:1])
+        step.compensation(retry=planned.undo_retry)(undo)
+    return step
+
+
+# ── strategies ───────────────────────────────────────────────────────────────────────────────────
+
+retries = st.none() | st.builds(
+    Retry,
+    first=st.integers(1, 8).map(lambda s: timedelta(seconds=s)),
+    maximum=st.integers(8, 20).map(lambda s: timedelta(seconds=s)),
+    coefficient=st.sampled_from([1.0, 1.5, 3.0]),
+    attempts=st.sampled_from([1, 2, 3, None]),
+    jitter=st.sampled_from([0.0, 0.3]),
+    never=st.sampled_from([(), ("Fatal",)]),
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Up to seven steps as a DAG, with a pivot or without, everything joined before or after it."""
+    names = [
+        chr(ord("a") + index)
+        for index in range(draw(st.integers(1, 3) | st.integers(3, MAX_STEPS)))
+    ]
+    pivot = draw(st.none() | st.integers(0, len(names) - 1))
+    steps: list[StepPlan] = []
+    ancestors: dict[str, set[str]] = {}
+    after: tuple[str, ...] | None
+    for index, name in enumerate(names):
+        side = names[:index] if pivot is None or index <= pivot else names[pivot:index]
+        if index == pivot:
+            kind, after = StepKind.PIVOT, tuple(names[:index])
+        else:
+            after_pivot = pivot is not None and index > pivot
+            kind, after = _kind_and_after(draw, side, after_pivot=after_pivot)
+        known = (names[index - 1],) if after is None and index else after or ()
+        ancestors[name] = set(known).union(*(ancestors[other] for other in known))
+        steps.append(
+            StepPlan(
+                name,
+                kind,
+                after,
+                reads=tuple(sorted(draw(st.sets(st.sampled_from(sorted(ancestors[name]))))))
+                if ancestors[name]
+                else (),
+                timeout=draw(st.integers(1, 9)),
+                retry=draw(retries),
+                on_unknown=draw(st.sampled_from(["undo", "undo", "stuck"]))
+                if kind is StepKind.COMPENSATABLE
+                else "undo",
+                undo_retry=draw(retries),
+                undo_takes_reply=draw(st.booleans()),
+            )
+        )
+    functions = [*names, *(f"{name}/undo" for name in names)]
+    return Plan(
+        tuple(steps),
+        on_failed_undo=draw(st.sampled_from(OnFailedUndo)),
+        deadline=draw(st.none() | st.none() | st.integers(1, 40)),
+        broken=draw(
+            st.just(frozenset[str]())
+            | st.just(frozenset[str]())
+            | st.frozensets(st.sampled_from(functions), max_size=2)
+        ),
+    )
+
+
+def _kind_and_after(
+    draw: st.DrawFn, side: list[str], *, after_pivot: bool
+) -> tuple[StepKind, tuple[str, ...] | None]:
+    changing = StepKind.RETRIABLE if after_pivot else StepKind.COMPENSATABLE
+    kind = draw(st.sampled_from([changing, changing, changing, StepKind.CHECK]))
+    some = st.sets(st.sampled_from(side), min_size=after_pivot) if side else st.just(set[str]())
+    after = draw(st.none() | some.map(lambda names: tuple(sorted(names))))
+    return kind, after
