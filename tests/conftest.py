@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.postgres import EmbeddedPostgres
 from es_saga.adapters.telemetry import configure_logging
+from tests import requirements_report
 
 # Durability is not under test here; a killed server still keeps what the system has in memory.
 _TEST_SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB"}
@@ -20,6 +21,14 @@ _numbers = itertools.count(1)
 
 
 configure_logging("warning")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    requirements_report.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    requirements_report.register(config)
 
 
 @pytest.fixture
