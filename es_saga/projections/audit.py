@@ -31,6 +31,9 @@ AUDIT = sa.Table(
 _COLUMNS = "part, position, saga_id, version, kind, step, at, cause, actor, payload"
 _TYPES = ("int4", "int8", "text", "int4", "text", "text", "float8", "text", "text", "bytea")
 
+Row = tuple[Any, ...]
+"""One row as the drivers take it."""
+
 
 class AuditView:
     """Keeps `es_audit` in step with the log."""
@@ -47,7 +50,11 @@ class AuditView:
         self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
     ) -> None:
         """Add a row for each event; on SQLite one that is there already stays as it is."""
-        rows = [
+        self.write(connection, self.rows(events))
+
+    def rows(self, events: Sequence[Recorded]) -> list[Row]:
+        """What `write` is given."""
+        return [
             (
                 part,
                 position,
@@ -62,6 +69,9 @@ class AuditView:
             )
             for part, position, saga_id, version, event, payload in events
         ]
+
+    def write(self, connection: sa.Connection, rows: list[Row]) -> None:
+        """Nothing but the statement."""
         driver: Any = connection.connection.driver_connection
         if connection.dialect.name == "sqlite":
             driver.executemany(self._insert, rows).close()

@@ -63,6 +63,9 @@ _CONSTANT = {
 }
 _ALL = {**_CHANGING, "saga_id": "text", **_CONSTANT}
 
+Row = tuple[Any, ...]
+"""One row as the drivers take it."""
+
 
 class StatusView:
     """Keeps `es_status` in step with the log."""
@@ -89,19 +92,29 @@ class StatusView:
         self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
     ) -> None:
         """Write a row for each saga that begins, and the changing columns of the others."""
+        self.write(connection, *self.rows(events, states))
+
+    def rows(
+        self, events: Sequence[Recorded], states: Mapping[str, SagaState]
+    ) -> tuple[list[Row], list[Row]]:
+        """What `write` is given: rows of sagas that begin, and of those that move on."""
         new = {event.saga_id for event in events if event.version == 1}
-        inserts: list[tuple[Any, ...]] = []
-        updates: list[tuple[Any, ...]] = []
+        begun: list[Row] = []
+        moved: list[Row] = []
         for saga_id, state in states.items():
             if saga_id in new:
-                inserts.append((*_changing(state), saga_id, *_constant(state)))
+                begun.append((*_changing(state), saga_id, *_constant(state)))
             else:
-                updates.append((*_changing(state), saga_id))
+                moved.append((*_changing(state), saga_id))
+        return begun, moved
+
+    def write(self, connection: sa.Connection, begun: list[Row], moved: list[Row]) -> None:
+        """Nothing but the statements."""
         driver: Any = connection.connection.driver_connection
         sqlite = connection.dialect.name == "sqlite"
         for rows, one, many in (
-            (inserts, self._insert, self._insert_many),
-            (updates, self._update, self._update_many),
+            (begun, self._insert, self._insert_many),
+            (moved, self._update, self._update_many),
         ):
             if not rows:
                 continue
@@ -116,7 +129,7 @@ def _unnest(columns: Mapping[str, str]) -> str:
     return f"unnest({', '.join(f'%s::{kind}[]' for kind in columns.values())})"
 
 
-def _changing(state: SagaState) -> tuple[Any, ...]:
+def _changing(state: SagaState) -> Row:
     failure = state.failure
     return (
         state.status.value,
@@ -132,7 +145,7 @@ def _changing(state: SagaState) -> tuple[Any, ...]:
     )
 
 
-def _constant(state: SagaState) -> tuple[Any, ...]:
+def _constant(state: SagaState) -> Row:
     origin = state.origin
     return (
         part_of(origin.saga_id),

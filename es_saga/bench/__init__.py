@@ -1,0 +1,14 @@
+"""The benchmark behind `es-saga bench`: ours and the floor under it, side by side.
+
+    orders          the saga that is run, and its participants
+    load            keeps so many sagas in flight, and counts
+    cost            processor time, memory and disk of processes
+    engine          the engine alone: memory transport, a real log        floor: log_floor
+    system          everything: broker, manager, participants             floor: pipe_floor
+    services        the participants, in a process of their own
+    process         how such processes are started and ended
+    backlog         start-up, and a log with many open sagas
+    plan            which of these are run, one after the other
+
+Rates depend on what else the machine does; processor time a saga much less.
+"""
