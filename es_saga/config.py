@@ -7,29 +7,43 @@ pyproject.toml, default.
 from __future__ import annotations
 
 import getpass
+import re
 from pathlib import Path
-from typing import Any, Literal
+from tomllib import TOMLDecodeError
+from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     PyprojectTomlConfigSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
-from es_saga.core.errors import InvalidInput
+from es_saga.core.errors import InvalidInput, SagaError
+
+ENVIRONMENT: Final = "ES_SAGA_"
+"""What the names of our environment variables begin with."""
+
+FILE: Final = "es_saga.toml"
+HIDDEN: Final = "***"
+_SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)([^&]*)", re.I)
 
 
 class Settings(BaseSettings):
     """How this process finds its log, its broker and its participants' databases."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ES_SAGA_",
+        env_prefix=ENVIRONMENT,
+        env_ignore_empty=True,
         frozen=True,
         extra="forbid",
-        toml_file="es_saga.toml",
+        toml_file=FILE,
         pyproject_toml_table_header=("tool", "es_saga"),
     )
 
@@ -38,7 +52,7 @@ class Settings(BaseSettings):
     database: SecretStr | None = None
     """URL of the log's database; default: SQLite in the data folder."""
     nats: str | None = None
-    """URL of the broker; default: a server of our own in the data folder."""
+    """URL of the broker, several with commas; default: a server of our own in the data folder."""
     nats_credentials: Path | None = None
     nats_nkey: SecretStr | None = None
     nats_user: str | None = None
@@ -46,15 +60,15 @@ class Settings(BaseSettings):
     nats_token: SecretStr | None = None
     nats_ca: Path | None = None
     """Certificate authority that the broker's certificate is checked against."""
-    sync: bool = False
-    """The embedded broker writes every message to disk before it confirms it."""
+    sync: bool | None = None
+    """The broker writes every message to disk before it confirms it; default: our own one does."""
     tenant: str = "main"
     app: str | None = None
     """Which app the command line talks to; default: the one running in the data folder."""
     participant_database: SecretStr | None = None
     """URL of the participants' databases, with `{name}`; default: SQLite in the data folder."""
-    projections: tuple[str, ...] = ()
-    """Read models that `run` keeps up to date: `module:attribute` each."""
+    projections: Annotated[tuple[str, ...], NoDecode] = ()
+    """Read models that `run` keeps up to date: `module:attribute` each, with commas between."""
     starts_during_outage: Literal["hold", "refuse"] = "hold"
     cached_sagas: int = Field(default=100_000, ge=16, le=10_000_000)
     concurrency: int = Field(default=256, ge=1, le=10_000)
@@ -62,6 +76,13 @@ class Settings(BaseSettings):
     actor: str = Field(default_factory=lambda: _actor(), min_length=1, max_length=200)
     """Who intervenes, for the audit trail."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("projections", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -86,29 +107,128 @@ class Settings(BaseSettings):
             return self.database.get_secret_value()
         return f"sqlite:///{self.data / 'log.db'}"
 
+    @property
+    def database_file(self) -> Path | None:
+        """The log's file where it is SQLite; None elsewhere."""
+        scheme, separator, path = self.database_url.partition(":///")
+        if not separator or scheme.partition("+")[0] != "sqlite":
+            return None
+        return Path(path.partition("?")[0])
+
+    @property
+    def synced(self) -> bool:
+        """Whether the broker syncs every message; ours does, of another one it has to be said."""
+        return self.nats is None if self.sync is None else self.sync
+
     def participant_url(self, name: str) -> str:
         """One participant's own database."""
         if self.participant_database is not None:
             return self.participant_database.get_secret_value().replace("{name}", name)
         return f"sqlite:///{self.data / f'{name}.db'}"
 
+    def secrets(self) -> list[str]:
+        """Everything that must not be shown, as it would stand in a text; the longest first."""
+        found = {
+            secret.get_secret_value()
+            for name in type(self).model_fields
+            if isinstance(secret := getattr(self, name), SecretStr)
+        }
+        for url in [*found, self.nats or ""]:
+            login = url.rpartition("@")[0].partition("://")[2]
+            found |= {login, login.partition(":")[2], unquote(login.partition(":")[2])}
+            found |= {match[2] for match in _SECRET_PARAMETER.finditer(url)}
+        return sorted(filter(None, found), key=len, reverse=True)
+
 
 def load(**flags: Any) -> Settings:
     """The settings, flags that are None left out.
 
     Raises:
-        InvalidInput: a value does not fit; the message names it and its source's name for it.
+        InvalidInput: a value does not fit, or a file cannot be read; the message names it.
     """
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**_given(flags))
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            for fault in error.errors(include_input=False)
         )
         raise InvalidInput(
             f"The configuration does not do: {faults}.",
-            hint="`es-saga doctor` shows where each value comes from.",
+            hint=f"Look at the flags, at {ENVIRONMENT}*, {FILE} and pyproject.toml, in this order.",
         ) from error
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{FILE} or pyproject.toml is no TOML: {error}.") from error
+    except SettingsError as error:
+        raise InvalidInput(f"The configuration does not do: {error}.") from error
+    except OSError as error:
+        raise InvalidInput(f"The configuration cannot be read: {error}.") from error
+
+
+class Origin(NamedTuple):
+    """A setting, what it is, and where that comes from."""
+
+    setting: str
+    value: str
+    """As it may be shown: secrets are hidden."""
+    source: str
+
+
+def origins(settings: Settings, **flags: Any) -> list[Origin]:
+    """Where each setting comes from; `flags` are those that `settings` was loaded with."""
+    environment = EnvSettingsSource(
+        Settings, case_sensitive=False, env_prefix=ENVIRONMENT, env_ignore_empty=True
+    )
+    layers: list[tuple[str, dict[str, Any]]] = [
+        ("--{}", _given(flags)),
+        ("{}", {name: value for name, value in environment().items() if value is not None}),
+        (FILE, TomlConfigSettingsSource(Settings)()),
+        ("pyproject.toml", PyprojectTomlConfigSettingsSource(Settings)()),
+    ]
+    found: list[Origin] = []
+    for name in Settings.model_fields:
+        source = next((label for label, values in layers if name in values), "default")
+        if source == "{}":
+            source = f"{ENVIRONMENT}{name.upper()}"
+        found.append(Origin(name, _shown(getattr(settings, name)), source.format(name)))
+    return found
+
+
+def public(url: str) -> str:
+    """A URL without its password or token, to be shown.
+
+    >>> public("postgresql://me:secret@db/log?sslpassword=other")
+    'postgresql://me:***@db/log?sslpassword=***'
+    """
+    login, separator, rest = url.rpartition("@")
+    if separator:
+        scheme, _, who = login.partition("://")
+        user, colon, _ = who.partition(":")
+        url = f"{scheme}://{f'{user}:' if colon else ''}{HIDDEN}@{rest}"
+    return _SECRET_PARAMETER.sub(rf"\g<1>{HIDDEN}", url)
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted: the log level is debug."""
+    try:
+        return load().log_level == "debug"
+    except SagaError:
+        return False
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return public(secret) if "://" in secret else HIDDEN
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return public(str(value))
 
 
 def _actor() -> str:

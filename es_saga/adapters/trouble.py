@@ -69,9 +69,11 @@ def taken_position(error: Exception, table: str = "es_events") -> bool:
 
 def unavailable(error: Exception) -> Unavailable:
     """The outage, for those who wait."""
-    cause = _driver_error(error)
+    cause = " ".join(str(_driver_error(error)).split())
     return Unavailable(
-        f"The database is out of reach: {cause}".strip(), retry_after=RETRY_AFTER_SECONDS
+        f"The database is out of reach: {cause}".strip(),
+        retry_after=RETRY_AFTER_SECONDS,
+        hint="Is it running, and are the URL and the credentials right?",
     )
 
 

@@ -6,8 +6,24 @@ import sys
 
 import typer
 
-from es_saga.cli import definitions, operations, run, sagas
-from es_saga.cli.console import exit_code, explain
+from es_saga.cli import (
+    definitions,
+    doctor,
+    operating,
+    operations,
+    reading,
+    run,
+    schema,
+    starting,
+    streams,
+)
+from es_saga.cli.console import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    complain,
+    exit_code,
+    explain,
+)
 
 app = typer.Typer(
     name="es-saga",
@@ -17,24 +33,42 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # with it, rich is imported: help would take 0.35 s instead of 0.15 s
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-run.register(app)
-sagas.register(app)
-definitions.register(app)
-operations.register(app)
+for part in (run, starting, reading, operating, definitions, schema, streams, operations, doctor):
+    part.register(app)
 
 
 def main() -> None:
-    """Run a command; errors become one clear message and an exit code."""
+    """Run a command; errors become one clear message and an exit code, never a traceback."""
     from es_saga.core.errors import SagaError
 
     try:
         app()
     except SagaError as error:
+        _trace()
         explain(error)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        _trace()
+        text = " ".join(str(error).split())
+        complain(
+            f"{type(error).__name__}: {text}" if text else type(error).__name__,
+            "ES_SAGA_LOG_LEVEL=debug shows the traceback.",
+        )
+        sys.exit(EXIT_FAILURE)
+
+
+def _trace() -> None:
+    """The traceback of what is being handled, for those who asked for it."""
+    from es_saga.config import debugging
+
+    if debugging():
+        import traceback
+
+        traceback.print_exc()

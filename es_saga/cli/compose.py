@@ -7,31 +7,37 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
-import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 
 from es_saga.adapters import definitions as known_definitions
 from es_saga.adapters.catch_up import CatchUp
 from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.leases import PostgresLeases
 from es_saga.adapters.nats import NatsTransport
-from es_saga.adapters.nats_link import Login
+from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_server import EmbeddedNats
+from es_saga.adapters.nats_streams import StreamLimits, Streams
 from es_saga.adapters.store import connect
+from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
+from es_saga.cli.running import data_folder, running_apps
 from es_saga.config import Settings
-from es_saga.core.errors import InvalidInput, NotFound, Unavailable
+from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
+from es_saga.core.messages import Subjects
 from es_saga.database import make_engine
+from es_saga.engine.client import Client
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
+from es_saga.engine.monitor import Monitor
 from es_saga.engine.ports import Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
@@ -60,15 +66,35 @@ def load(reference: str) -> Any:
             sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
+    except SagaError:
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
+            raise InvalidInput(
+                f"There is no module {missing!r} here.", hint="Run it from your project's folder."
+            ) from error
         raise InvalidInput(
-            f"There is no module {error.name!r} here.", hint="Run it from your project's folder."
+            f"Module {module_name!r} cannot be imported: "
+            f"{type(error).__name__}: {error}{_place(error)}.",
+            hint="ES_SAGA_LOG_LEVEL=debug shows the traceback.",
         ) from error
-    if not hasattr(module, attribute):
-        raise InvalidInput(f"Module {module_name!r} has no {attribute!r}.")
-    return getattr(module, attribute)
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        known = [name for name, found in vars(module).items() if isinstance(found, App)]
+        hint = f"Its apps: {', '.join(known)}." if known else "It has no App at all."
+        raise InvalidInput(f"Module {module_name!r} has no {attribute!r}.", hint=hint) from error
+
+
+def _place(error: Exception) -> str:
+    """File and line that an import came to grief at."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or isinstance(error, SyntaxError):  # says it itself
+        return ""
+    return f" ({last.tb_frame.f_code.co_filename}, line {last.tb_lineno})"
 
 
 def _examples() -> Iterator[str]:
@@ -89,51 +115,11 @@ def load_app(reference: str) -> App:
     """
     app = load(reference)
     if not isinstance(app, App):
-        raise InvalidInput(f"{reference!r} is {type(app).__name__}, not an App.")
-    return app
-
-
-# ── who runs where ───────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def announced(settings: Settings, app: str, nats: str) -> Iterator[None]:
-    """Tell other commands on this machine where the app runs; one process a data folder."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    path = settings.data / f"run-{app}.json"
-    found = {"app": app, "nats": nats, "tenant": settings.tenant, "pid": os.getpid()}
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(found))
-    temporary.replace(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(path.read_text())["pid"] == os.getpid():
-                path.unlink()
-
-
-def running(settings: Settings) -> dict[str, Any]:
-    """The app that runs in the data folder: its name, broker and tenant.
-
-    Raises:
-        NotFound: none does, or several do and `--app` does not say which.
-    """
-    found: list[dict[str, Any]] = []
-    for path in sorted(settings.data.glob("run-*.json")):
-        with contextlib.suppress(OSError, ValueError):
-            entry = json.loads(path.read_text())
-            if settings.app in (None, entry["app"]):
-                found.append(entry)
-    if len(found) > 1:
-        names = ", ".join(entry["app"] for entry in found)
-        raise NotFound(f"Several apps run here: {names}.", hint="Say which with --app.")
-    if not found:
-        raise Unavailable(
-            f"Nothing is running in {settings.data}.",
-            hint="Start it with `es-saga run APP`, or give --nats and --app.",
+        raise InvalidInput(
+            f"{reference!r} is {type(app).__name__}, not App.",
+            hint="Make one: app = App('name', sagas=[...]).",
         )
-    return found[0]
+    return app
 
 
 # ── parts ────────────────────────────────────────────────────────────────────────────────────────
@@ -142,10 +128,15 @@ def running(settings: Settings) -> dict[str, Any]:
 def login(settings: Settings) -> Login:
     """Who we are to the broker."""
 
-    def plain(secret: Any) -> str | None:
+    def plain(secret: SecretStr | None) -> str | None:
         return None if secret is None else secret.get_secret_value()
 
-    tls = ssl.create_default_context(cafile=str(settings.nats_ca)) if settings.nats_ca else None
+    try:
+        tls = ssl.create_default_context(cafile=settings.nats_ca) if settings.nats_ca else None
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidInput(f"nats_ca {settings.nats_ca} cannot be used: {error}.") from error
+    if settings.nats_credentials is not None and not settings.nats_credentials.is_file():
+        raise InvalidInput(f"nats_credentials: there is no file {settings.nats_credentials}.")
     return Login(
         credentials=settings.nats_credentials,
         nkey=plain(settings.nats_nkey),
@@ -157,28 +148,28 @@ def login(settings: Settings) -> Login:
 
 
 @contextmanager
-def broker(settings: Settings) -> Iterator[str]:
+def broker(settings: Settings) -> Generator[str, None, None]:
     """The broker's URL: the one that is set, or a server of our own for as long as this lasts."""
     if settings.nats is not None:
         yield settings.nats
         return
-    with EmbeddedNats(settings.data / "nats", sync_always=settings.sync) as server:
+    with EmbeddedNats(data_folder(settings) / "nats", sync_always=settings.synced) as server:
         yield server.url
 
 
 @asynccontextmanager
-async def transport(settings: Settings, url: str, name: str) -> AsyncIterator[NatsTransport]:
+async def transport(settings: Settings, url: str, name: str) -> AsyncGenerator[NatsTransport, None]:
     """A connection to the broker.
 
     Raises:
         Unavailable: it is out of reach.
     """
     connected = await NatsTransport.connect(
-        url,
+        url.split(","),
         tenant=settings.tenant,
         login=login(settings),
         name=name,
-        sync_batches=settings.sync,
+        sync_batches=settings.synced,
     )
     try:
         yield connected
@@ -186,33 +177,98 @@ async def transport(settings: Settings, url: str, name: str) -> AsyncIterator[Na
         await connected.close()
 
 
+@asynccontextmanager
+async def asking(settings: Settings) -> AsyncGenerator[Client, None]:
+    """A client of the app that `settings` name; see `es_saga.cli.running.located`.
+
+    Raises:
+        Unavailable: the broker is out of reach.
+    """
+    assert settings.nats is not None, "located"
+    assert settings.app is not None, "located"
+    async with transport(settings, settings.nats, "es-saga-cli") as pipe:
+        yield Client(pipe, settings.app, tenant=settings.tenant)
+
+
+@asynccontextmanager
+async def streams(settings: Settings, url: str) -> AsyncGenerator[Streams, None]:
+    """The tenant's streams as they are: nothing is set up, as `transport` would.
+
+    Raises:
+        Unavailable: the broker is out of reach.
+    """
+
+    def nothing() -> None:
+        """Changes of the connection are of no interest for one question."""
+
+    link = Link(url.split(","), login(settings), name="es-saga-cli", on_up=nothing, on_down=nothing)
+    await link.open()
+    try:
+        yield Streams(link, Subjects(settings.tenant), StreamLimits())
+    finally:
+        await link.close()
+
+
 def log_engine(settings: Settings) -> sa.Engine:
-    """An engine on the log's database; for SQLite its folder is made."""
-    url = settings.database_url
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return make_engine(url)
+    """An engine on the log's database; for SQLite its folder is made.
+
+    Raises:
+        InvalidInput: it cannot be made, or that is no database's URL.
+    """
+    engine = make_engine(settings.database_url)
+    file = settings.database_file
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"The log cannot be at {file}: {error.strerror}.") from error
+    return engine
+
+
+def existing_log(settings: Settings) -> sa.Engine:
+    """An engine on a log that is there; to look at one shall not make it.
+
+    Raises:
+        Unavailable: a SQLite log that is not there.
+    """
+    file = settings.database_file
+    if file is not None and not file.is_file():
+        elsewhere = {entry.database for entry in running_apps(settings)} - {""}
+        hint = "Run an app first, or say where its log is with --data or --database."
+        if elsewhere:
+            hint = f"The app has its log at {', '.join(elsewhere)}: say so with --database."
+        raise Unavailable(f"There is no log at {file}.", hint=hint)
+    return make_engine(settings.database_url)
 
 
 def queries(settings: Settings) -> Queries:
     """The read side of the log.
 
     Raises:
-        Unavailable: an embedded log that is not there.
+        Unavailable: a SQLite log that is not there.
     """
-    url = settings.database_url
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        raise Unavailable(
-            f"There is no log at {url.removeprefix('sqlite:///')}.",
-            hint="Run an app first, or say where its log is with --data or --database.",
-        )
-    return Queries(make_engine(url))
+    return Queries(existing_log(settings))
+
+
+@contextmanager
+def _within_reach() -> Generator[None, None, None]:
+    """Database errors in words.
+
+    Raises:
+        Unavailable: the database is out of reach.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if trouble(error) is Trouble.OUTAGE:
+            raise unavailable(error) from error
+        raise
 
 
 @asynccontextmanager
 async def conducting(
     settings: Settings, app: App, pipe: Transport, *, migrate: bool
-) -> AsyncIterator[ProcessManager]:
+) -> AsyncGenerator[ProcessManager, None]:
     """A process manager with its log and its read models, running.
 
     Raises:
@@ -224,12 +280,13 @@ async def conducting(
     engine = log_engine(settings)
     embedded = engine.dialect.name == "sqlite"
     store = connect(settings.database_url, views=VIEWS, migrate=migrate or embedded)
-    known_definitions.register(engine, found)
     clock = SystemClock()
     projector = Projector(followers, CatchUp(engine), clock)
     leases = SoleOwner() if embedded else PostgresLeases(engine, app.name)
-    for view in VIEWS:
-        await Projector([view], CatchUp(engine), clock).catch_up(view)
+    with _within_reach():
+        known_definitions.register(engine, found)
+        for view in VIEWS:
+            await Projector([view], CatchUp(engine), clock).catch_up(view)
     manager = ProcessManager(
         app.name,
         found,
@@ -242,6 +299,7 @@ async def conducting(
         cached=settings.cached_sagas,
     )
     manager.listen(lambda _: projector.wake())
+    manager.listen(Monitor())
     try:
         async with manager:
             await projector.start()
@@ -259,13 +317,13 @@ async def conducting(
 @asynccontextmanager
 async def serving(
     settings: Settings, app: App, pipe: Transport, names: Sequence[str]
-) -> AsyncIterator[list[Server]]:
+) -> AsyncGenerator[list[Server], None]:
     """Participants of an app, each on its own database, serving.
 
     Raises:
         NotFound: the app has no such participant.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
+    data_folder(settings)
     servers: list[Server] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)

@@ -1,4 +1,4 @@
-"""What every command shares: options, output in three forms, errors as exit codes."""
+"""What every command shares: words on stderr, data on stdout in three forms, exit codes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from es_saga.cli.table import Column
     from es_saga.core.errors import SagaError
 
 EXIT_FAILURE = 1
@@ -22,6 +25,7 @@ EXIT_ILLEGAL = 4
 EXIT_UNREACHABLE = 5
 EXIT_FINDING = 6
 EXIT_TIMED_OUT = 7
+EXIT_INTERRUPTED = 130
 
 _CODES = {
     "invalid-input": EXIT_USAGE,
@@ -43,6 +47,17 @@ class Output(StrEnum):
     JSONL = "jsonl"
 
 
+class _Voice:
+    """How this process talks: `-q` is said once, and holds for everything it prints."""
+
+    quiet = False
+
+
+def _be_quiet(value: bool) -> bool:
+    _Voice.quiet = value
+    return value
+
+
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the data on stdout.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder of everything embedded.", show_default=False)
@@ -59,7 +74,14 @@ TenantOption = Annotated[
 AppOption = Annotated[
     str | None, typer.Option("--app", help="Name of the running app.", show_default=False)
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Data only, nothing else.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Data and errors only, no colour.", callback=_be_quiet),
+]
+"""Acts by its callback: functions take it and need not look at it."""
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def exit_code(error: SagaError) -> int:
@@ -69,9 +91,15 @@ def exit_code(error: SagaError) -> int:
 
 def explain(error: SagaError) -> None:
     """Say what went wrong and what to do, on stderr."""
-    say(f"[bold red]error[/] {escape(error.message)}")
-    if error.hint:
-        say(f"[dim]hint[/]  {escape(error.hint)}")
+    complain(error.message, error.hint)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """An error for people: also under `-q`."""
+    console = console_on(sys.stderr)
+    console.print(f"[bold red]error[/] {escape(message)}")
+    if hint:
+        console.print(f"[dim]hint[/]  {escape(hint)}")
 
 
 def escape(text: str) -> str:
@@ -82,60 +110,58 @@ def escape(text: str) -> str:
 
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """A remark to people: stderr, with colour only on a terminal."""
-    if quiet:
-        return
+    """A remark to people: stderr, with colour only on a terminal, and not under `-q`."""
+    if not (quiet or _Voice.quiet):
+        console_on(sys.stderr).print(text)
+
+
+def console_on(file: Any) -> Console:
+    """A console on stdout or stderr; without any escapes off a terminal, under NO_COLOR or `-q`."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+    console = Console(file=file, highlight=False, soft_wrap=True)
+    if console.no_color or _Voice.quiet:
+        return Console(file=file, highlight=False, soft_wrap=True, color_system=None)
+    return console
+
+
+# ── data ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def show(
     rows: Iterable[Mapping[str, Any]],
     output: Output,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str | Column] | None = None,
     *,
     styles: Callable[[str, Any], str] | None = None,
 ) -> None:
     """Rows to stdout: a table of `columns`, or all fields as JSON or JSON lines."""
     found = [dict(row) for row in rows]
     if output is Output.JSON:
-        sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
+        sys.stdout.write(_json(found, indent=2) + "\n")
     elif output is Output.JSONL:
-        sys.stdout.writelines(json.dumps(row, default=str) + "\n" for row in found)
-    else:
-        _table(found, columns or (list(found[0]) if found else []), styles)
+        sys.stdout.writelines(_json(row) + "\n" for row in found)
+    elif found:
+        from es_saga.cli.table import table
+
+        console = console_on(sys.stdout)
+        for line in table(console, found, columns or list(found[0]), markup=styles or _plain):
+            console.print(line)
+    sys.stdout.flush()
 
 
 def show_one(row: Mapping[str, Any], output: Output) -> None:
     """One object to stdout, as JSON."""
-    indent = None if output is Output.JSONL else 2
-    sys.stdout.write(json.dumps(dict(row), indent=indent, default=str) + "\n")
+    sys.stdout.write(_json(dict(row), indent=None if output is Output.JSONL else 2) + "\n")
+    sys.stdout.flush()
 
 
-def _table(
-    rows: list[dict[str, Any]],
-    columns: Sequence[str],
-    styles: Callable[[str, Any], str] | None,
-) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, default=str, ensure_ascii=False)
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(
-            *(
-                styles(column, row.get(column)) if styles else escape(text_of(row.get(column)))
-                for column in columns
-            )
-        )
-    console.print(table)
+
+def _plain(_column: str, value: Any) -> str:
+    return escape(text_of(value))
 
 
 def text_of(value: Any) -> str:
@@ -145,16 +171,16 @@ def text_of(value: Any) -> str:
 
 def clock(seconds: float | None) -> str:
     """A time of day with milliseconds, in the local zone."""
-    if seconds is None:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return "" if seconds is None else f"{_local(seconds):%H:%M:%S.%f}"[:-3]
 
 
 def moment(seconds: float | None) -> str:
     """A date and time to the second, in the local zone."""
-    if seconds is None:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if seconds is None else f"{_local(seconds):%Y-%m-%d %H:%M:%S}"
+
+
+def _local(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).astimezone()
 
 
 STATUS_STYLE = {
@@ -170,4 +196,4 @@ STATUS_STYLE = {
 
 def styled_status(status: str) -> str:
     """A saga's status in its colour."""
-    return f"[{STATUS_STYLE.get(status, 'white')}]{status}[/]"
+    return f"[{STATUS_STYLE.get(status, 'default')}]{status}[/]"

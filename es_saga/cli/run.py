@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Coroutine
-from contextlib import nullcontext
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,17 +15,25 @@ from es_saga.cli.console import (
     NatsOption,
     QuietOption,
     TenantOption,
+    escape,
     say,
 )
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from es_saga.app import App
+    from es_saga.config import Settings
 
 AppArgument = Annotated[
     str, typer.Argument(metavar="APP", help="module:attribute of an App, as domain.orders:app")
 ]
+T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: es-saga run domain.orders:app")(run)
+    app.command(epilog="Example: es-saga run domain.orders:app --participants")(run)
     app.command(epilog="Example: es-saga participant domain.orders:app stock payments")(participant)
     app.command(epilog="Example: es-saga demo --scenario crash --once")(demo)
 
@@ -39,7 +45,11 @@ def run(
     ] = False,
     projection: Annotated[
         list[str] | None,
-        typer.Option("--projection", help="module:attribute of a read model; may be repeated."),
+        typer.Option(
+            "--projection",
+            help="module:attribute of a read model; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     migrate: Annotated[
         bool, typer.Option("--migrate", help="Bring the database's schema up to date first.")
@@ -50,9 +60,14 @@ def run(
     tenant: TenantOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Conduct an app's sagas: process manager and read models, until interrupted."""
+    """Conduct an app's sagas until interrupted.
+
+    Process manager and read models, and a NATS server unless --nats names one. The first Ctrl-C
+    finishes what is in the works; a second one does not.
+    """
     from es_saga.adapters.telemetry import configure_logging
     from es_saga.cli import compose
+    from es_saga.cli.running import sole_conductor
     from es_saga.config import load
 
     settings = load(
@@ -64,26 +79,36 @@ def run(
     )
     configure_logging("error" if quiet else settings.log_level)
     found = compose.load_app(app)
+    with sole_conductor(settings):
+        run_loop(_conduct(settings, found, participants=participants, migrate=migrate))
 
-    async def conduct() -> None:
-        with compose.broker(settings) as url:
-            async with (
-                compose.transport(settings, url, f"pm-{found.name}") as pipe,
-                compose.conducting(settings, found, pipe, migrate=migrate),
-                compose.serving(settings, found, pipe, ()) if participants else nullcontext(),
-            ):
-                with compose.announced(settings, found.name, url):
-                    say(f"[bold green]{found.name}[/] is running at {url}", quiet=quiet)
-                    await _until_told_to_stop()
-                    say("stopping: finishing what is in the works", quiet=quiet)
 
-    _run(conduct())
+async def _conduct(settings: Settings, app: App, *, participants: bool, migrate: bool) -> None:
+    from es_saga.cli import compose
+    from es_saga.cli.running import announced
+    from es_saga.config import public
+
+    with told_to_stop() as stop, compose.broker(settings) as url:
+        async with (
+            compose.transport(settings, url, f"pm-{app.name}") as pipe,
+            compose.conducting(settings, app, pipe, migrate=migrate),
+            compose.serving(settings, app, pipe, ()) if participants else nullcontext(()) as served,
+        ):
+            with announced(settings, app.name, url):
+                names = ", ".join(server.participant.name for server in served)
+                say(
+                    f"[bold green]{app.name}[/] is running at {escape(public(url))}"
+                    f"{f', serving {names}' if names else ''}; Ctrl-C stops it"
+                )
+                await stop.wait()
+            say("stopping: finishing what is in the works")
 
 
 def participant(
     app: AppArgument,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all of them.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Which; all of them if none is given."),
     ] = None,
     data: DataOption = None,
     nats: NatsOption = None,
@@ -93,23 +118,30 @@ def participant(
     """Serve participants of an app, each on its own database, until interrupted."""
     from es_saga.adapters.telemetry import configure_logging
     from es_saga.cli import compose
+    from es_saga.cli.running import located
     from es_saga.config import load
 
     settings = load(data=data, nats=nats, tenant=tenant)
     configure_logging("error" if quiet else settings.log_level)
     found = compose.load_app(app)
-    url = settings.nats or compose.running(settings)["nats"]
+    if settings.nats is None:
+        settings = located(settings.model_copy(update={"app": found.name}))
+    run_loop(_serve(settings, found, names or []))
 
-    async def serve() -> None:
+
+async def _serve(settings: Settings, app: App, names: list[str]) -> None:
+    from es_saga.cli import compose
+
+    assert settings.nats is not None, "located"
+    with told_to_stop() as stop:
         async with (
-            compose.transport(settings, url, f"svc-{found.name}") as pipe,
-            compose.serving(settings, found, pipe, names or ()) as servers,
+            compose.transport(settings, settings.nats, f"svc-{app.name}") as pipe,
+            compose.serving(settings, app, pipe, names) as servers,
         ):
             served = ", ".join(server.participant.name for server in servers)
-            say(f"serving [bold green]{served}[/]", quiet=quiet)
-            await _until_told_to_stop()
-
-    _run(serve())
+            say(f"serving [bold green]{served}[/]; Ctrl-C stops it")
+            await stop.wait()
+            say("stopping: finishing what is in the works")
 
 
 def demo(
@@ -122,36 +154,53 @@ def demo(
     ] = False,
     orders: Annotated[int, typer.Option(min=1, max=1_000, help="How many orders.")] = 12,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Keep everything here; default: thrown away.")
+        Path | None,
+        typer.Option("--data", help="Keep everything here; else it is thrown away."),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """The whole system on this machine: real orders over a real NATS server and a real database."""
     from es_saga.cli.demo import Demo
 
-    verdict = _run(
+    verdict = run_loop(
         Demo(scenario, orders=orders, once=once, postgres=postgres, data=data, quiet=quiet).play()
     )
     raise typer.Exit(0 if verdict else 1)
 
 
-async def _until_told_to_stop() -> None:
-    """Return at the first SIGTERM or SIGINT; a second one interrupts as usual."""
+@contextmanager
+def told_to_stop() -> Generator[asyncio.Event, None, None]:
+    """An event that the first SIGTERM or SIGINT sets; the second interrupts as usual.
+
+    From the start on: a process that is told to stop while it starts finishes starting, then stops.
+    """
+    import asyncio
+    import signal
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    names = (signal.SIGTERM, signal.SIGINT)
+
+    def listen_no_more() -> None:
+        for name in names:
+            loop.remove_signal_handler(name)
 
     def told() -> None:
         stop.set()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(name)
+        listen_no_more()
 
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in names:
         loop.add_signal_handler(name, told)
-    await stop.wait()
+    try:
+        yield stop
+    finally:
+        listen_no_more()
 
 
-def _run(body: Coroutine[Any, Any, Any]) -> Any:
+def run_loop(body: Coroutine[object, object, T]) -> T:
     """Run to the end, on uvloop where there is one."""
+    import asyncio
+
     try:
         import uvloop
     except ImportError:

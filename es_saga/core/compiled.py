@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+from pydantic import ValidationError
+
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
 from es_saga.core.messages import Command, Message
@@ -143,9 +145,10 @@ class Definition:
         """
         try:
             return self.data.model_validate(data).model_dump(mode="json")
-        except ValueError as error:
+        except ValidationError as error:
             raise InvalidInput(
-                f"The input of saga {self.name!r} does not fit {self.data.__name__}: {error}",
+                f"The input of saga {self.name!r} does not fit {self.data.__name__}: "
+                f"{_faults(error)}.",
                 hint="Correct the input and start it again; nothing was written.",
             ) from error
 
@@ -183,6 +186,12 @@ class Definition:
     def _reply(self, step: str, state: SagaState) -> Message | None:
         model, data = self.steps[step].reply, state.steps[step].do.reply
         return None if model is None or data is None else model.model_validate(data)
+
+
+def _faults(error: ValidationError) -> str:
+    """Which fields do not fit and why, without what stood in them: that is people's data."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
 
 
 def _as_promised(made: object, promised: type[C]) -> C:

@@ -1,0 +1,98 @@
+"""A saga that gets stuck where a test wants it to, and a definition that cannot be run.
+
+The oven bakes only while a file named `open` lies in the data folder; a cake that is paid for has
+to be baked, so a refusal there parks the saga for an operator.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from es_saga import App, Command, Message, Participant, Refusal, Saga, Tx
+
+QUICK = timedelta(seconds=20)
+
+
+class Cake(Message):
+    """What a customer wants."""
+
+    name: str
+
+
+class Paid(Message):
+    """The customer has paid."""
+
+    receipt: str
+
+
+class Baked(Message):
+    """The cake is there."""
+
+    weight: int
+
+
+class Closed(Refusal):
+    """The bakery is closed."""
+
+
+class Pay(Command[Paid]):
+    """Take the money."""
+
+    to = "bakery"
+    name: str
+
+
+class Bake(Command[Baked]):
+    """Bake it."""
+
+    to = "bakery"
+    name: str
+
+
+cake = Saga("cake", Cake)
+
+
+@cake.pivot(timeout=QUICK)
+def pay(c: Cake) -> Pay:
+    """From here on there has to be a cake."""
+    return Pay(name=c.name)
+
+
+@cake.step(timeout=QUICK)
+def bake(c: Cake) -> Bake:
+    """May find the bakery closed."""
+    return Bake(name=c.name)
+
+
+bakery = Participant("bakery")
+
+
+@bakery.handles(Pay)
+async def take_money(cmd: Pay, tx: Tx) -> Paid:
+    return Paid(receipt=cmd.name)
+
+
+@bakery.handles(Bake)
+async def use_oven(cmd: Bake, tx: Tx) -> Baked | Closed:
+    is_open = (Path(os.environ["ES_SAGA_DATA"]) / "open").exists()
+    return Baked(weight=500) if is_open else Closed()
+
+
+app = App("bakery", sagas=[cake], participants=[bakery])
+
+faulty = Saga("faulty", Cake)
+
+
+@faulty.step
+def never_undone(c: Cake) -> Bake:
+    return Bake(name=c.name)
+
+
+@faulty.step(after="nobody")
+def after_nobody(c: Cake) -> Bake:
+    return Bake(name=c.name)
+
+
+faulty_app = App("faulty", sagas=[faulty])
