@@ -29,6 +29,7 @@ from es_saga.engine.outgoing import Outgoing
 from es_saga.engine.ports import Append
 from es_saga.engine.relay import Relay
 from es_saga.engine.requests import undeliverable
+from es_saga.engine.rivals import Rivals
 from es_saga.engine.states import States
 from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
@@ -73,12 +74,11 @@ class Part:
         self._inbox: deque[Arrival] = deque()
         self._wake = asyncio.Event()
         self._states = States(around.store, around.cached)
-        self._head = 0
-        """Position of the last event that we know of."""
         self._look_at_head = False
         self._one_by_one = 0
         """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
+        self._rivals = Rivals(number, self._states, self.timers, around.clock)
         self.relay = Relay(around.transport, self._undeliverable)
         self._held: set[str] = set()
         """Ids of the deliveries that wait while the log is away: it may be long, and the broker
@@ -134,7 +134,7 @@ class Part:
         store = self._around.store
         self._states.clear()
         self.relay = Relay(self._around.transport, self._undeliverable)
-        self._head = head = await store.claim(self.number)
+        self._rivals.head = head = await store.claim(self.number)
         for saga_id, due in await store.open_sagas(self.number):
             if due is not None:
                 self.timers.arm(saga_id, due)
@@ -174,7 +174,7 @@ class Part:
             try:
                 if self._look_at_head:
                     self._look_at_head = False
-                    await self._follow_rivals(await self._around.store.head(self.number))
+                    await self._rivals.follow(await self._around.store.head(self.number))
                 await self._react(arrivals)
             except asyncio.CancelledError:
                 self._abandon(arrivals)
@@ -260,25 +260,25 @@ class Part:
             return
         known = await self._known(read)
         drafts: dict[str, _Draft] = {}
-        decided: list[Arrival] = []
+        decided: list[tuple[Arrival, bool]] = []
         for arrival in read:
             try:
-                self._decide(arrival, known, drafts, now)
+                changed = self._decide(arrival, known, drafts, now)
             except SagaError as error:
                 self._refuse(arrival, error, now)
             except Exception as error:  # one poison saga must not stop the others (law L50)
                 _log.exception("poison", saga=arrival.saga_id, part=self.number)
                 self._refuse(arrival, SagaError(f"{type(error).__name__}: {error}"), now)
             else:
-                decided.append(arrival)
+                decided.append((arrival, changed))
         refused = await self._commit(drafts)
-        for arrival in decided:
+        for arrival, changed in decided:
             saga_id = arrival.saga_id
             if saga_id in refused or (saga_id not in drafts and self._may_be_stale(arrival)):
                 self._again(arrival, now)
             else:
                 draft = drafts.get(saga_id)
-                arrival.settle(draft.state if draft else known.get(saga_id), draft is not None)
+                arrival.settle(draft.state if draft else known.get(saga_id), changed)
 
     def _may_be_stale(self, arrival: Arrival) -> bool:
         """A reply that means nothing may mean something to the saga as the log has it by now.
@@ -298,7 +298,8 @@ class Part:
         known: dict[str, SagaState],
         drafts: dict[str, _Draft],
         now: float,
-    ) -> None:
+    ) -> bool:
+        """Add what it leads to to its saga's draft; whether it led to anything."""
         input, saga_id = arrival.input, arrival.saga_id
         assert input is not None, "it has been read"
         draft = drafts.get(saga_id)
@@ -310,11 +311,12 @@ class Part:
         if not events:
             if isinstance(input, Tick) and after.next_due is not None:
                 self.timers.arm(saga_id, after.next_due)
-            return
+            return False
         if draft is None:
             draft = drafts[saga_id] = _Draft(state.version if state else 0, after, definition)
         draft.state = after
         draft.events += events
+        return True
 
     def _refuse(self, arrival: Arrival, error: SagaError, now: float) -> None:
         arrival.fail(error)
@@ -358,8 +360,8 @@ class Part:
         if last:
             self.relay.send(last, messages)
             around.committed(written)
-            await self._follow_rivals(last - added)
-            self._head = max(self._head, last)
+            await self._rivals.follow(last - added)
+            self._rivals.head = max(self._rivals.head, last)
         return refused
 
     def _remember(self, state: SagaState) -> None:
@@ -368,23 +370,6 @@ class Part:
             self._notify(state)
         elif state.next_due is not None:
             self.timers.arm(state.saga_id, state.next_due)
-
-    async def _follow_rivals(self, head: int) -> None:
-        """Take note of what somebody else wrote up to `head`: its sagas need our timers, too.
-
-        It should not have happened, for the part is ours. But a process that has lost its lease
-        writes until it notices; then nobody but us will look after what it has begun.
-        """
-        if self._head >= head:
-            return
-        _log.warning("rival", part=self.number, after=self._head, position=head)
-        states = self._states
-        async for sagas, last in states.moved(self.number, self._head, head):
-            states.forget(sagas)
-            for state in (await states.load(sagas)).values():
-                if state.closed is None and state.next_due is not None:
-                    self.timers.arm(state.saga_id, state.next_due)
-            self._head = last
 
     def _notify(self, state: SagaState, address: str | None = None) -> None:
         address = address or state.origin.notify
