@@ -17,7 +17,7 @@ import pytest
 
 from es_saga.cli import compose
 from es_saga.config import Settings
-from tests.cli.conftest import REPOSITORY, Cli, Running, child, environment, order
+from tests.cli.conftest import REPOSITORY, Cli, Running, environment, order
 
 
 def sagas(data: Path) -> int:
@@ -271,11 +271,11 @@ def test_quiet_says_errors_only(cli: Cli, shop: Running) -> None:
     assert "no saga" in failed.err
 
 
-def test_where_nothing_runs_it_says_so_and_makes_nothing(tmp_path: Path) -> None:
+def test_where_nothing_runs_it_says_so_and_makes_nothing(cli: Cli, tmp_path: Path) -> None:
     data = tmp_path / "none"
 
-    asked = child("start", "order", "-i", order("x"), ES_SAGA_DATA=str(data))
-    listed = child("list", ES_SAGA_DATA=str(data))
+    asked = cli("start", "order", "-i", order("x"), data=data)
+    listed = cli("list", data=data)
 
     assert (asked.code, listed.code) == (5, 5)
     assert "es-saga run APP" in asked.err
