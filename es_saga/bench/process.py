@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
+from es_saga import loop
 from es_saga.adapters.telemetry import configure_logging
 from es_saga.core.errors import Unavailable
 
@@ -61,13 +62,9 @@ async def child(
 
 
 def run(body: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end with only errors logged, on uvloop where there is one."""
+    """Run it to its end as a serving process would, with only errors logged."""
     configure_logging("error")
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(body)
-    return uvloop.run(body)
+    return loop.run(body)
 
 
 async def until_told() -> None:

@@ -1,4 +1,4 @@
-"""The demo: a conductor, its participants and a broker, each a process of its own, and what they do.
+"""The demo: a conductor, its participants and a broker, each a process of its own.
 
 Real orders go through a real NATS server into a real database. Some are refused, some are answered
 too late, and some bring a process down; in the end every total is counted again.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from es_saga import loop
 from es_saga.cli.console import (
     DatabaseOption,
     DataOption,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 AppArgument = Annotated[
     str, typer.Argument(metavar="APP", help="module:attribute of an App, as domain.orders:app")
 ]
-T = TypeVar("T")
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +80,7 @@ def run(
     configure_logging("error" if quiet else settings.log_level)
     found = compose.load_app(app)
     with sole_conductor(settings):
-        run_loop(_conduct(settings, found, participants=participants, migrate=migrate))
+        loop.run(_conduct(settings, found, participants=participants, migrate=migrate))
 
 
 async def _conduct(settings: Settings, app: App, *, participants: bool, migrate: bool) -> None:
@@ -126,7 +126,7 @@ def participant(
     found = compose.load_app(app)
     if settings.nats is None:
         settings = located(settings.model_copy(update={"app": found.name}))
-    run_loop(_serve(settings, found, names or []))
+    loop.run(_serve(settings, found, names or []))
 
 
 async def _serve(settings: Settings, app: App, names: list[str]) -> None:
@@ -162,7 +162,7 @@ def demo(
     """The whole system on this machine: real orders over a real NATS server and a real database."""
     from es_saga.cli.demo import Demo
 
-    verdict = run_loop(
+    verdict = loop.run(
         Demo(scenario, orders=orders, once=once, postgres=postgres, data=data, quiet=quiet).play()
     )
     raise typer.Exit(0 if verdict else 1)
@@ -195,14 +195,3 @@ def told_to_stop() -> Generator[asyncio.Event, None, None]:
         yield stop
     finally:
         listen_no_more()
-
-
-def run_loop(body: Coroutine[object, object, T]) -> T:
-    """Run to the end, on uvloop where there is one."""
-    import asyncio
-
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(body)
-    return uvloop.run(body)
