@@ -1,4 +1,4 @@
-"""An app: saga types with one log, and the participants that come with them for a demo or a test."""
+"""An app: saga types with one log, and the participants that come with them."""
 
 from __future__ import annotations
 
