@@ -85,6 +85,10 @@ class Compensation(Generic[D, R]):
     def __call__(self, fn: Callable[[D], C], /) -> Callable[[D], C]: ...
     @overload
     def __call__(
+        self, fn: Callable[Concatenate[D, R | None, Q], C], /
+    ) -> Callable[Concatenate[D, R | None, Q], C]: ...
+    @overload
+    def __call__(
         self, fn: Callable[Concatenate[D, R, Q], C], /
     ) -> Callable[Concatenate[D, R, Q], C]: ...
     def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Any]:
@@ -119,6 +123,10 @@ class Step(Generic[D, P, C_co]):
 
     @overload
     def compensation(self: Step[D, P, Command[R]], fn: Callable[[D], C], /) -> Callable[[D], C]: ...
+    @overload
+    def compensation(
+        self: Step[D, P, Command[R]], fn: Callable[Concatenate[D, R | None, Q], C], /
+    ) -> Callable[Concatenate[D, R | None, Q], C]: ...
     @overload
     def compensation(
         self: Step[D, P, Command[R]], fn: Callable[Concatenate[D, R, Q], C], /

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from es_saga.core.events import Json
 from es_saga.core.messages import CommandKey, Direction, Outcome
@@ -21,8 +21,7 @@ class Start:
     message_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A participant's answer to one attempt of one command."""
 
     key: CommandKey

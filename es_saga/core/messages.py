@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -128,10 +128,8 @@ def command_id(saga_id: str, step: str, direction: Direction, round: int = 1) ->
     return f"{saga_id}/{step}/{suffix}"
 
 
-class CommandKey(BaseModel):
+class CommandKey(NamedTuple):
     """A command id taken apart again."""
-
-    model_config = ConfigDict(frozen=True)
 
     saga_id: str
     step: str
@@ -152,8 +150,9 @@ def parse_command_id(value: str) -> CommandKey:
     if match is None:
         raise InvalidInput(f"{value[:200]!r} is not a command id: <saga>/<step>/do or /undo.")
     saga_id, step, direction, round = match.groups()
-    return CommandKey.model_construct(
-        saga_id=saga_id, step=step, direction=Direction(direction), round=int(round or 1)
+    forward = direction == Direction.DO
+    return CommandKey(
+        saga_id, step, Direction.DO if forward else Direction.UNDO, int(round) if round else 1
     )
 
 

@@ -23,6 +23,8 @@ from es_saga.core.events import (
     OperatorCancelled,
     OperatorEvent,
     OperatorResolved,
+    OperatorRetried,
+    OperatorSkipped,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
@@ -275,6 +277,17 @@ def l31_waits_never_decrease(run: Run) -> None:
             last[event.step] = wait
 
 
+def l31_no_more_attempts_than_the_policy_allows(run: Run) -> None:
+    """One more each time an operator asks for one."""
+    asked = sum(isinstance(event, OperatorRetried) for event in run.log)
+    for name, own in run.saga.steps.items():
+        step = run.definition.steps[name]
+        if step.retry.attempts is not None:
+            assert own.do.attempt <= step.retry.attempts + asked
+        if own.undo is not None and step.undo is not None and step.undo.retry.attempts is not None:
+            assert own.undo.attempt <= step.undo.retry.attempts + asked
+
+
 def l32_a_spent_undo_needs_a_human_or_is_reported(run: Run) -> None:
     for turn in run.turns:
         spent = any(
@@ -286,6 +299,9 @@ def l32_a_spent_undo_needs_a_human_or_is_reported(run: Run) -> None:
             continue
         assert run.definition.on_failed_undo is not OnFailedUndo.HALT
         assert after.current, "something else is still being undone"
+    waived = {event.step for event in run.log if isinstance(event, OperatorSkipped)}
+    if run.definition.on_failed_undo is not OnFailedUndo.REPORT:
+        assert {exception.step for exception in run.saga.exceptions} <= waived
 
 
 def l33_one_alert_at_a_time(run: Run) -> None:

@@ -130,7 +130,7 @@ retries = st.none() | st.builds(
     first=st.integers(1, 8).map(lambda s: timedelta(seconds=s)),
     maximum=st.integers(8, 20).map(lambda s: timedelta(seconds=s)),
     coefficient=st.sampled_from([1.0, 1.5, 3.0]),
-    attempts=st.sampled_from([1, 2, 3, None]),
+    attempts=st.sampled_from([1, 1, 2, 3, None]),
     jitter=st.sampled_from([0.0, 0.3]),
     never=st.sampled_from([(), ("Fatal",)]),
 )

@@ -30,9 +30,10 @@ def refused_at_the_end(policy: OnFailedUndo) -> Scene:
     return scene
 
 
-@pytest.mark.requirement("R032", "R033", "R100")
+@pytest.mark.requirement("R032", "R033", "R100", "D01")
 @pytest.mark.parametrize(
-    ("refused", "undone"), [("a", []), ("b", ["a/undo"]), ("c", ["b/undo", "a/undo"])]
+    ("refused", "undone"),
+    [("a", []), ("b", ["a/undo"]), ("c", ["b/undo", "a/undo"])],
 )
 def test_a_refusal_at_each_step_undoes_those_before_it_in_reverse(
     refused: str, undone: list[str]
@@ -49,7 +50,7 @@ def test_a_refusal_at_each_step_undoes_those_before_it_in_reverse(
     assert scene.status is SagaStatus.COMPENSATED
 
 
-@pytest.mark.requirement("R032")
+@pytest.mark.requirement("R032", "D03")
 def test_an_undo_waits_for_the_undo_of_what_came_after() -> None:
     scene = refused_at_the_end(OnFailedUndo.ESCALATE)
     assert scene.sent[4:] == ["c/undo"]
@@ -76,6 +77,7 @@ def test_a_refusal_waits_for_the_answers_of_the_branches_in_flight() -> None:
     assert scene.sent[3:] == ["flight/undo", "car/undo"]
 
 
+@pytest.mark.requirement("D08")
 def test_a_branch_in_flight_that_stays_unanswered_is_undone_too() -> None:
     scene = play(beside())
     scene.succeed("flight")
@@ -206,7 +208,7 @@ def test_an_undo_waits_at_least_as_long_as_the_participant_asks() -> None:
     assert scene.state.next_due == NOON + 500
 
 
-@pytest.mark.requirement("R037", "R061")
+@pytest.mark.requirement("R037", "R061", "D02", "D14")
 def test_policy_a_notes_it_undoes_the_rest_and_asks_a_human() -> None:
     scene = refused_at_the_end(OnFailedUndo.ESCALATE)
     scene.undone("c")
@@ -230,7 +232,7 @@ def test_policy_b_stops_at_the_first_failed_undo() -> None:
     assert scene.sent[-1] == "a/undo"
 
 
-@pytest.mark.requirement("R039")
+@pytest.mark.requirement("R039", "D09", "D17")
 def test_policy_c_reports_the_first_failure_and_every_failed_undo_together() -> None:
     scene = refused_at_the_end(OnFailedUndo.REPORT)
     scene.undo_fails("c")

@@ -64,6 +64,7 @@ def test_a_history_begins_once() -> None:
         fold("s-1", [STARTED, STARTED])
 
 
+@pytest.mark.requirement("D12", "D13")
 def test_the_state_says_how_many_events_and_when() -> None:
     state = folded(STARTED, BEGUN, DONE)
     assert (state.version, state.updated, state.origin.started) == (3, 3.0, 1.0)
@@ -84,6 +85,7 @@ RETRIED = StepRetried(at=3.0, step="a", command_id="s-1/a/do", attempt=2, due=9.
 FAILED = StepFailed(at=3.0, step="a", attempt=1, error="Busy", retry_at=4.0)
 
 
+@pytest.mark.requirement("D13")
 @pytest.mark.parametrize(
     ("events", "why"),
     [

@@ -36,7 +36,7 @@ def test_an_unanswered_step_is_sent_again_under_the_same_id() -> None:
     assert scene.sent == ["a/do", "a/do #2"]
 
 
-@pytest.mark.requirement("R033", "R045")
+@pytest.mark.requirement("R033", "R045", "D08", "D18", "D19")
 def test_a_step_that_stayed_unanswered_is_undone_without_its_reply() -> None:
     scene = play(chain("a", retry=ONCE))
     scene.wait(30)
@@ -155,7 +155,7 @@ def test_the_same_reply_again_is_silent() -> None:
     assert scene.refuse("a") == []
 
 
-@pytest.mark.requirement("R031")
+@pytest.mark.requirement("R031", "D18")
 def test_a_success_after_its_undo_was_issued_is_noted_once_and_changes_nothing() -> None:
     scene = play(chain("a", retry=ONCE))
     scene.wait(30)
@@ -166,6 +166,7 @@ def test_a_success_after_its_undo_was_issued_is_noted_once_and_changes_nothing()
     assert scene.status is SagaStatus.COMPENSATED
 
 
+@pytest.mark.requirement("D16")
 def test_a_success_after_the_end_is_noted_once_and_restarts_nothing() -> None:
     scene = play(chain("a", retry=ONCE))
     scene.wait(30)
@@ -191,6 +192,7 @@ def test_a_success_that_contradicts_a_refusal_is_noted() -> None:
     assert scene.names[-1] == "LateReplyNoted"
 
 
+@pytest.mark.requirement("D15")
 @pytest.mark.parametrize(
     ("step", "saga_id", "direction", "round", "attempt"),
     [
@@ -269,7 +271,7 @@ def test_its_late_answer_frees_the_saga() -> None:
 # ── the pivot ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.requirement("R046")
+@pytest.mark.requirement("R046", "D14")
 def test_while_the_pivot_is_unknown_neither_direction_moves() -> None:
     scene = play(with_pivot(retry=TWICE))
     scene.succeed("hold")

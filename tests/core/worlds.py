@@ -18,7 +18,13 @@ from es_saga.core.aggregate import evolve
 from es_saga.core.aggregate import start as begin
 from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
-from es_saga.core.errors import SagaError
+from es_saga.core.errors import (
+    ConflictError,
+    IllegalOperation,
+    InvalidInput,
+    NotFound,
+    SagaError,
+)
 from es_saga.core.events import (
     CompensationIssued,
     SagaEvent,
@@ -38,6 +44,10 @@ SAGA = "s-1"
 MAX_MOVES = 40
 MAX_LATE_MOVES = 4
 MAX_FAIR_ROUNDS = 120
+
+
+_OBJECTIONS = (ConflictError, IllegalOperation, InvalidInput, NotFound)
+"""What an input may be answered with; a CorruptHistory of our own making may not."""
 
 
 class Turn(NamedTuple):
@@ -114,7 +124,7 @@ class Run:
         broken = frozenset(self.built.broken)
         try:
             events, self.state = react(self.definition, before, input, self.now)
-        except SagaError as raised:
+        except _OBJECTIONS as raised:
             error = raised
         turn = Turn(input, self.now, before, events, self.state, error, forged, broken)
         self.turns.append(turn)
@@ -191,31 +201,36 @@ def _key(step: str, direction: Direction, round: int = 1, saga_id: str = SAGA) -
 
 # ── the schedule ─────────────────────────────────────────────────────────────────────────────────
 
-wishes = st.sampled_from(
+_TROUBLE = [
+    REFUSED,
+    Answer(Outcome.FAILED, "Busy"),
+    Answer(Outcome.FAILED, "Busy", retry_after=7.0),
+    Answer(Outcome.FAILED, "Fatal"),
+    Answer(Outcome.FAILED, "Terminal", retry_after=-1.0),
+]
+_MOODS = st.sampled_from(
     [
-        SUCCEEDED,
-        SUCCEEDED,
-        SUCCEEDED,
-        REFUSED,
-        Answer(Outcome.FAILED, "Busy"),
-        Answer(Outcome.FAILED, "Busy", retry_after=7.0),
-        Answer(Outcome.FAILED, "Fatal"),
-        Answer(Outcome.FAILED, "Terminal", retry_after=-1.0),
+        st.sampled_from([SUCCEEDED] * 12 + _TROUBLE),
+        st.sampled_from([SUCCEEDED] * 3 + _TROUBLE),
     ]
 )
+"""Participants that seldom or often say no, or fail."""
+
+Wishes = dict[Direction, st.SearchStrategy[Answer]]
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     """A saga's whole life."""
     run = Run(build(draw(plans())))
+    wishes: Wishes = {direction: draw(_MOODS) for direction in Direction}
     run.feed(Start(SAGA, {"n": 1}, message_id="start"))
     for _ in range(draw(st.sampled_from([0, 5, 15, MAX_MOVES, MAX_MOVES]))):
         if run.saga.closed is None:
-            _move(draw, run)
+            _move(draw, run, wishes)
     _finish(run)
     for _ in range(draw(st.integers(0, MAX_LATE_MOVES))):
-        _move(draw, run)
+        _move(draw, run, wishes)
     for reply in [*run.replies]:
         run.feed(reply)
     for command in [*run.commands]:
@@ -223,7 +238,7 @@ def runs(draw: st.DrawFn) -> Run:
     return run
 
 
-def _move(draw: st.DrawFn, run: Run) -> None:
+def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
     rare = ["cancel", "start", "verb"]
     moves = ["tick", "tick", "forge", "again", draw(st.sampled_from(rare))]
     moves += ["ask"] * 8 + ["deliver"] * 2 if run.commands else []
@@ -231,9 +246,11 @@ def _move(draw: st.DrawFn, run: Run) -> None:
     moves += ["verb"] * 8 if run.saga.status is SagaStatus.STUCK else []
     match draw(st.sampled_from(moves)):
         case "ask":
-            run.feed(run.deliver(draw(_late(run.commands)), draw(wishes)))
+            command = draw(_late(run.commands))
+            run.feed(run.deliver(command, draw(wishes[command.key.direction])))
         case "deliver":
-            run.deliver(draw(_late(run.commands)), draw(wishes))
+            command = draw(_late(run.commands))
+            run.deliver(command, draw(wishes[command.key.direction]))
         case "answer":
             run.feed(draw(_late(run.replies)))
         case "tick":
