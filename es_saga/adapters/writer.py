@@ -263,7 +263,7 @@ class Writer:
         return draft
 
     def _place(self, job: AppendJob, draft: _Draft, now: float) -> list[int | None]:
-        part, versions, rows = job.part, draft.versions, draft.rows
+        part, versions, rows, recorded = job.part, draft.versions, draft.rows, draft.recorded
         position = draft.heads[part]
         result: list[int | None] = []
         for (saga_id, version, events, state), stored in job.items:
@@ -271,18 +271,14 @@ class Writer:
                 # Taken; or it follows on something that was refused, and would leave a gap.
                 result.append(None)
                 continue
-            for topic, payload in stored:
+            for (topic, payload), event in zip(stored, events, strict=True):
                 position += 1
                 version += 1
                 rows.append((part, position, saga_id, version, topic, payload, now))
+                recorded.append(Recorded(part, position, saga_id, version, event, payload))
             versions[saga_id] = version
             result.append(position)
-            if self._views:
-                draft.states[saga_id] = state
-                draft.recorded += [
-                    Recorded(row[0], row[1], row[2], row[3], event, row[5])
-                    for row, event in zip(rows[-len(stored) :], events, strict=True)
-                ]
+            draft.states[saga_id] = state
         draft.heads[part] = position
         return result
 

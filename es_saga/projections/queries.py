@@ -38,6 +38,17 @@ STATUSES = (
 )
 
 
+_EVENTS = sa.table(
+    "es_events",
+    sa.column("originator_id", sa.Text),
+    sa.column("originator_version", sa.Integer),
+    sa.column("state", sa.LargeBinary),
+)
+_SAME_EVENT = sa.and_(
+    _EVENTS.c.originator_id == AUDIT.c.saga_id, _EVENTS.c.originator_version == AUDIT.c.version
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SagaRow:
     """One saga as the status view has it. Times in seconds since the epoch."""
@@ -152,7 +163,8 @@ class Queries:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"A page has 1 to {MAX_PAGE} rows, not {limit}.")
         query = (
-            sa.select(AUDIT)
+            sa.select(AUDIT, _EVENTS.c.state.label("payload"))
+            .join(_EVENTS, _SAME_EVENT)
             .where(AUDIT.c.saga_id == check_id(saga_id), AUDIT.c.version > after)
             .order_by(AUDIT.c.version)
             .limit(limit)

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import to_json
 
-from es_saga.core.aggregate import SagaState, Work
 from es_saga.core.messages import part_of
+from es_saga.core.state import SagaState, StepState, Work
 from es_saga.engine.ports import Recorded
 
 _metadata = sa.MetaData()
@@ -134,7 +134,7 @@ def _changing(state: SagaState) -> Row:
     return (
         state.status.value,
         ",".join(state.current),
-        to_json({name: _step(own.do, own.undo) for name, own in state.steps.items()}).decode(),
+        to_json({name: _step(own) for name, own in state.steps.items()}).decode(),
         state.version,
         failure.why if failure else None,
         failure.step if failure else None,
@@ -159,26 +159,24 @@ def _constant(state: SagaState) -> Row:
     )
 
 
-def _step(do: Work, undo: Work | None) -> dict[str, Any]:
-    shown = _work(do)
-    if undo is not None:
-        shown["undo"] = _work(undo)
+def _step(own: StepState) -> dict[str, Any]:
+    shown = _work(own.do)
+    if own.undo is not None:
+        shown["undo"] = _work(own.undo)
     return shown
 
 
 def _work(work: Work) -> dict[str, Any]:
     """One direction of a step for people and dashboards; what is not there is left out."""
-    shown: dict[str, Any] = {
-        "status": work.status.value,
-        "attempt": work.attempt,
-        "started": work.started,
-    }
-    if work.ended is not None:
-        shown["ended"] = work.ended
-    if work.due is not None:
-        shown["due"] = work.due
-    if work.reply is not None:
-        shown["reply"] = work.reply
-    if work.error is not None:
-        shown["error"] = work.error
+    # Taken apart at once: it is done for every step of a saga at each of its transitions.
+    status, attempt, started, due, _, reply, error, _, _, ended = work
+    shown: dict[str, Any] = {"status": status, "attempt": attempt, "started": started}
+    if ended is not None:
+        shown["ended"] = ended
+    if due is not None:
+        shown["due"] = due
+    if reply is not None:
+        shown["reply"] = reply
+    if error is not None:
+        shown["error"] = error
     return shown

@@ -36,7 +36,6 @@ def create_log() -> None:
         sa.Column("recorded_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("part", "position", name="pk_es_events"),
         sa.UniqueConstraint("originator_id", "originator_version", name="uq_es_events_version"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "es_tracking",
@@ -97,17 +96,15 @@ def create_status() -> None:
 def create_audit() -> None:
     op.create_table(
         "es_audit",
-        sa.Column("part", sa.Integer, nullable=False),
-        sa.Column("position", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("saga_id", ID, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("part", sa.Integer, nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("step", sa.Text),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("cause", sa.Text),
         sa.Column("actor", sa.Text),
-        sa.Column("payload", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("part", "position", name="pk_es_audit"),
+        sa.PrimaryKeyConstraint("saga_id", "version", name="pk_es_audit"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_es_audit_saga", "es_audit", ["saga_id", "version"])
