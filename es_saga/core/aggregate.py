@@ -208,15 +208,18 @@ def _step_succeeded(state: SagaState, event: StepSucceeded) -> SagaState:
     step = state.steps[event.step]
     assert step.do.status in UNDECIDED, "it has its outcome"
     assert event.attempt <= step.do.attempt, "no such attempt was sent"
-    work = step.do._replace(
-        status=WorkStatus.SUCCEEDED,
-        due=None,
-        sent=None,
-        ended=event.at,
+    done = step.do
+    work = Work(
+        WorkStatus.SUCCEEDED,
+        done.attempt,
+        done.started,
         reply=event.reply,
-        error=None,
+        unanswered=done.unanswered,
+        round=done.round,
+        ended=event.at,
     )
-    return _put(_answered(state, event.step), event, event.step, step._replace(do=work))
+    value = StepState(work, step.undo, step.late)
+    return _put(_answered(state, event.step), event, event.step, value)
 
 
 @_on(StepRefused)

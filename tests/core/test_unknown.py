@@ -58,6 +58,17 @@ def test_a_late_success_is_credited_while_its_undo_is_not_issued() -> None:
     assert scene.last(CompensationIssued).command == {"step": "flight", "by": "flight-desk"}
 
 
+def test_a_success_that_contradicts_its_failure_is_undone_while_that_is_possible() -> None:
+    saga = Saga("trip", Trip)
+    add(saga, "flight", after=(), retry=ONCE)
+    saga.check(after=START, timeout=timedelta(minutes=5))(do("look"))
+    scene = play(saga)
+    scene.fail("flight")
+    scene.succeed("flight")
+    scene.succeed("look")
+    assert scene.sent[-1] == "flight/undo"
+
+
 def test_a_success_for_the_attempt_before_counts() -> None:
     scene = play(chain("a", retry=TWICE))
     scene.wait(30)
