@@ -119,6 +119,9 @@ def test_neither_doctor_nor_its_bundle_tells_a_secret(
     }
     for name, value in secret.items():
         monkeypatch.setenv(name, value)
+    log = tmp_path / "none" / "nats" / "run" / "server.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("somebody came with pr1vate and with s3cret")
 
     examined = cli("doctor", "--bundle", bundle)
     again = cli("doctor", "--bundle", bundle)
@@ -126,7 +129,7 @@ def test_neither_doctor_nor_its_bundle_tells_a_secret(
     assert examined.code == 5
     with zipfile.ZipFile(bundle) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert {"doctor.json", "packages.json", "sagas.json"} <= texts.keys()
+    assert {"doctor.json", "packages.json", "sagas.json", "nats-server.log"} <= texts.keys()
     for text in (examined.out, examined.err, *texts.values()):
         assert not any(word in text for word in SECRETS)
     assert again.code == 2

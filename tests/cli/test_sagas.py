@@ -280,3 +280,6 @@ def test_where_nothing_runs_it_says_so_and_makes_nothing(cli: Cli, tmp_path: Pat
     assert (asked.code, listed.code) == (5, 5)
     assert "es-saga run APP" in asked.err
     assert not data.exists()
+    data.mkdir()
+    assert cli("list", data=data).code == 5
+    assert list(data.iterdir()) == [], "to look at a log does not make one"
