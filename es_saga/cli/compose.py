@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import socket
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
@@ -153,8 +154,22 @@ def broker(settings: Settings) -> Generator[str, None, None]:
     if settings.nats is not None:
         yield settings.nats
         return
-    with EmbeddedNats(data_folder(settings) / "nats", sync_always=settings.synced) as server:
+    store = data_folder(settings) / "nats"
+    with EmbeddedNats(store, sync_always=settings.synced, port=_last_port(store)) as server:
+        (store / "port").write_text(server.url.rpartition(":")[2])
         yield server.url
+
+
+def _last_port(store: Path) -> int:
+    """Where the server was the last time, so that participants find it again; -1: any free port."""
+    try:
+        port = int((store / "port").read_text())
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, ValueError, OverflowError):
+        return -1
+    return port
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from es_saga.cli.console import Output, OutputOption, QuietOption, say, show, sh
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(bench)
+    app.command(epilog="Example: es-saga bench -o json")(bench)
 
 
 class Part(StrEnum):
