@@ -10,6 +10,7 @@ from es_saga.core.definition import Saga
 from es_saga.core.events import (
     CompensationIssued,
     CompensationStarted,
+    LateReplyNoted,
     SagaCompensated,
     SagaStuck,
     StepRefused,
@@ -245,6 +246,16 @@ def test_policy_c_reports_the_first_failure_and_every_failed_undo_together() -> 
     ]
     assert scene.state.failure is not None
     assert scene.state.failure.why == "No"
+
+
+@pytest.mark.requirement("D16")
+def test_an_undo_that_succeeds_after_the_end_is_noted_and_changes_nothing() -> None:
+    scene = refused_at_the_end(OnFailedUndo.REPORT)
+    scene.undo_fails("c")
+    scene.undone("b", "a")
+    scene.undone("c")
+    assert scene.last(LateReplyNoted).direction is Direction.UNDO
+    assert scene.status is SagaStatus.COMPENSATED_WITH_EXCEPTIONS
 
 
 def test_several_failed_undos_are_one_alert() -> None:

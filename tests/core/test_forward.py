@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from es_saga.core.decide import decide, react
@@ -141,7 +143,7 @@ def test_the_state_after_the_events_comes_with_them() -> None:
 
 
 def test_a_completed_saga_has_nothing_due_and_nothing_current() -> None:
-    scene = play(chain("a"))
+    scene = play(chain("a", deadline=timedelta(hours=1)))
     assert scene.state.current == ("a",)
     scene.succeed("a")
     assert scene.last(SagaCompleted).at == NOON
