@@ -21,6 +21,8 @@ class Outages:
         """What is appended is committed, but the answer is lost."""
         self.failed = 0
         """Calls that were told that the log is out of reach."""
+        self.left: int | None = None
+        """So many calls go well, then it is away; None: as `away` says."""
 
     @property
     def store(self) -> Store:
@@ -42,6 +44,9 @@ class Outages:
         method: Callable[..., Awaitable[Any]] = getattr(self._store, name)
 
         async def guarded(*arguments: Any, **named: Any) -> Any:
+            if self.left is not None:
+                self.left -= 1
+                self.away = self.left < 0
             if self.away:
                 raise self._error()
             return await method(*arguments, **named)
