@@ -6,6 +6,7 @@ second of two concurrent twins, in whatever processes they run.
 
     arrives           fence says                        what happens
     forward or undo   its own id is there               the stored reply again, no effect (L23, L24)
+    forward or undo   this attempt has failed           the same failure again, no effect
     forward           its undo was here first           refused as `Undone`, no effect      (L22)
     undo              its forward command is unknown    remembered, succeeds, no effect     (L21)
     undo              its forward command was refused   succeeds, no effect
@@ -50,10 +51,13 @@ class Undone(Refusal):
 
 
 class Status(StrEnum):
-    """What became of a command. Failures are not remembered: they left nothing behind."""
+    """What became of a command."""
 
     SUCCEEDED = "succeeded"
     REFUSED = "refused"
+    FAILED = "failed"
+    """One attempt of it, under a key of its own: the next attempt may do better. But the failed one
+    must not run again when it is delivered again: the saga may have given the step up by then."""
     UNDONE = "undone"
     """It never ran, and must not run any more: its undo was here first."""
 
@@ -83,7 +87,7 @@ class Rule(Enum):
 class Verdict(NamedTuple):
     rule: Rule
     record: Record | None = None
-    """REPEAT: the command's own record. RUN of an undo: that of the forward command."""
+    """REPEAT: that of the command or its attempt. RUN of an undo: that of the forward command."""
 
 
 class FenceTaken(Exception):
@@ -95,12 +99,20 @@ def is_undo(envelope: Envelope) -> bool:
     return envelope.undoes is not None and envelope.direction == "CANCEL"
 
 
+def attempt_key(envelope: Envelope) -> str:
+    """Under which the failure of this attempt of a command is remembered."""
+    return f"{envelope.commandid}#{envelope.attempt}"
+
+
 def judge(envelope: Envelope, known: Mapping[str, Record]) -> Verdict:
     """What the command may do, given every record about it and about what it undoes."""
     assert envelope.commandid is not None, "the server lets no command without an id pass"
     own = known.get(envelope.commandid)
     if own is not None:
         return Verdict(Rule.TOO_LATE if own.status == Status.UNDONE else Rule.REPEAT, own)
+    failed = known.get(attempt_key(envelope))
+    if failed is not None:
+        return Verdict(Rule.REPEAT, failed)
     if envelope.undoes is None or not is_undo(envelope):
         return Verdict(Rule.RUN)
     forward = known.get(envelope.undoes)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sqlalchemy.exc import DBAPIError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Envelope, Message, Outcome, Refusal
-from es_saga.participant.fence import Record, Status, Undone
+from es_saga.participant.fence import Record, Status, Undone, attempt_key
 from es_saga.participant.kit import Handling
 
 DONE = "Done"
@@ -78,12 +78,15 @@ def answer_of(reply: object, handling: Handling) -> Answer:
     return Answer(outcome, type(reply).__name__, json, from_json(json))
 
 
-def answer_from(record: Record) -> Answer:
+def repeat(record: Record, command: Envelope, source: str) -> Envelope:
     """The answer that the fence remembers."""
+    if record.status == Status.FAILED:
+        return _failure_from(record, command, source)
     if record.status == Status.UNDONE:
-        return TOO_LATE
+        return envelope_of(TOO_LATE, command, source)
     data = None if record.reply is None else from_json(record.reply)
-    return Answer(Outcome(record.status), record.reply_type or DONE, record.reply, data)
+    answer = Answer(Outcome(record.status), record.reply_type or DONE, record.reply, data)
+    return envelope_of(answer, command, source)
 
 
 def envelope_of(answer: Answer, command: Envelope, source: str) -> Envelope:
@@ -116,6 +119,19 @@ def failure_of(
         retry_after = NEVER
     envelope = envelope_of(answer, command, source)
     return envelope.model_copy(update={"retryafter": retry_after})
+
+
+def failure_record(failure: Envelope, command: Envelope, at: float) -> Record:
+    """What the fence remembers of a failed attempt; `at` in seconds since the epoch."""
+    told = to_json({"data": failure.data, "retryafter": failure.retryafter})
+    return Record(attempt_key(command), Status.FAILED, failure.type, told, at)
+
+
+def _failure_from(record: Record, command: Envelope, source: str) -> Envelope:
+    told = from_json(record.reply or b"{}")
+    answer = Answer(Outcome.FAILED, record.reply_type or "", None, told.get("data"))
+    envelope = envelope_of(answer, command, source)
+    return envelope.model_copy(update={"retryafter": told.get("retryafter")})
 
 
 def _detail(error: BaseException) -> str:

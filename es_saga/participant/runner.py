@@ -25,17 +25,27 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome
-from es_saga.participant.fence import Record, Rule, Status, Verdict, judge, look, remember
+from es_saga.participant.fence import (
+    Record,
+    Rule,
+    Status,
+    Verdict,
+    attempt_key,
+    judge,
+    look,
+    remember,
+)
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Participant
 from es_saga.participant.outage import Trouble, Unreachable, trouble_of
 from es_saga.participant.reply import (
     NOTHING,
     Answer,
-    answer_from,
     answer_of,
     envelope_of,
     failure_of,
+    failure_record,
+    repeat,
 )
 from es_saga.participant.tx import SyncTx, Tx
 from es_saga.participant.work import Desk, Statements, Work
@@ -170,8 +180,7 @@ class Runner:
     async def _carry_out(self, group: list[Job], desk: Desk) -> list[_Ending]:
         """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
         started = time.monotonic()
-        ids = {i for job in group for i in (job.envelope.commandid, job.envelope.undoes) if i}
-        known = look(desk.connection, ids)
+        known = look(desk.connection, {key for job in group for key in _keys(job.envelope)})
         endings: list[_Ending] = []
         async with asyncio.timeout(SHARED_SECONDS + self._handler_seconds):
             for index, job in enumerate(group):
@@ -216,7 +225,8 @@ class Runner:
                 raise
             if isinstance(error, asyncio.CancelledError):
                 error = TimeoutError(f"The handler took more than {self._handler_seconds} s.")
-            return _Ending(failure_of(error, job.envelope, self._source), None, error)
+            failure = failure_of(error, job.envelope, self._source)
+            return _Ending(failure, failure_record(failure, job.envelope, time.time()), error)
         return self._ending_of(job, answer)
 
     def _answer_without(self, job: Job, verdict: Verdict) -> _Ending:
@@ -224,7 +234,7 @@ class Runner:
         envelope = job.envelope
         if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
             assert verdict.record is not None
-            return _Ending(envelope_of(answer_from(verdict.record), envelope, self._source), None)
+            return _Ending(repeat(verdict.record, envelope, self._source), None)
         record = None
         if verdict.rule is Rule.NEVER_RAN:
             assert envelope.undoes is not None
@@ -280,7 +290,7 @@ class Runner:
             self.disconnect()
 
     def _settle_alone(self, job: Job, ending: _Ending) -> _Ending:
-        """After what the handler had written was rolled back: remember a refusal.
+        """After what the handler had written was rolled back: remember a refusal or a failure.
 
         And ask whether a failure is only the trace of a twin that was quicker: the one that loses
         may meet the other's rows, as a violated key, before it meets its record.
@@ -288,9 +298,8 @@ class Runner:
         desk = self._connect()
         transaction = desk.connection.begin()
         try:
-            if ending.record is None:
-                own = job.envelope.commandid
-                verdict = judge(job.envelope, look(desk.connection, [own] if own else []))
+            if ending.error is not None:
+                verdict = judge(job.envelope, look(desk.connection, _keys(job.envelope)))
                 if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
                     ending = self._answer_without(job, verdict)
             self._commit(transaction, desk, [ending])
@@ -330,6 +339,12 @@ class Runner:
             # A handler that says so itself needs no traceback.
             exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
         )
+
+
+def _keys(envelope: Envelope) -> list[str]:
+    """Under which the fence may have something to say about a command."""
+    keys = [envelope.commandid, envelope.undoes, attempt_key(envelope)]
+    return [key for key in keys if key is not None]
 
 
 def _counts_prove(connection: sa.Connection) -> bool:

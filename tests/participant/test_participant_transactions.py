@@ -107,6 +107,21 @@ async def test_an_exception_after_a_write_leaves_neither_effect_nor_record(
     assert (left(engine, "pear"), holds(engine), remembered(engine)) == (3, set(), {})
 
 
+async def test_a_failed_attempt_that_is_delivered_again_fails_again_without_running(
+    server: Server, engine: sa.Engine
+) -> None:
+    """The saga may have given the step up by then: an effect now would stay for ever."""
+    failing = ask(Hold(sku="pear", hold="h", how="raise after the write"))
+    first = await server.call(failing)
+    able = ask(Hold(sku="pear", hold="h"))
+    again = await server.call(able)
+    assert (again.outcome, again.type, again.data) == (Outcome.FAILED, first.type, first.data)
+    assert (left(engine, "pear"), holds(engine)) == (3, set())
+    final = ask(Hold(sku="pear", hold="t", how="terminal"), "s-2")
+    assert [(await server.call(final)).retryafter for _ in range(2)] == [-1.0, -1.0]
+    assert (await server.call(ask(Hold(sku="pear", hold="h"), attempt=2))).outcome == "succeeded"
+
+
 @pytest.mark.requirement("R029")
 async def test_a_failed_attempt_may_be_followed_by_one_that_succeeds(
     server: Server, engine: sa.Engine

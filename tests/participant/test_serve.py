@@ -243,8 +243,9 @@ async def test_a_handler_that_breaks_its_promise_fails_for_good(engine: sa.Engin
 
     stock.register(HoldPlainly, hold)
     async with Server(stock, engine) as server:
-        for how in ("large", "other type", "nothing"):
-            reply = await server.call(ask(HoldPlainly(sku="pear", hold="h", how=how)))
+        for number, how in enumerate(("large", "other type", "nothing")):
+            command = HoldPlainly(sku="pear", hold="h", how=how)
+            reply = await server.call(ask(command, f"s-{number}"))
             assert (reply.outcome, reply.type, reply.retryafter) == (
                 Outcome.FAILED,
                 "BadReply",
