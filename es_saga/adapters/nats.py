@@ -14,6 +14,7 @@ import asyncio
 import itertools
 import math
 import random
+import re
 from base64 import b64decode
 from collections.abc import Sequence
 from functools import partial
@@ -42,6 +43,7 @@ CLOSE_SECONDS: Final = 5.0
 MAX_DEAD_LETTERS: Final = 1_000
 """Dead letters that are read at once."""
 
+_SPACE: Final = re.compile(r"\s")
 _log = structlog.get_logger("es_saga.nats")
 
 
@@ -152,7 +154,7 @@ class NatsTransport:
         """
         lane = self._lanes.get(subject[: len(self.subjects.root) + 5])
         try:
-            if lane is None or any(map(str.isspace, subject)):
+            if lane is None or _SPACE.search(subject):
                 raise InvalidInput(f"{subject[:200]!r} is no subject of this tenant's streams.")
             payload = encode(envelope)
             if len(payload) > self._link.max_payload:

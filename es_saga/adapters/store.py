@@ -216,7 +216,8 @@ class SqlStore:
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(self._writer.close)
+        self._writer.finish()
+        await asyncio.to_thread(self._writer.join)
         self._readers.shutdown(wait=False)
         self._engine.dispose()
 

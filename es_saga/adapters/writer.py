@@ -116,6 +116,8 @@ class Writer:
         self._engine = engine
         self._statements = statements
         self._views = tuple(views)
+        self._gathered: list[Job] = []
+        """Submitted in this turn of the loop."""
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._connection: sa.Connection | None = None
         self._heads: dict[int, int] = {}
@@ -132,13 +134,28 @@ class Writer:
         return self._submitted - self._taken
 
     def submit(self, job: Job) -> None:
-        """Have it written; its future is resolved in its own loop. Never blocks."""
-        self._submitted += _size(job)
-        self._queue.put(job)
+        """Have it written; its future is resolved in its own loop. Never blocks.
 
-    def close(self) -> None:
-        """Write what was submitted, then end. Blocks until then."""
+        What is submitted in one turn of the loop is handed over together: the thread would else
+        begin a transaction with the first job of many.
+        """
+        self._submitted += _size(job)
+        self._gathered.append(job)
+        if len(self._gathered) == 1:
+            job.future.get_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for job in gathered:
+            self._queue.put(job)
+
+    def finish(self) -> None:
+        """Take nothing more; end once what was submitted is written. Never blocks."""
+        self._hand_over()
         self._queue.put(None)
+
+    def join(self) -> None:
+        """Block until it has ended."""
         self._thread.join()
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────
