@@ -30,6 +30,9 @@ CONNECT_SECONDS: Final = 5.0
 RECONNECT_SECONDS: Final = 0.25
 """Pause between two attempts at one server."""
 
+RESETS: Final = 4
+"""Connections a server may reset, without a word, until the first connection has failed."""
+
 PING_SECONDS: Final = 10.0
 """A silent peer is given up after three of these."""
 
@@ -75,6 +78,15 @@ class Login:
         return {key: value for key, value in given.items() if value is not None}
 
 
+@dataclass(slots=True)
+class _Listener:
+    """Who is called for a subject, and over which client it was subscribed."""
+
+    callback: Callback
+    client: Client
+    subscription: Subscription | None = None
+
+
 class Link:
     """One connection, and what goes out over it; `on_up` and `on_down` are told of changes."""
 
@@ -95,12 +107,13 @@ class Link:
         self._client = Client()
         self._out: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._work = asyncio.Event()
-        self._listening: dict[str, tuple[Callback, Subscription | None]] = {}
+        self._listening: dict[str, _Listener] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sender: asyncio.Task[None] | None = None
         self._closing = False
         self._opened = False
-        self._failures = 0
+        self._up = False
+        self._failures = 0.0
         self._failed = asyncio.Event()
         self._lost = asyncio.Event()
         """Set while there is no connection; another one for each connection."""
@@ -112,7 +125,8 @@ class Link:
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._opened and self._client.is_connected
+        # Not before we know it: a moment earlier nats-py says so, but `_lost` is the last one's.
+        return self._up and self._client.is_connected
 
     @property
     def max_payload(self) -> int:
@@ -127,7 +141,7 @@ class Link:
         Raises:
             Unavailable: every server has failed once, or CONNECT_SECONDS are over.
         """
-        connecting = asyncio.ensure_future(self._connect())
+        connecting = asyncio.ensure_future(self._connect(self._client))
         failing = asyncio.ensure_future(self._failed.wait())
         await asyncio.wait(
             (connecting, failing), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -153,7 +167,9 @@ class Link:
         tasks = [*self._tasks, *([self._sender] if self._sender else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            # Bounded: nats-py swallows a cancellation here and there.
+            await asyncio.wait(tasks, timeout=FLUSH_SECONDS)
         if self.connected:
             with contextlib.suppress(Error, OSError, TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -161,10 +177,10 @@ class Link:
                         await self._client.publish(*self._out.popleft())
                     await self._client.flush()
         await self._close_client()
-        self._opened = False
+        self._opened = self._up = False
 
-    async def _connect(self) -> None:
-        await self._client.connect(
+    async def _connect(self, client: Client) -> None:
+        await client.connect(
             self._servers,
             name=self._name,
             error_cb=self._on_error,
@@ -187,6 +203,7 @@ class Link:
     def _came_up(self) -> None:
         self.epoch += 1
         self._lost = asyncio.Event()
+        self._up = True
         self._work.set()
         self._on_up()
 
@@ -195,14 +212,16 @@ class Link:
     async def _on_error(self, error: Exception) -> None:
         self.last_error = str(error) or type(error).__name__
         if not self._opened:
-            self._failures += 1
+            # A server that turns us away may hang up before we have read why: ask it again.
+            self._failures += 1 / RESETS if isinstance(error, ConnectionResetError) else 1
             if self._failures >= len(self._servers):
                 self._failed.set()
-        elif not self._closing and self._client.is_connected:
+        elif not self._closing and self._up:
             _log.warning("nats_error", error=self.last_error)
 
     async def _on_disconnected(self) -> None:
         self._out.clear()  # acks are for this connection; publishes are sent again
+        self._up = False
         self._lost.set()
         if self._opened and not self._closing:
             _log.warning("nats_disconnected", error=self.last_error)
@@ -221,20 +240,27 @@ class Link:
         """nats-py has given up for good: go on with another client."""
         last = self._client.last_error
         _log.error("nats_closed", error=str(last or self.last_error))
-        self._client = Client()
         await asyncio.sleep(RECONNECT_SECONDS)
-        await self._connect()  # tries for ever
-        for subject, (callback, _) in list(self._listening.items()):
-            await self.listen(subject, callback)
+        client = Client()
+        try:
+            await self._connect(client)  # tries for ever
+        except BaseException:
+            await client.close()
+            raise
+        self._client = client
+        for subject, listener in list(self._listening.items()):
+            if listener.client is not client and subject in self._listening:
+                await self.listen(subject, listener.callback)
         if self._sender is not None:
             self._sender.cancel()  # it may wait for a flush of the old client
         self._sender = asyncio.create_task(self._send_all())
         self._came_up()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -244,25 +270,38 @@ class Link:
 
     async def listen(self, subject: str, callback: Callback) -> None:
         """Have what is sent to `subject` given to `callback`, over every reconnect."""
-        self._listening[subject] = (callback, None)
+        listener = self._listening[subject] = _Listener(callback, self._client)
         with contextlib.suppress(Error):  # closed just now: subscribed by `_reopen`
             # nats-py leaves the type of a future open that we do not use.
-            subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            listener.subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
             )
-            self._listening[subject] = (callback, subscription)
 
     async def unlisten(self, subject: str) -> None:
         """Undo `listen`; what is on its way still reaches the callback."""
-        _, subscription = self._listening.pop(subject, (None, None))
-        if subscription is not None:
-            with contextlib.suppress(Error, OSError, TimeoutError):
-                if self.connected:
-                    async with asyncio.timeout(FLUSH_SECONDS):
-                        # nats-py leaves it without annotations.
-                        await subscription.drain()  # type: ignore[no-untyped-call]
-                else:
-                    await subscription.unsubscribe()
+        listener = self._listening.pop(subject, None)
+        subscription = listener.subscription if listener is not None else None
+        if subscription is None:
+            return
+        if self.connected:
+            await self._while_connected(self._start(self._drain(subscription)))
+        else:
+            with contextlib.suppress(Error, OSError):
+                await subscription.unsubscribe()
+
+    def unlisten_later(self, subject: str, seconds: float) -> None:
+        """Undo `listen`, once nothing can be on its way any more."""
+
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            await self.unlisten(subject)
+
+        self._start(wait())
+
+    async def _drain(self, subscription: Subscription) -> None:
+        """Never to be cancelled: it flushes, and nats-py's reader dies of a cancelled flush."""
+        with contextlib.suppress(Error, OSError, TimeoutError):
+            await subscription.drain()  # type: ignore[no-untyped-call]  # not annotated there
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,9 +330,8 @@ class Link:
             raise Unavailable("NATS is not connected.", hint=self.last_error)
         before = self.last_error
         asking = asyncio.ensure_future(self._client.request(subject, payload, timeout=within))
-        losing = asyncio.ensure_future(self._lost.wait())
         try:
-            await asyncio.wait((asking, losing), return_when=asyncio.FIRST_COMPLETED)
+            await self._while_connected(asking)
             if not asking.done():
                 raise Unavailable("The connection to NATS was lost.", hint=self.last_error)
             return asking.result()
@@ -306,6 +344,13 @@ class Link:
             ) from error
         finally:
             asking.cancel()
+
+    async def _while_connected(self, working: asyncio.Future[Any]) -> None:
+        """Wait until it is done, or the connection is lost: nats-py would go on waiting."""
+        losing = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait((working, losing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
             losing.cancel()
 
     async def _send_all(self) -> None:

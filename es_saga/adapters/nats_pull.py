@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -166,12 +167,13 @@ class Puller:
         """Pull anew, from a stream that was created then; the consumer is there."""
         self.epoch = epoch
         if self._inbox:
-            await self._link.unlisten(self._inbox)
+            # Earlier pull requests may have survived; what they bring must not be lost.
+            self._link.unlisten_later(self._inbox, EXPIRES_SECONDS + HEARTBEAT_SECONDS)
         if created != self._created:
             self._held.clear()
         self._created = created
         self._inbox = self._link.new_inbox()
-        await self._link.listen(self._inbox, self._arrived)
+        await self._link.listen(self._inbox, partial(self._arrived, self._inbox))
         if self._stopped:
             await self._link.unlisten(self._inbox)
             return
@@ -217,14 +219,17 @@ class Puller:
             self._owed += self._batch
             self._link.send(self._where, self._request, self._inbox)
 
-    async def _arrived(self, message: Msg) -> None:
-        self._heard = self._loop.time()
-        if not message.reply:
-            self._hear(message.headers or {})
-            return
-        self._owed -= 1
-        if self._owed <= self._batch:
-            self._top_up()
+    async def _arrived(self, inbox: str, message: Msg) -> None:
+        if inbox == self._inbox:
+            self._heard = self._loop.time()
+            if not message.reply:
+                self._hear(message.headers or {})
+                return
+            self._owed -= 1
+            if self._owed <= self._batch:
+                self._top_up()
+        elif not message.reply:
+            return  # about a pull request from before the trouble
         try:
             envelope = decode(message.data, message.headers)
         except Unreadable as error:

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
+from nats.aio.client import Client
 
 from es_saga.adapters.nats import NatsTransport
-from es_saga.adapters.nats_link import Login
+from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.nats_streams import StreamLimits
 from es_saga.core.errors import Unavailable
@@ -120,18 +120,28 @@ async def test_a_wiped_store_is_set_up_again_and_the_flow_goes_on(
     await eventually(lambda: len(seen.distinct) == 3 * 101)
 
 
+@pytest.mark.parametrize("when", ["during the outage", "after it"])
 async def test_an_ack_from_before_the_wipe_settles_no_other_message(
-    server: EmbeddedNats, pipe: NatsTransport
+    server: EmbeddedNats, pipe: NatsTransport, when: str
 ) -> None:
     seen = Seen(keep)
     await pipe.consume(stock(pipe, ack_wait=1.0), seen)
     await pipe.publish(to_stock(pipe), message("old"))  # number 1 of the old stream
     await eventually(lambda: seen.ids == ["old"])
+    old = seen.deliveries[0]
+    server.kill()
+    await eventually(lambda: not pipe.connected)
+    if when == "during the outage":
+        old.ack()
+        # Somebody else is quicker than we are to set up the streams and send number 1 again.
     wipe(server)
-    await asyncio.wait_for(pipe.publish(to_stock(pipe), message("new")), 20)  # number 1 again
-    await eventually(lambda: "new" in seen.ids)
-    seen.deliveries[0].ack()
+    quick = await NatsTransport.connect(server.url, limits=SMALL)
+    await quick.consume(stock(quick, ack_wait=1.0), seen)
+    await quick.publish(to_stock(quick), message("new"))
+    await eventually(lambda: "new" in seen.ids and pipe.connected)
+    old.ack()
     await eventually(lambda: seen.ids.count("new") >= 2)
+    await quick.close()
 
 
 @pytest.mark.parametrize("what", ["consumer", "stream"])
@@ -150,6 +160,78 @@ async def test_what_somebody_deleted_is_created_again(
     await eventually(lambda: "after" in seen.ids)
 
 
+async def test_a_stream_that_only_a_publisher_misses_is_created_again(
+    server: EmbeddedNats, pipe: NatsTransport
+) -> None:
+    other = await stranger(server.url)
+    await ask_jetstream(other, "STREAM.DELETE.ES_main_CMD")
+    await asyncio.wait_for(pipe.publish(to_stock(pipe), message("a")), 20)
+    [commands, *_] = await pipe.streams()
+    assert commands.messages == 1
+    await other.close()
+
+
+async def test_what_gets_lost_on_the_way_is_sent_again(
+    pipe: NatsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("es_saga.adapters.nats_publish.CONFIRM_SECONDS", 0.1)
+    send, lost = Link.send, 5
+
+    def losing(
+        link: Link,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        nonlocal lost
+        if headers and lost:
+            lost -= 1
+        else:
+            send(link, subject, payload, reply, headers)
+
+    monkeypatch.setattr(Link, "send", losing)
+    sent = [pipe.publish(to_stock(pipe), message(f"m{number}")) for number in range(10)]
+    await asyncio.wait_for(asyncio.gather(*sent), 20)
+    [commands, *_] = await pipe.streams()
+    assert commands.messages == 10
+
+
+async def test_a_server_slower_than_our_patience_gets_everything_once(
+    pipe: NatsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("es_saga.adapters.nats_publish.CONFIRM_SECONDS", 0.1)
+    monkeypatch.setattr("es_saga.adapters.nats_publish.LOOK_SECONDS", 0.05)
+    loop, send = asyncio.get_running_loop(), Link.send
+
+    def slow(
+        link: Link,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        loop.call_later(0.5, send, link, subject, payload, reply, headers)
+
+    monkeypatch.setattr(Link, "send", slow)
+    sent = [pipe.publish(to_stock(pipe), message(f"m{number}")) for number in range(10)]
+    await asyncio.wait_for(asyncio.gather(*sent), 5)
+    [commands, *_] = await pipe.streams()
+    assert commands.messages == 10
+
+
+async def test_a_question_to_a_dying_server_ends_with_the_connection(
+    server: EmbeddedNats, pipe: NatsTransport
+) -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    server.kill()  # which we have not noticed yet
+    assert pipe.connected
+    with pytest.raises(Unavailable, match="lost"):
+        await pipe.streams()
+    assert loop.time() - begun < 4
+
+
 async def test_a_stream_with_other_settings_is_mended(server: EmbeddedNats) -> None:
     first = await NatsTransport.connect(server.url, limits=SMALL)
     await first.close()
@@ -163,8 +245,9 @@ async def test_a_stream_with_other_settings_is_mended(server: EmbeddedNats) -> N
 
 
 async def test_a_full_stream_makes_publishers_wait_until_there_is_room(
-    server: EmbeddedNats,
+    server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("es_saga.adapters.nats_publish.WINDOW", 4)
     pipe = await NatsTransport.connect(server.url, limits=StreamLimits(cmd_bytes=1024**2))
     sent = [pipe.publish(to_stock(pipe), message(f"m{n}", data="x" * 100_000)) for n in range(15)]
     await eventually(lambda: sum(future.done() for future in sent) >= 9)
@@ -195,30 +278,50 @@ async def test_several_processes_share_a_consumer_and_one_takes_over(server: Emb
 
 
 async def test_a_client_that_was_shut_out_connects_again_with_its_subscriptions(
-    tmp_path: Path,
+    server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nats-py closes for good on an error such as an expired credential; the transport does not."""
-    with EmbeddedNats(tmp_path / "nats") as server, capture_logs() as logs:
-        pipe = await NatsTransport.connect(server.url, limits=SMALL)
-        seen = Seen()
-        await pipe.consume(stock(pipe), seen)
-        await pipe.publish(to_stock(pipe), message("before"))
-        # A subject that no server takes: it answers -ERR, at which nats-py closes.
-        pipe.tell("a" * 5000, message("x"))
-        await eventually(lambda: not pipe.connected)
-        await asyncio.wait_for(pipe.publish(to_stock(pipe), message("after")), 20)
-        await eventually(lambda: seen.distinct == {"before", "after"})
-        assert "nats_closed" in [entry["event"] for entry in logs]
-        asked = pipe.request(to_stock(pipe), message("q"), timeout=10)
+    clients: list[Client] = []
 
-        def answer(delivery: Delivery) -> None:
-            if delivery.envelope.replyto:
-                pipe.tell(delivery.envelope.replyto, message("r"))
-            delivery.ack()
+    def remembered() -> Client:
+        clients.append(Client())
+        return clients[-1]
 
-        seen.settle = answer
-        assert (await asked).id == "r"
-        await pipe.close()
+    monkeypatch.setattr("es_saga.adapters.nats_link.Client", remembered)
+    pipe = await NatsTransport.connect(server.url, limits=SMALL)
+
+    def answer(delivery: Delivery) -> None:
+        if delivery.envelope.replyto:
+            pipe.tell(delivery.envelope.replyto, message("r"))
+        delivery.ack()
+
+    seen = Seen(answer)
+    await pipe.consume(stock(pipe), seen)
+    await pipe.publish(to_stock(pipe), message("before"))
+    await eventually(lambda: seen.ids == ["before"])  # in flight, it would wait for ack_wait
+    for closed in (1, 2):
+        await clients[-1].close()
+        assert not pipe.connected
+        after = pipe.publish(to_stock(pipe), message(f"after {closed}"))
+        await asyncio.wait_for(after, 20)
+        assert (await pipe.request(to_stock(pipe), message(f"q{closed}"), timeout=10)).id == "r"
+    await eventually(lambda: seen.distinct == {"before", "after 1", "q1", "after 2", "q2"})
+    assert len(clients) == 3
+    await pipe.close()
+
+
+async def test_closing_in_an_outage_does_not_wait_for_its_end(server: EmbeddedNats) -> None:
+    pipe = await NatsTransport.connect(server.url, limits=SMALL)
+    await pipe.consume(stock(pipe), keep)
+    server.kill()
+    await eventually(lambda: not pipe.connected)
+    held = pipe.publish(to_stock(pipe), message("a"))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await pipe.close()
+    assert loop.time() - begun < 8
+    with pytest.raises(Unavailable, match="before the message was confirmed"):
+        await held
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, configuration: str) -> None:

@@ -104,6 +104,9 @@ def test_it_stops_when_its_parent_is_killed_and_the_store_is_free_then(tmp_path:
     with parent.stdout:
         server = int(parent.stdout.readline())
         assert alive(server)
+        # The store stays locked until the server is gone, even if we are gone before it.
+        files = [os.readlink(file) for file in Path(f"/proc/{server}/fd").iterdir()]
+        assert str(tmp_path / "run" / "lock") in files
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     deadline = time.monotonic() + 20
