@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from es_saga.adapters import postgres_launch as launch
+from es_saga.adapters import launch
 from es_saga.core.errors import InvalidInput, Unavailable
 
 if sys.platform != "win32":

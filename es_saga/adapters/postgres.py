@@ -23,7 +23,7 @@ from types import TracebackType
 
 import sqlalchemy as sa
 
-from es_saga.adapters import postgres_launch
+from es_saga.adapters import launch
 from es_saga.core.errors import InvalidInput, Unavailable
 
 START_SECONDS = 30.0
@@ -225,7 +225,7 @@ def _unprivileged_user() -> int:
 
 
 def _launch(parent: int, user: int, arguments: list[str]) -> list[str]:
-    launcher = [sys.executable, "-I", "-S", str(Path(postgres_launch.__file__))]
+    launcher = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
     return [*launcher, str(parent), str(user), *arguments]
 
 

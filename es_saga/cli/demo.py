@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from es_saga.adapters import postgres_launch
+from es_saga.adapters import launch
 from es_saga.adapters.migrate import upgrade
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.telemetry import configure_logging
@@ -209,7 +209,7 @@ class Demo:
 
     async def _keep(self, child: _Child, environment: dict[str, str]) -> None:
         """Start a process, and again whenever it dies."""
-        launcher = str(Path(postgres_launch.__file__))
+        launcher = str(Path(launch.__file__))
         while not self._stopping:
             child.starts += 1
             child.process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,8 @@
-"""Becomes a PostgreSQL program: lets root go, ties itself to its parent, and executes it.
+"""Becomes another program: lets root go where it must, ties itself to its parent, executes it.
 
-Run by path, in an interpreter of its own, by `es_saga.adapters.postgres`; standard library only.
+Run by path, in an interpreter of its own, by whoever starts a server; standard library only.
 
-    python postgres_launch.py PARENT USER PROGRAM ARGUMENT...
+    python launch.py PARENT USER PROGRAM ARGUMENT...
 
 PARENT is the pid that must still be our parent, or 0 not to be tied to it. USER is the numeric
 user id to become, or -1 to stay who we are.
