@@ -44,8 +44,8 @@ class CatchUp:
     def _advance(self, view: View, part: int) -> int:
         try:
             with self._engine.begin() as connection:
-                position = self._checkpoint(connection, view.name, part)
-                events = self._page(connection, part, position)
+                self._lock(connection, view.name, part)
+                events = self._page(connection, view.name, part)
                 if not events:
                     return 0
                 view.apply(connection, events, self._states(connection, events))
@@ -56,18 +56,21 @@ class CatchUp:
                 raise unavailable(error) from error
             raise
 
-    def _checkpoint(self, connection: sa.Connection, name: str, part: int) -> int:
+    def _lock(self, connection: sa.Connection, name: str, part: int) -> None:
+        """One process at a time moves a view on; SQLite's transactions queue up anyway."""
         if connection.dialect.name == "postgresql":
-            # One process at a time moves a view on; SQLite's transactions queue up anyway.
             key = f"es_saga/view/{name}/{part}"
             lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))
             connection.execute(sa.select(lock))
-        query = sa.select(TRACKING.c.position).where(
-            TRACKING.c.name == name, TRACKING.c.part == part
-        )
-        return connection.scalar(query) or 0
 
-    def _page(self, connection: sa.Connection, part: int, position: int) -> list[Recorded]:
+    def _page(self, connection: sa.Connection, name: str, part: int) -> list[Recorded]:
+        """The next events. One statement, and so one snapshot: the view may be one that a writer
+        keeps in step with the log, and its checkpoint must be as old as the events."""
+        checkpoint = (
+            sa.select(TRACKING.c.position)
+            .where(TRACKING.c.name == name, TRACKING.c.part == part)
+            .scalar_subquery()
+        )
         rows = connection.execute(
             sa.select(
                 EVENTS.c.position,
@@ -76,7 +79,7 @@ class CatchUp:
                 EVENTS.c.topic,
                 EVENTS.c.state,
             )
-            .where(EVENTS.c.part == part, EVENTS.c.position > position)
+            .where(EVENTS.c.part == part, EVENTS.c.position > sa.func.coalesce(checkpoint, 0))
             .order_by(EVENTS.c.position)
             .limit(MAX_EVENTS)
         )
