@@ -21,6 +21,14 @@ SQLITE_BUSY_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5
 """How long we wait for PostgreSQL to accept a connection."""
 
+_KEEPALIVE = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Seconds, a count, and milliseconds: a server whose machine vanishes is noticed after 15 s."""
+
 READ_ONLY = "es_read_only"
 """Execution option: on SQLite the transaction begins deferred and takes no write lock."""
 
@@ -76,7 +84,7 @@ def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
             hide_parameters=True,
             pool_size=pool_size,
             max_overflow=0,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_KEEPALIVE},
         )
     except ModuleNotFoundError as error:
         raise InvalidInput(

@@ -31,6 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
     requirements_report.register(config)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have to tell: `record_property("told", …)`; with xdist they cannot."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, value in report.user_properties:
+            if name == "told":
+                terminalreporter.write_line(str(value))
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
