@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -27,12 +27,6 @@ from es_saga.projections.view import View
 
 MAX_EVENTS = 1_000
 """Events in one transaction; the batch that reaches the limit is still taken whole."""
-
-BUSY_EVENTS = 64
-"""After a transaction of so many events the next one waits for company, unless as many wait."""
-
-COMPANY_SECONDS = 0.003
-"""How long it waits. Whoever has so much in flight gains more by larger transactions."""
 
 MAX_ATTEMPTS = 20
 """How often a transaction is tried again after another writer took its positions."""
@@ -128,8 +122,6 @@ class Writer:
         self._connection: sa.Connection | None = None
         self._heads: dict[int, int] = {}
         self._versions = Versions()
-        self._last = 0
-        """Events in the last transaction."""
         # Each counted by one thread alone, so that neither needs a lock.
         self._submitted = 0
         self._taken = 0
@@ -186,22 +178,19 @@ class Writer:
 
     def _gather(self) -> tuple[list[Job], bool]:
         """What waits, up to the limit; blocks for the first. False when there will be no more."""
-        first = self._queue.get()
-        if first is None:
-            return [], False
-        jobs, size = [first], _size(first)
-        if self._last >= BUSY_EVENTS and self.waiting < self._last:
-            time.sleep(COMPANY_SECONDS)
+        jobs: list[Job] = []
+        size = 0
+        take: Callable[[], Job | None] = self._queue.get
         while size < MAX_EVENTS:
             try:
-                job = self._queue.get_nowait()
+                job = take()
             except Empty:
                 break
             if job is None:
                 return jobs, False
             jobs.append(job)
             size += _size(job)
-        self._last = size
+            take = self._queue.get_nowait
         return jobs, True
 
     def _claim(self, job: ClaimJob) -> None:

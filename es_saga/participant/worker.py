@@ -15,12 +15,6 @@ from es_saga.participant.runner import Runner
 MAX_BATCH = 256
 """Most commands that share a transaction."""
 
-BUSY_COMMANDS = 16
-"""After a batch of so many the next one waits for company, unless as many wait."""
-
-COMPANY_SECONDS = 0.003
-"""How long it waits: much less than so many commands take, and larger batches cost less CPU."""
-
 START_SECONDS = 10.0
 """How long the thread's event loop may take to come up."""
 
@@ -66,7 +60,6 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._started.set()
-        last = 0
         try:
             while True:
                 if not self._inbox:
@@ -76,9 +69,7 @@ class Worker:
                     if not self._inbox and not self._stopping:
                         await self._wake.wait()
                     continue
-                if last >= BUSY_COMMANDS and len(self._inbox) < last and not self._stopping:
-                    await asyncio.sleep(COMPANY_SECONDS)
-                last = count = min(len(self._inbox), MAX_BATCH)
+                count = min(len(self._inbox), MAX_BATCH)
                 batch = [self._inbox.popleft() for _ in range(count)]
                 await self._carry_out(batch)
                 self._done(batch)
