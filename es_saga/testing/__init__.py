@@ -1,0 +1,33 @@
+"""Tests of sagas: laws that judge what happened, and ways to make it happen.
+
+Part of the product, and imported only by tests and by `es-saga check`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from es_saga.testing.story import Effect, Judgement, Story, Violation
+
+__all__ = [
+    "Effect",
+    "Judgement",
+    "Story",
+    "Violation",
+]
+
+_HOMES = {
+    "es_saga.testing.story": ("Effect", "Judgement", "Story", "Violation"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use, as `es_saga` does: a scene needs neither Hypothesis nor an engine."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'es_saga.testing' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

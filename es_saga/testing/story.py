@@ -1,0 +1,60 @@
+"""What a law looks at: a saga's definition, its history, and what became of it in the world.
+
+A `Story` may come from anywhere: the engine, the simulated world, a scene, a foreign log that was
+imported. Nothing here says that it is a good one; that is for `es_saga.testing.laws` to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from es_saga.core.compiled import Definition
+from es_saga.core.events import SagaEvent
+from es_saga.core.messages import Direction, Envelope
+
+
+class Effect(NamedTuple):
+    """One business effect in a participant's database."""
+
+    saga_id: str
+    step: str
+    direction: Direction
+    command_id: str
+    at: float
+    """Seconds since the epoch."""
+
+
+class Story(NamedTuple):
+    """One saga, as far as it was observed. None: not observed, so laws that need it do not apply."""
+
+    definition: Definition
+    saga_id: str
+    history: Sequence[SagaEvent]
+    effects: Sequence[Effect] | None = None
+    """In the order in which they were committed, whatever saga's."""
+    sent: Sequence[Envelope] | None = None
+    """Commands that were published, in order, repetitions included."""
+
+
+class Violation(NamedTuple):
+    """A law that a story breaks, and where."""
+
+    law: str
+    """Its number: `L06`."""
+    saga_id: str
+    event: int | None
+    """The event that broke it, counted from 1; None: no single one did."""
+    why: str
+
+    def __str__(self) -> str:
+        where = self.saga_id if self.event is None else f"{self.saga_id}, event {self.event}"
+        return f"{self.law} ({where}): {self.why}"
+
+
+class Judgement(NamedTuple):
+    """What the laws say of a story."""
+
+    violations: Sequence[Violation]
+    applied: frozenset[str]
+    """Numbers of the laws that had something to look at."""
