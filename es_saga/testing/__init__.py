@@ -9,16 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from es_saga.testing.scenes import Asked, Scene, given
     from es_saga.testing.story import Effect, Judgement, Story, Violation
 
 __all__ = [
+    "Asked",
     "Effect",
     "Judgement",
+    "Scene",
     "Story",
     "Violation",
+    "given",
 ]
 
 _HOMES = {
+    "es_saga.testing.scenes": ("Asked", "Scene", "given"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "Violation"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
