@@ -91,9 +91,9 @@ class StepDefinition:
             raise InvalidInput(f"{self.name}: {self.command.__name__} answers with nothing.")
         try:
             self.reply.model_validate(data)
-        except ValueError as error:
+        except ValidationError as error:
             raise InvalidInput(
-                f"{self.name}: the reply is no {self.reply.__name__}: {error}"
+                f"{self.name}: the reply is no {self.reply.__name__}: {_faults(error)}."
             ) from error
         return cast(Json, data)  # an object: the model took it
 

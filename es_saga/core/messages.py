@@ -31,7 +31,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 class Message(BaseModel):
     """A frozen value that travels between services, or the input of a saga."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no infinity and no NaN: they would be written as null.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Refusal(Message):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+from pydantic_core import to_json
+
 from es_saga.core.aggregate import evolve
 from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.errors import InvalidInput
 from es_saga.core.events import (
     CompensationIssued,
     CompensationStarted,
@@ -15,7 +18,7 @@ from es_saga.core.events import (
     StepRetried,
     StepStarted,
 )
-from es_saga.core.messages import Command, Direction, command_id
+from es_saga.core.messages import MAX_PAYLOAD_BYTES, Command, Direction, command_id
 from es_saga.core.policy import Retry
 from es_saga.core.state import SagaState, Sent, WorkStatus
 
@@ -23,6 +26,9 @@ MAX_DETAIL_CHARS = 4_000
 """How much of a traceback or an error text goes into the log."""
 
 MAX_WHY_CHARS = 500
+
+MAX_COMMAND_BYTES = MAX_PAYLOAD_BYTES - 4 * 1024
+"""What a command leaves of the largest message for the envelope around it, in bytes of JSON."""
 
 
 class Reaction:
@@ -148,7 +154,14 @@ class Reaction:
 
 
 def _sent(command: Command[Any]) -> Sent:
-    return Sent(type(command).__name__, command.to, command.model_dump(mode="json"))
+    data, name = command.model_dump(mode="json"), type(command).__name__
+    size = len(to_json(data))
+    if size > MAX_COMMAND_BYTES:
+        raise InvalidInput(
+            f"{name} takes {size} bytes; {MAX_COMMAND_BYTES} are allowed.",
+            hint="Send a reference to large data, not the data.",
+        )
+    return Sent(name, command.to, data)
 
 
 def _raised(label: str, error: Exception) -> str:

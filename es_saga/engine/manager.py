@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition, Saga
@@ -279,7 +280,7 @@ class ProcessManager:
         name = saga.name if isinstance(saga, Saga) else saga
         definition = self.registry.latest(name)
         checked = definition.check_input(data)
-        size = len(definition.data.model_validate(checked).model_dump_json())
+        size = len(to_json(checked))
         if size > MAX_PAYLOAD_BYTES:
             raise InvalidInput(
                 f"The input takes {size} bytes; {MAX_PAYLOAD_BYTES} are allowed.",

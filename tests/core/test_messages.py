@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import math
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,15 @@ def test_the_keys_of_the_two_directions_differ(saga_id: str, step: str) -> None:
 def test_what_is_no_command_id_is_refused(value: str) -> None:
     with pytest.raises(InvalidInput, match="is not a command id"):
         parse_command_id(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_does_not_have_is_no_payload(value: float) -> None:
+    class Weighed(Message):
+        grams: float
+
+    with pytest.raises(ValueError, match="finite number"):
+        Weighed(grams=value)
 
 
 @given(tokens)

@@ -17,7 +17,7 @@ from es_saga.core.events import (
     StepStarted,
 )
 from es_saga.core.inputs import Cancel, RetryStuck
-from es_saga.core.messages import Direction, Outcome
+from es_saga.core.messages import MAX_PAYLOAD_BYTES, Direction, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import REMEMBERED_VERBS, SagaStatus, WorkStatus
 from tests.core.sagas import ONCE, Do, Done, Trip, Undo, add, chain, do, undo, with_pivot
@@ -405,6 +405,19 @@ def test_a_step_function_that_raises_parks_its_saga_with_the_traceback() -> None
     assert stuck.step == "b"
     assert "Traceback" in stuck.detail
     assert "in b" in stuck.detail
+
+
+def test_a_command_that_no_message_can_carry_parks_its_saga() -> None:
+    saga = Saga("trip", Trip)
+
+    @saga.pivot
+    def pay(trip: Trip) -> Do:
+        return Do(step="pay", who="x" * MAX_PAYLOAD_BYTES)
+
+    scene = play(saga)
+    assert scene.status is SagaStatus.STUCK
+    assert "Do takes 262" in scene.last(SagaStuck).why
+    assert "Send a reference" in scene.last(SagaStuck).detail
 
 
 def test_a_mended_function_is_called_again_by_a_retry() -> None:
