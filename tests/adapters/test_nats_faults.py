@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 
 from es_saga.adapters.nats import NatsTransport
-from es_saga.adapters.nats_link import Link, Login
+from es_saga.adapters.nats_link import Link
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.nats_streams import StreamLimits
 from es_saga.core.errors import Unavailable
@@ -324,15 +324,6 @@ async def test_closing_in_an_outage_does_not_wait_for_its_end(server: EmbeddedNa
         await held
 
 
-def configure(monkeypatch: pytest.MonkeyPatch, configuration: str) -> None:
-    """Have the embedded server run with another configuration."""
-
-    def given(_: EmbeddedNats) -> str:
-        return configuration
-
-    monkeypatch.setattr(EmbeddedNats, "_configuration", given)
-
-
 async def test_no_server_is_a_clear_error_at_once(tmp_path: Path) -> None:
     with EmbeddedNats(tmp_path / "nats") as server:
         url = server.url
@@ -341,54 +332,6 @@ async def test_no_server_is_a_clear_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+: .*Is nats-server running"):
         await NatsTransport.connect(url.replace("nats://", "nats://me:secret@"))
     assert loop.time() - begun < 4
-
-
-async def test_a_server_without_jetstream_is_a_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}/run"\n'
-    configure(monkeypatch, plain)
-    with EmbeddedNats(tmp_path) as server, pytest.raises(Unavailable, match="-js"):
-        await NatsTransport.connect(server.url)
-
-
-async def test_a_wrong_password_is_a_clear_error_without_the_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    configuration = (
-        f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}/run"\n'
-        f'jetstream {{ store_dir: "{tmp_path}" }}\n'
-        "authorization { users: [ { user: all, password: right } ] }\n"
-    )
-    configure(monkeypatch, configuration)
-    with EmbeddedNats(tmp_path) as server:
-        with pytest.raises(Unavailable, match="Authorization Violation") as caught:
-            await NatsTransport.connect(server.url, login=Login(user="all", password="wrong"))
-        assert "wrong" not in str(caught.value)
-        pipe = await NatsTransport.connect(server.url, login=Login(user="all", password="right"))
-        seen = Seen()
-        await pipe.consume(stock(pipe), seen)
-        await pipe.publish(to_stock(pipe), message("a"))
-        await eventually(lambda: seen.ids == ["a"])
-        await pipe.close()
-
-
-async def test_a_missing_permission_is_named_and_not_taken_for_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("es_saga.adapters.nats_streams.API_SECONDS", 0.5)
-    configuration = (
-        f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}/run"\n'
-        f'jetstream {{ store_dir: "{tmp_path}" }}\n'
-        "authorization { users: [ { user: me, password: p,"
-        ' permissions: { publish: ["nothing"] } } ] }\n'
-    )
-    configure(monkeypatch, configuration)
-    with (
-        EmbeddedNats(tmp_path) as server,
-        pytest.raises(Unavailable, match=r"(?i)permissions violation"),
-    ):
-        await NatsTransport.connect(server.url, login=Login(user="me", password="p"))
 
 
 async def test_dead_letters_wait_for_the_end_of_an_outage(
