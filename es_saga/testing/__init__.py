@@ -9,22 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
     from es_saga.testing.scenes import Asked, Scene, given
-    from es_saga.testing.story import Effect, Judgement, Story, Violation
+    from es_saga.testing.story import Effect, Judgement, Story, System, Violation
 
 __all__ = [
+    "LAWS",
+    "SYSTEM_LAWS",
     "Asked",
     "Effect",
     "Judgement",
     "Scene",
     "Story",
+    "System",
     "Violation",
     "given",
+    "judge",
+    "judge_system",
 ]
 
 _HOMES = {
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
-    "es_saga.testing.story": ("Effect", "Judgement", "Story", "Violation"),
+    "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
+    "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

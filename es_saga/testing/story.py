@@ -6,12 +6,16 @@ imported. Nothing here says that it is a good one; that is for `es_saga.testing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from es_saga.core.compiled import Definition
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Direction, Envelope
+
+if TYPE_CHECKING:
+    from es_saga.engine.monitor import Alert
+    from es_saga.engine.ports import Recorded
 
 
 class Effect(NamedTuple):
@@ -26,7 +30,10 @@ class Effect(NamedTuple):
 
 
 class Story(NamedTuple):
-    """One saga, as far as it was observed. None: not observed, so laws that need it do not apply."""
+    """One saga, as far as it was observed. It ends where a reaction ended: nothing more follows.
+
+    None: it was not observed, so laws that need it do not apply.
+    """
 
     definition: Definition
     saga_id: str
@@ -35,6 +42,32 @@ class Story(NamedTuple):
     """In the order in which they were committed, whatever saga's."""
     sent: Sequence[Envelope] | None = None
     """Commands that were published, in order, repetitions included."""
+
+
+Row = Mapping[str, object]
+"""A row of a view: column to value."""
+
+
+class System(NamedTuple):
+    """Several sagas, and what was kept and told of them. None: not observed."""
+
+    stories: Sequence[Story]
+    log: Sequence[Recorded] | None = None
+    """Everything that was committed, part by part, as a reader of the log gets it."""
+    alerts: Sequence[Alert] | None = None
+    """What a monitor told."""
+    status: Mapping[str, Row] | None = None
+    """The status view, by saga id."""
+    rebuilt: Mapping[str, Row] | None = None
+    """The same view, made anew from the whole log."""
+    audit: Sequence[tuple[str, int, str]] | None = None
+    """The audit trail: saga id, version, name of the event."""
+    rebuilding: Sequence[Envelope] | None = None
+    """What was published while states and views were rebuilt."""
+    poisoned: frozenset[str] = frozenset()
+    """Sagas that were sent what nobody can read."""
+    settled: bool = False
+    """The faults are over and all time that it takes has passed: nothing more will happen."""
 
 
 class Violation(NamedTuple):
@@ -53,7 +86,7 @@ class Violation(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What the laws say of a story."""
+    """What the laws say of a story or a system."""
 
     violations: Sequence[Violation]
     applied: frozenset[str]

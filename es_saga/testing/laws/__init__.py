@@ -1,0 +1,101 @@
+"""The laws of sagas, as functions that look at what happened and object.
+
+Each law has a number, a sentence, a condition, and explains what breaks it. Any history can be
+judged, whoever wrote it: nothing here asks our engine what would have been right, and nonsense is
+answered with violations, never with an exception. What is observed decides which laws apply: a bare
+history is enough for most; effects and published commands bring in the others.
+
+Sources, in brackets after a sentence: GS87 Garcia-Molina & Salem, Sagas, SIGMOD 1987 · FT flexible
+transactions (Mehrotra 1992, Zhang 1994) · TCC try/confirm/cancel fences · LRA MicroProfile Long
+Running Actions · CAL saga calculi (cCSP, StAC) · ES event-sourcing practice · R and D: rows of the
+requirements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from types import ModuleType
+from typing import Any, Final
+
+from es_saga.testing.laws import (
+    ambiguity,
+    outbox,
+    parallel,
+    pivot,
+    shape,
+    sourcing,
+    system,
+    undoing,
+)
+from es_saga.testing.laws.law import Law, StoryLaw
+from es_saga.testing.laws.reading import Reading
+from es_saga.testing.laws.system import SystemLaw
+from es_saga.testing.story import Judgement, Story, System, Violation
+
+
+def _laws_in(module: ModuleType) -> list[Law[Any, Any]]:
+    return [found for found in vars(module).values() if isinstance(found, Law)]
+
+
+_OF_STORIES = (shape, pivot, ambiguity, undoing, sourcing, outbox, parallel)
+
+LAWS: Final[Sequence[StoryLaw]] = sorted(
+    (found for module in _OF_STORIES for found in _laws_in(module)),
+    key=attrgetter("number"),
+)
+"""The laws of one saga, in the order of their numbers."""
+
+SYSTEM_LAWS: Final[Sequence[SystemLaw]] = _laws_in(system)
+"""The laws of several sagas together, and of what was kept and told of them."""
+
+NOT_JUDGED: Final[Mapping[str, str]] = {
+    "L16": "there are no save-points: a saga is undone as a whole, or up to the pivot",
+    "L55": "there is no shredding of personal data yet",
+    "L59": "there are no nested sagas yet",
+    "L60": "there are no nested sagas yet",
+}
+"""Numbers up to L62 without a law here, and why."""
+
+
+def judge(story: Story, laws: Sequence[StoryLaw] = LAWS) -> Judgement:
+    """What the laws say of one saga."""
+    reading = Reading(story)
+    applied = [law for law in laws if law.applies(reading)]
+    return Judgement(
+        [
+            Violation(law.number, story.saga_id, None if index is None else index + 1, why)
+            for law in applied
+            for index, why in law(reading)
+        ],
+        frozenset(law.number for law in applied),
+    )
+
+
+def judge_system(
+    system: System, laws: Sequence[SystemLaw] = SYSTEM_LAWS, of_stories: Sequence[StoryLaw] = LAWS
+) -> Judgement:
+    """What the laws say of several sagas: of each of them, and of them together."""
+    judged = [judge(story, of_stories) for story in system.stories]
+    applied = [law for law in laws if law.applies(system)]
+    together = [
+        Violation(law.number, saga_id, None if index is None else index + 1, why)
+        for law in applied
+        for saga_id, index, why in law(system)
+    ]
+    return Judgement(
+        [*(violation for one in judged for violation in one.violations), *together],
+        frozenset(law.number for law in applied).union(*(one.applied for one in judged)),
+    )
+
+
+__all__ = [
+    "LAWS",
+    "NOT_JUDGED",
+    "SYSTEM_LAWS",
+    "Law",
+    "StoryLaw",
+    "SystemLaw",
+    "judge",
+    "judge_system",
+]

@@ -1,0 +1,395 @@
+"""A history read once, for all laws together: what was sent, what was answered, and when.
+
+This is not `evolve`: it takes any sequence of events, in whatever order, and never raises. Indices
+count events from 0; a law tells them to people, counted from 1, through `Violation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from es_saga.core.aggregate import evolve, start
+from es_saga.core.compiled import StepDefinition
+from es_saga.core.errors import CorruptHistory
+from es_saga.core.events import (
+    CompensationFailed,
+    CompensationIssued,
+    CompensationStarted,
+    CompensationSucceeded,
+    DeadlineExceeded,
+    LateReplyNoted,
+    OperatorCancelled,
+    OperatorEvent,
+    OperatorResolved,
+    OperatorRetried,
+    OperatorSkipped,
+    SagaCompensated,
+    SagaCompleted,
+    SagaEvent,
+    SagaStarted,
+    SagaStuck,
+    StepFailed,
+    StepRefused,
+    StepRetried,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    StepTimedOut,
+)
+from es_saga.core.messages import Direction, Envelope, Outcome
+from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
+from es_saga.testing.story import Effect, Story
+
+Sending = StepStarted | StepRetried | CompensationIssued
+Answer = (
+    StepSucceeded
+    | StepRefused
+    | StepFailed
+    | StepTimedOut
+    | CompensationSucceeded
+    | CompensationFailed
+)
+
+DONE = frozenset({WorkStatus.SUCCEEDED, WorkStatus.SKIPPED})
+OPEN = frozenset({WorkStatus.STARTED, WorkStatus.BACKOFF})
+BY_TIMER = "timed out"
+"""The error of an undo that stayed unanswered."""
+
+
+class Mark(NamedTuple):
+    """From this event on, work stands so."""
+
+    event: int
+    status: WorkStatus
+    due: float | None = None
+    """BACKOFF: when it may be sent again. STARTED: when it counts as unanswered."""
+    maybe: bool = False
+    """It was done, or may have been: some attempt of it has no definite end."""
+
+
+class Deed:
+    """One direction of one step, through time."""
+
+    __slots__ = ("answers", "marks", "name", "sendings", "step", "unanswered", "undo")
+
+    def __init__(self, step: StepDefinition, *, undo: bool) -> None:
+        self.step = step
+        self.undo = undo
+        self.name = f"the undo of {step.name}" if undo else step.name
+        self.marks: list[Mark] = []
+        self.sendings: list[tuple[int, Sending]] = []
+        self.answers: list[tuple[int, Answer]] = []
+        self.unanswered = False
+
+    def before(self, index: int) -> Mark | None:
+        """How it stood when that event came; None: untouched."""
+        for mark in reversed(self.marks):
+            if mark.event < index:
+                return mark
+        return None
+
+    def status(self, index: int) -> WorkStatus | None:
+        """As `before`, its status alone."""
+        mark = self.before(index)
+        return mark.status if mark else None
+
+    def maybe(self, index: int) -> bool:
+        """Whether it had been done, or might have been, when that event came."""
+        mark = self.before(index)
+        return mark is not None and mark.maybe
+
+    @property
+    def last(self) -> WorkStatus | None:
+        """How it stands in the end."""
+        return self.marks[-1].status if self.marks else None
+
+    @property
+    def begun(self) -> int | None:
+        """The event that sent it for the first time."""
+        return self.sendings[0][0] if self.sendings else None
+
+
+class Stuck(NamedTuple):
+    """A saga could not go on without a human, from one event to another; None: still."""
+
+    begin: int
+    step: str | None
+    end: int | None
+
+
+class Reading:
+    """A story, ready to be judged."""
+
+    def __init__(self, story: Story) -> None:
+        self.definition = story.definition
+        self.saga_id = story.saga_id
+        self.history: Sequence[SagaEvent] = story.history
+        self._story = story
+        steps = story.definition.steps
+        self.do = {name: Deed(step, undo=False) for name, step in steps.items()}
+        self.undo = {name: Deed(step, undo=True) for name, step in steps.items()}
+        self.pivot = self.do[story.definition.pivot] if story.definition.pivot else None
+        self.sendings: list[tuple[int, Sending, Deed]] = []
+        self.answers: list[tuple[int, Answer, Deed]] = []
+        self.started: list[tuple[int, SagaStarted]] = []
+        self.turned: list[tuple[int, CompensationStarted]] = []
+        self.alarms: list[tuple[int, SagaStuck]] = []
+        self.stuck: list[Stuck] = []
+        self.late: list[tuple[int, LateReplyNoted]] = []
+        self.deadlines: list[tuple[int, DeadlineExceeded]] = []
+        self.operators: list[tuple[int, OperatorEvent]] = []
+        self.ends: list[tuple[int, SagaCompleted | SagaCompensated]] = []
+        self.strangers: list[tuple[int, str]] = []
+        """Steps that the definition does not have."""
+        for index, event in enumerate(story.history):
+            rule = _RULES.get(type(event))
+            if rule is not None:
+                rule(self, index, event)
+
+    # ── what laws ask for ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def length(self) -> int:
+        return len(self.history)
+
+    @property
+    def deeds(self) -> Iterator[Deed]:
+        """All work, forward and back."""
+        yield from self.do.values()
+        yield from self.undo.values()
+
+    @property
+    def closed(self) -> int | None:
+        """The first closing event."""
+        return self.ends[0][0] if self.ends else None
+
+    @property
+    def end(self) -> SagaCompleted | SagaCompensated | None:
+        """How it was closed."""
+        return self.ends[0][1] if self.ends else None
+
+    @property
+    def first_undos(self) -> Iterator[tuple[int, Deed]]:
+        """The first sending of each undo."""
+        for deed in self.undo.values():
+            if deed.sendings:
+                yield deed.sendings[0][0], deed
+
+    def stuck_before(self, index: int) -> bool:
+        """Whether it took a human when that event came."""
+        return any(begin < index and (end is None or index <= end) for begin, _, end in self.stuck)
+
+    def owed(self, name: str, index: int) -> bool:
+        """Whether a step would have to be undone when that event came."""
+        deed = self.do[name]
+        return deed.step.undo is not None and deed.maybe(index)
+
+    def dependents(self, name: str) -> Iterator[str]:
+        """The steps that come after this one, directly or not."""
+        for other, step in self.definition.steps.items():
+            if name in step.ancestors:
+                yield other
+
+    @cached_property
+    def excused(self) -> frozenset[str]:
+        """Steps whose undo the saga says it owes, and those a human settled by hand."""
+        by_hand = {e.step for _, e in self.operators if isinstance(e, OperatorResolved)}
+        exceptions = self.end.exceptions if isinstance(self.end, SagaCompensated) else ()
+        return frozenset(by_hand | {exception.step for exception in exceptions})
+
+    @cached_property
+    def effects(self) -> Sequence[tuple[int, Effect]] | None:
+        """This saga's effects, numbered in the order in which they were committed."""
+        effects = self._story.effects
+        if effects is None:
+            return None
+        return [(n, e) for n, e in enumerate(effects) if e.saga_id == self.saga_id]
+
+    def effects_of(self, step: str, direction: Direction) -> list[tuple[int, Effect]]:
+        """The effects of one direction of one step."""
+        return [
+            (n, e) for n, e in self.effects or () if e.step == step and e.direction is direction
+        ]
+
+    def net(self, step: str) -> int:
+        """How often a step took effect, less how often it was undone."""
+        return len(self.effects_of(step, Direction.DO)) - len(self.effects_of(step, Direction.UNDO))
+
+    @cached_property
+    def sent(self) -> Sequence[Envelope] | None:
+        """This saga's commands, as they were published."""
+        sent = self._story.sent
+        if sent is None:
+            return None
+        return [one for one in sent if one.sagaid == self.saga_id and one.commandid is not None]
+
+    @cached_property
+    def states(self) -> tuple[list[SagaState], CorruptHistory | None]:
+        """The state after each event, as far as the history can be folded, and what stopped it."""
+        states: list[SagaState] = []
+        if not self.history:
+            return states, None
+        first = self.history[0]
+        if not isinstance(first, SagaStarted):
+            return states, CorruptHistory(f"{type(first).__name__} begins no saga.")
+        states.append(start(self.saga_id, first))
+        try:
+            for event in self.history[1:]:
+                states.append(evolve(states[-1], event))
+        except CorruptHistory as error:
+            return states, error
+        return states, None
+
+
+def _free(reading: Reading, index: int, step: str | None = None) -> None:
+    """It is stuck no more; with a step: if that is where it was stuck."""
+    if reading.stuck and (last := reading.stuck[-1]).end is None and step in (None, last.step):
+        reading.stuck[-1] = last._replace(end=index)
+
+
+def _send(deeds: Mapping[str, Deed], reading: Reading, index: int, event: Sending) -> None:
+    deed = deeds.get(event.step)
+    if deed is None:
+        reading.strangers.append((index, event.step))
+        return
+    deed.sendings.append((index, event))
+    reading.sendings.append((index, event, deed))
+    deed.marks.append(Mark(index, WorkStatus.STARTED, event.due, maybe=True))
+
+
+def _on_sending(reading: Reading, index: int, event: StepStarted | StepRetried) -> None:
+    _send(reading.do, reading, index, event)
+
+
+def _on_undo(reading: Reading, index: int, event: CompensationIssued) -> None:
+    _send(reading.undo, reading, index, event)
+
+
+def _answer(deeds: Mapping[str, Deed], reading: Reading, index: int, event: Answer) -> Deed | None:
+    deed = deeds.get(event.step)
+    if deed is None:
+        reading.strangers.append((index, event.step))
+    else:
+        deed.answers.append((index, event))
+        reading.answers.append((index, event, deed))
+    return deed
+
+
+def _on_success(reading: Reading, index: int, event: StepSucceeded) -> None:
+    _settle(reading, index, _answer(reading.do, reading, index, event), WorkStatus.SUCCEEDED)
+
+
+def _on_refusal(reading: Reading, index: int, event: StepRefused) -> None:
+    _settle(reading, index, _answer(reading.do, reading, index, event), WorkStatus.REFUSED)
+
+
+def _on_undone(reading: Reading, index: int, event: CompensationSucceeded) -> None:
+    _settle(reading, index, _answer(reading.undo, reading, index, event), WorkStatus.SUCCEEDED)
+
+
+def _settle(reading: Reading, index: int, deed: Deed | None, status: WorkStatus) -> None:
+    if deed is not None:
+        deed.marks.append(Mark(index, status, maybe=status is WorkStatus.SUCCEEDED))
+        _free(reading, index, deed.step.name)
+
+
+def _on_failure(reading: Reading, index: int, event: StepFailed | StepTimedOut) -> None:
+    deed = _answer(reading.do, reading, index, event)
+    if deed is None:
+        return
+    deed.unanswered = deed.unanswered or isinstance(event, StepTimedOut)
+    if event.retry_at is not None:
+        deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.retry_at, deed.unanswered))
+    else:
+        _give_up(deed, index)
+
+
+def _give_up(deed: Deed, index: int) -> None:
+    """Definite only if every attempt was answered (D08, D18)."""
+    status = WorkStatus.UNKNOWN if deed.unanswered else WorkStatus.FAILED
+    deed.marks.append(Mark(index, status, maybe=deed.unanswered))
+
+
+def _on_undo_failure(reading: Reading, index: int, event: CompensationFailed) -> None:
+    deed = _answer(reading.undo, reading, index, event)
+    if deed is None:
+        return
+    status = WorkStatus.REFUSED if event.refused else WorkStatus.FAILED
+    deed.marks.append(
+        Mark(index, status if event.retry_at is None else WorkStatus.BACKOFF, event.retry_at)
+    )
+
+
+def _on_skip(reading: Reading, index: int, event: StepSkipped | OperatorSkipped) -> None:
+    back = reading.turned and isinstance(event, OperatorSkipped)
+    deed = (reading.undo if back else reading.do).get(event.step)
+    if deed is None:
+        reading.strangers.append((index, event.step))
+    else:
+        deed.marks.append(Mark(index, WorkStatus.SKIPPED))
+    if isinstance(event, OperatorSkipped):
+        _on_operator(reading, index, event)
+
+
+def _on_turn(reading: Reading, index: int, event: CompensationStarted) -> None:
+    reading.turned.append((index, event))
+    _free(reading, index)
+    for deed in reading.do.values():
+        if deed.last is WorkStatus.BACKOFF:  # it will not get its next attempt
+            _give_up(deed, index)
+
+
+def _on_alarm(reading: Reading, index: int, event: SagaStuck) -> None:
+    reading.alarms.append((index, event))
+    if not reading.stuck or reading.stuck[-1].end is not None:
+        reading.stuck.append(Stuck(index, event.step, None))
+
+
+def _on_operator(reading: Reading, index: int, event: OperatorEvent) -> None:
+    reading.operators.append((index, event))
+    if not isinstance(event, OperatorCancelled):
+        _free(reading, index)
+
+
+def _on_retry(reading: Reading, index: int, event: OperatorRetried) -> None:
+    for deed in (reading.undo if reading.turned else reading.do).values():
+        if event.step in (None, deed.step.name) and deed.last in GIVEN_UP:
+            deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.at, deed.unanswered))
+    _on_operator(reading, index, event)
+
+
+def _on_resolution(reading: Reading, index: int, event: OperatorResolved) -> None:
+    deeds = reading.do if event.direction is Direction.DO else reading.undo
+    if event.step not in deeds:
+        reading.strangers.append((index, event.step))
+    done = event.outcome is Outcome.SUCCEEDED
+    status = WorkStatus.SUCCEEDED if done else WorkStatus.REFUSED
+    _settle(reading, index, deeds.get(event.step), status)
+    _on_operator(reading, index, event)
+
+
+_RULES: dict[type[SagaEvent], Callable[[Reading, int, Any], None]] = {
+    SagaStarted: lambda reading, index, event: reading.started.append((index, event)),
+    StepStarted: _on_sending,
+    StepRetried: _on_sending,
+    StepSucceeded: _on_success,
+    StepRefused: _on_refusal,
+    StepFailed: _on_failure,
+    StepTimedOut: _on_failure,
+    StepSkipped: _on_skip,
+    CompensationStarted: _on_turn,
+    CompensationIssued: _on_undo,
+    CompensationSucceeded: _on_undone,
+    CompensationFailed: _on_undo_failure,
+    SagaCompleted: lambda reading, index, event: reading.ends.append((index, event)),
+    SagaCompensated: lambda reading, index, event: reading.ends.append((index, event)),
+    SagaStuck: _on_alarm,
+    LateReplyNoted: lambda reading, index, event: reading.late.append((index, event)),
+    DeadlineExceeded: lambda reading, index, event: reading.deadlines.append((index, event)),
+    OperatorRetried: _on_retry,
+    OperatorSkipped: _on_skip,
+    OperatorResolved: _on_resolution,
+    OperatorCancelled: _on_operator,
+}

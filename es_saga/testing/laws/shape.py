@@ -1,0 +1,170 @@
+"""The shape of a saga: all or nothing, in order, once (laws L01 to L10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from es_saga.core.compiled import StepKind
+from es_saga.core.events import LateReplyNoted, SagaCompensated, SagaCompleted
+from es_saga.core.messages import Direction
+from es_saga.core.policy import OnFailedUndo
+from es_saga.core.state import WorkStatus
+from es_saga.testing.laws.law import (
+    Found,
+    answered,
+    asked,
+    closed,
+    compensated,
+    completed,
+    effects_seen,
+    law,
+    turned_back,
+    undone,
+)
+from es_saga.testing.laws.reading import DONE, Reading
+
+
+@law("L01", closed, effects_seen)
+def effects_are_all_or_none(reading: Reading) -> Iterator[Found]:
+    """A closed saga's applied effects are T1…Tn, or T1…Tj followed by Cj…C1 (GS87).
+
+    In a graph the order is that of its edges. What a human settled by hand, and undos that the
+    saga says it owes, are not counted.
+    """
+    done = isinstance(reading.end, SagaCompleted)
+    for name, deed in reading.do.items():
+        if deed.step.kind is StepKind.CHECK or name in reading.excused:
+            continue
+        if (done and deed.last is not WorkStatus.SKIPPED) != (net := reading.net(name)):
+            how = "completed" if done else "undone"
+            yield (
+                None,
+                f"the saga was {how}, and the net effect of {name} is {net}, not {int(done)}",
+            )
+    yield from _disorder(reading)
+
+
+def _disorder(reading: Reading) -> Iterator[Found]:
+    """Effects that overtook what they depend on."""
+    order = {
+        (name, direction): [n for n, _ in reading.effects_of(name, direction)]
+        for name in reading.do
+        if name not in reading.excused
+        for direction in Direction
+    }
+    for name, step in reading.definition.steps.items():
+        for other in step.ancestors:
+            if name in reading.excused or other in reading.excused:
+                continue
+            do, undo = order[name, Direction.DO], order[name, Direction.UNDO]
+            if do and (before := order[other, Direction.DO]) and min(do) < min(before):
+                yield None, f"{name} took effect before {other}, on which it depends"
+            if back := order[other, Direction.UNDO]:
+                if undo and max(undo) > min(back):
+                    yield None, f"{other} was undone before {name}, which depends on it"
+                if do and max(do) > min(back):
+                    yield None, f"{name} took effect after {other}, on which it depends, was undone"
+
+
+@law("L02", closed)
+def it_ends_once(reading: Reading) -> Iterator[Found]:
+    """A saga has one closing event at most, and only noted arrivals after it (GS87, D16)."""
+    for index, _ in reading.ends[1:]:
+        yield index, f"it was closed a second time; the first was event {_first_end(reading)}"
+    for index in range(_first_end(reading), reading.length):
+        event = reading.history[index]
+        if not isinstance(event, LateReplyNoted | SagaCompleted | SagaCompensated):
+            yield index, f"{type(event).__name__} after its end, event {_first_end(reading)}"
+
+
+def _first_end(reading: Reading) -> int:
+    """Number of the first closing event, counted from 1."""
+    return reading.ends[0][0] + 1
+
+
+@law("L03", answered)
+def one_success_a_key(reading: Reading) -> Iterator[Found]:
+    """No step has two successes for one key (ES)."""
+    for deed in reading.deeds:
+        successes = [m.event for m in deed.marks if m.status is WorkStatus.SUCCEEDED]
+        for index in successes[1:]:
+            yield index, f"{deed.name} had succeeded already, in event {successes[0] + 1}"
+
+
+@law("L04", answered)
+def outcomes_refer_to_attempts_that_were_started(reading: Reading) -> Iterator[Found]:
+    """Every success, failure or timeout refers to an attempt that was started (ES, audit log)."""
+    for index, event, deed in reading.answers:
+        if not any(at < index and sent.attempt == event.attempt for at, sent in deed.sendings):
+            yield index, f"attempt {event.attempt} of {deed.name} had not been sent"
+
+
+@law("L05", asked)
+def a_step_starts_after_its_predecessors(reading: Reading) -> Iterator[Found]:
+    """A step starts only when all its declared predecessors have succeeded (R010)."""
+    for name, deed in reading.do.items():
+        if deed.begun is None:
+            continue
+        for other in deed.step.after:
+            if reading.do[other].status(deed.begun) not in DONE:
+                yield deed.begun, f"{name} was started before {other} had succeeded"
+
+
+@law("L06", undone)
+def what_depended_on_a_step_is_undone_first(reading: Reading) -> Iterator[Found]:
+    """An undo waits for the undos of all that depended on its step (GS87, R032, LRA).
+
+    Each of them has succeeded or was waived; or it was given up, under a policy that goes on.
+    """
+    goes_on = reading.definition.on_failed_undo is not OnFailedUndo.HALT
+    for index, deed in reading.first_undos:
+        for other in reading.dependents(deed.step.name):
+            if not reading.owed(other, index):
+                continue
+            status = reading.undo[other].status(index)
+            given_up = status in (WorkStatus.FAILED, WorkStatus.REFUSED)
+            if status not in DONE and not (goes_on and given_up):
+                yield (
+                    index,
+                    f"{deed.name} was issued before the undo of {other}, which depends on it, "
+                    f"had succeeded",
+                )
+
+
+@law("L07", undone)
+def only_what_was_sent_is_undone(reading: Reading) -> Iterator[Found]:
+    """No undo is issued for a step that was never dispatched (R033, D01)."""
+    for index, deed in reading.first_undos:
+        begun = reading.do[deed.step.name].begun
+        if begun is None or begun > index:
+            yield index, f"{deed.name} was issued, and {deed.step.name} had never been sent"
+
+
+@law("L08", compensated)
+def each_owed_undo_succeeded_once(reading: Reading) -> Iterator[Found]:
+    """Compensated: one successful undo for every step that succeeded or may have (GS87)."""
+    for name, deed in reading.undo.items():
+        if name in reading.excused:
+            continue
+        times = sum(mark.status is WorkStatus.SUCCEEDED for mark in deed.marks)
+        owed = reading.owed(name, reading.length)
+        if times != owed:
+            what = f"{name} was done or may have been" if owed else f"{name} was not done"
+            yield reading.closed, f"{what}, and its undo succeeded {times} times"
+
+
+@law("L09", turned_back)
+def nothing_new_once_undoing(reading: Reading) -> Iterator[Found]:
+    """Once the first undo is issued no new forward step starts (GS87)."""
+    turn = min(chain([reading.turned[0][0]], (index for index, _ in reading.first_undos)))
+    for index, _, deed in reading.sendings:
+        if index > turn and not deed.undo:
+            yield index, f"{deed.name} was sent after the saga had turned back in event {turn + 1}"
+
+
+@law("L10", completed)
+def a_completed_saga_undid_nothing(reading: Reading) -> Iterator[Found]:
+    """A completed saga issues no undo (GS87)."""
+    for index, deed in reading.first_undos:
+        yield index, f"{deed.name} was issued, and the saga completed"

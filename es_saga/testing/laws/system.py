@@ -1,0 +1,144 @@
+"""Laws that take more than one saga, or what was kept and told of them, to see."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from es_saga.testing.laws.law import Law, law
+from es_saga.testing.laws.reading import Reading
+from es_saga.testing.story import System
+
+SystemFound = tuple[str, int | None, str]
+"""Saga id (empty: no single one), index of an event or None, and why."""
+
+SystemLaw = Law[System, SystemFound]
+
+
+def log_seen(system: System) -> object:
+    """The log was observed."""
+    return system.log is not None
+
+
+def alerts_seen(system: System) -> object:
+    """The monitor's alerts were observed."""
+    return system.alerts is not None
+
+
+def rebuild_seen(system: System) -> object:
+    """Messages during a rebuild were observed."""
+    return system.rebuilding is not None
+
+
+def views_seen(system: System) -> object:
+    """The audit trail, or a view and its rebuilt copy, were observed."""
+    return system.audit is not None or None not in (system.status, system.rebuilt)
+
+
+def settled(system: System) -> object:
+    """The faults are over, and time enough has passed."""
+    return system.settled
+
+
+def poisoned(system: System) -> object:
+    """Some saga was sent what nobody can read."""
+    return system.poisoned
+
+
+@law("L33", alerts_seen)
+def each_stuck_saga_has_one_alert(system: System) -> Iterator[SystemFound]:
+    """Each needs-human state opens exactly one alert and its resolution closes it (R040, R082)."""
+    told: dict[str, list[bool]] = defaultdict(list)
+    for alert in system.alerts or ():
+        if alert.kind == "stuck":
+            told[alert.saga_id].append(alert.opened)
+    for story in system.stories:
+        reading = Reading(story)
+        opened, stuck = told[story.saga_id], reading.stuck_before(reading.length)
+        if opened != [number % 2 == 0 for number in range(len(opened))]:
+            yield story.saga_id, None, "an alert was opened or closed twice"
+        elif opened.count(True) > len(reading.stuck):
+            times = f"{opened.count(True)} alerts for {len(reading.stuck)} times"
+            yield story.saga_id, None, f"{times} that it was stuck"
+        elif (bool(opened) and opened[-1]) != stuck or (reading.stuck and not opened):
+            state = "is stuck" if stuck else "is not stuck"
+            last = "none" if not opened else "open" if opened[-1] else "closed"
+            yield story.saga_id, None, f"it {state}, and its last alert is {last}"
+
+
+@law("L39", rebuild_seen)
+def rebuilding_sends_nothing(system: System) -> Iterator[SystemFound]:
+    """Rebuilding issues no command, timer or message (ES)."""
+    for envelope in system.rebuilding or ():
+        yield envelope.sagaid or "", None, f"{envelope.id} was published by a rebuild"
+
+
+@law("L47", log_seen)
+def versions_have_neither_gap_nor_twin(system: System) -> Iterator[SystemFound]:
+    """Two reactions on one saga never both commit one version, and versions have no gap (R059).
+
+    The same holds for the positions of a part.
+    """
+    versions: Counter[str] = Counter()
+    positions: Counter[int] = Counter()
+    events: dict[str, list[object]] = defaultdict(list)
+    for row in system.log or ():
+        versions[row.saga_id] += 1
+        positions[row.part] += 1
+        events[row.saga_id].append(row.event)
+        if row.version != versions[row.saga_id]:
+            found = f"version {row.version} where {versions[row.saga_id]} was expected"
+            yield row.saga_id, row.version - 1, found
+        if row.position != positions[row.part]:
+            found = f"position {row.position} where {positions[row.part]} was expected"
+            yield row.saga_id, row.version - 1, f"part {row.part} has {found}"
+    for story in system.stories:
+        if events[story.saga_id] != list(story.history):
+            yield story.saga_id, None, "its history is not what was committed"
+
+
+@law("L50", poisoned, settled)
+def poison_stops_no_other_saga(system: System) -> Iterator[SystemFound]:
+    """A poison instance does not stop any other, and no event queued behind it is lost (ES)."""
+    for story in system.stories:
+        if story.saga_id not in system.poisoned and _unfinished(Reading(story)):
+            who = ", ".join(sorted(system.poisoned))
+            yield story.saga_id, None, f"it did not come to its end; poisoned was {who}"
+
+
+def _unfinished(reading: Reading) -> bool:
+    """Neither closed nor waiting for a human."""
+    return reading.closed is None and not reading.stuck_before(reading.length)
+
+
+@law("L53", settled)
+def every_saga_closes_or_is_visibly_stuck(system: System) -> Iterator[SystemFound]:
+    """Under fair participants and finitely many faults every saga closes, or is seen stuck."""
+    for story in system.stories:
+        reading = Reading(story)
+        if _unfinished(reading):
+            yield story.saga_id, None, "it is neither closed nor stuck"
+        elif reading.closed is None and system.status is not None:
+            shown = system.status.get(story.saga_id, {}).get("status", "missing")
+            if shown != "stuck":
+                yield story.saga_id, None, f"it is stuck, and its status is shown as {shown}"
+
+
+@law("L54", views_seen)
+def views_tell_what_the_log_tells(system: System) -> Iterator[SystemFound]:
+    """A view rebuilt from zero equals the live one, and the audit has one row per event (R077)."""
+    if system.status is not None and system.rebuilt is not None:
+        for saga_id in sorted({*system.status, *system.rebuilt}):
+            live, rebuilt = system.status.get(saga_id), system.rebuilt.get(saga_id)
+            if live != rebuilt:
+                yield saga_id, None, f"its row is {live}, and rebuilt it is {rebuilt}"
+    if system.audit is not None:
+        rows = Counter(system.audit)
+        for story in system.stories:
+            for index, event in enumerate(story.history):
+                times = rows[story.saga_id, index + 1, type(event).__name__]
+                if times != 1:
+                    yield story.saga_id, index, f"the audit has {times} rows of this event"
+            surplus = sum(n for row, n in rows.items() if row[0] == story.saga_id)
+            if surplus > len(story.history):
+                yield story.saga_id, None, f"the audit has {surplus} rows of it"

@@ -1,0 +1,194 @@
+"""Undos that fail, and operators (laws L30 to L37)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from es_saga.core.events import (
+    CompensationFailed,
+    OperatorRetried,
+    OperatorSkipped,
+    SagaCompensated,
+    StepFailed,
+    StepTimedOut,
+)
+from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.state import GIVEN_UP, WorkStatus
+from es_saga.testing.laws.law import (
+    Found,
+    asked,
+    asked_again,
+    compensated,
+    law,
+    operated,
+    stuck,
+    turned_back,
+    undone,
+)
+from es_saga.testing.laws.reading import BY_TIMER, DONE, OPEN, Deed, Reading
+
+_SLACK = 1e-5
+"""Seconds: what adding a wait to the seconds since the epoch may cost in precision, and more."""
+
+_MAX_EXPONENT = 64
+
+
+@law("L30", compensated)
+def an_open_undo_is_never_hidden(reading: Reading) -> Iterator[Found]:
+    """A saga with a failed, waived or pending undo says so when it is closed (D09, D17)."""
+    index, end = reading.ends[0]
+    assert isinstance(end, SagaCompensated), "the law applies to what was compensated"
+    named = {exception.step for exception in end.exceptions}
+    for name in reading.do:
+        owed = reading.owed(name, index)
+        undone = reading.undo[name].status(index) is WorkStatus.SUCCEEDED
+        if owed and not undone and name not in named:
+            status = reading.undo[name].status(index) or "never issued"
+            yield index, f"it was closed as compensated, and the undo of {name} was {status}"
+        if name in named and (undone or not owed):
+            yield index, f"the undo of {name} stands among the exceptions, and nothing is owed"
+
+
+@law("L31", asked)
+def waits_follow_the_policy(reading: Reading) -> Iterator[Found]:
+    """Retries follow the policy, with non-decreasing waits and a bounded rate (ES).
+
+    A participant that failed may ask for a longer wait, so only timeouts have a longest one. An
+    operator may have one more attempt made.
+    """
+    asked = sum(isinstance(event, OperatorRetried) for _, event in reading.operators)
+    for deed in (*reading.do.values(), *reading.undo.values()):
+        work = deed.step.undo if deed.undo else deed.step
+        if work is None:
+            continue
+        policy = work.retry
+        for index, sent in deed.sendings:
+            if policy.attempts is not None and sent.attempt > policy.attempts + asked:
+                allowed = f"{policy.attempts} are allowed"
+                yield index, f"attempt {sent.attempt} of {deed.name}, where {allowed}"
+        yield from _waits(deed, policy)
+
+
+def _waits(deed: Deed, policy: Retry) -> Iterator[Found]:
+    longest = 0.0
+    for index, event in deed.answers:
+        if not isinstance(event, StepFailed | StepTimedOut | CompensationFailed):
+            continue
+        if event.retry_at is None:
+            continue
+        wait, least = event.retry_at - event.at, _least_wait(policy, event.attempt)
+        error = BY_TIMER if isinstance(event, StepTimedOut) else event.error
+        if error in policy.never:
+            yield index, f"{deed.name} is sent again after {error}, which is final"
+        if wait < least - _SLACK:
+            yield index, f"{deed.name} waits {wait:g} s, and its policy says {least:g} s"
+        if error != BY_TIMER:
+            continue
+        if wait > least * (1 + policy.jitter) + _SLACK:
+            yield index, f"{deed.name} waits {wait:g} s, and its policy says {least:g} s"
+        if wait < longest - _SLACK:
+            yield index, f"{deed.name} waits {wait:g} s, and before that it was {longest:g} s"
+        longest = max(longest, wait)
+
+
+def _least_wait(policy: Retry, attempt: int) -> float:
+    """The wait after this attempt, in seconds, without jitter."""
+    exponent = max(0, min(attempt - 1, _MAX_EXPONENT))
+    grown = policy.first.total_seconds() * policy.coefficient**exponent
+    return min(grown, policy.maximum.total_seconds())
+
+
+@law("L32", undone)
+def a_spent_undo_needs_a_human_or_is_reported(reading: Reading) -> Iterator[Found]:
+    """An undo that exhausts its policy ends in a visible needs-human state (GS87, R040)."""
+    waived = {e.step for _, e in reading.operators if isinstance(e, OperatorSkipped)}
+    policy = reading.definition.on_failed_undo
+    if isinstance(end := reading.end, SagaCompensated):
+        for exception in end.exceptions if policy is not OnFailedUndo.REPORT else ():
+            if exception.step not in waived:
+                what = f"the undo of {exception.step} had failed"
+                yield reading.closed, f"{what}, and it was closed without a human"
+        return
+    if reading.stuck_before(reading.length):
+        return
+    others = any(deed.last in OPEN for deed in reading.deeds)
+    for deed in reading.undo.values():
+        given_up = deed.last in (WorkStatus.FAILED, WorkStatus.REFUSED)
+        if given_up and (policy is OnFailedUndo.HALT or not others):
+            yield deed.marks[-1].event, f"{deed.name} was given up, and no human was called"
+
+
+@law("L33", stuck)
+def a_human_is_called_once(reading: Reading) -> Iterator[Found]:
+    """Each needs-human state opens exactly one alert and its resolution closes it (R040, R082)."""
+    for index, event in reading.alarms:
+        if reading.stuck_before(index):
+            yield index, "it was stuck already, and nobody had done anything about it"
+        if not event.why.strip() or not event.step:
+            yield index, "it does not say why or where it is stuck"
+    for index, end in reading.ends:
+        if reading.stuck_before(index):
+            yield index, f"{type(end).__name__} while it was stuck"
+
+
+@law("L34", asked)
+def interventions_are_events_with_actor_and_reason(reading: Reading) -> Iterator[Found]:
+    """Operator retry, skip, force and re-drive are events with actor, time, reason (ES).
+
+    So nothing that was given up is sent again, and nothing new begins while it is stuck, without
+    such an event.
+    """
+    for index, event in reading.operators:
+        if not event.actor.strip() or not event.reason.strip():
+            yield index, f"{type(event).__name__} does not say who and why"
+    for index, _, deed in reading.sendings:
+        if deed.status(index) in GIVEN_UP:
+            yield index, f"{deed.name} had been given up, and nobody asked for another attempt"
+        elif index == deed.begun and reading.stuck_before(index):
+            yield index, f"{deed.name} was sent while it was stuck"
+
+
+@law("L35", asked_again)
+def what_was_done_is_not_asked_for_again(reading: Reading) -> Iterator[Found]:
+    """Operator retry never re-dispatches steps that already succeeded (ES)."""
+    for index, _, deed in reading.sendings:
+        if deed.status(index) in DONE:
+            yield index, f"{deed.name} was sent again, and it was {deed.status(index)}"
+
+
+@law("L36", operated)
+def only_a_stuck_saga_is_retried(reading: Reading) -> Iterator[Found]:
+    """Retry of a running, compensating or completed saga is refused (ES)."""
+    for index, event in reading.operators:
+        if isinstance(event, OperatorRetried) and not reading.stuck_before(index):
+            yield index, "it was retried while it was going on by itself"
+
+
+@law("L37", turned_back, undone)
+def one_failed_undo_does_not_lose_the_others(reading: Reading) -> Iterator[Found]:
+    """One failed undo does not lose the record or the attempt of the others (R037, R038, R039).
+
+    Policies A and C undo the rest before they end; B begins no other before a human came.
+    """
+    if reading.definition.on_failed_undo is OnFailedUndo.HALT:
+        for index, deed in reading.first_undos:
+            for failed in reading.undo.values():
+                if failed.status(index) in (WorkStatus.FAILED, WorkStatus.REFUSED):
+                    yield index, f"{deed.name} was issued after {failed.name} had failed"
+        return
+    for index in _stops(reading):
+        for name, deed in reading.undo.items():
+            status = deed.status(index)
+            if reading.owed(name, index) and (status is None or status in OPEN):
+                yield index, f"it stopped, and {deed.name} was {status or 'never issued'}"
+
+
+def _stops(reading: Reading) -> Iterator[int]:
+    """Where it was closed, or called a human for an undo that had failed."""
+    for index, end in reading.ends:
+        if isinstance(end, SagaCompensated):
+            yield index
+    for index, event in reading.alarms:
+        deed = reading.undo.get(event.step or "")
+        if deed is not None and deed.status(index) in (WorkStatus.FAILED, WorkStatus.REFUSED):
+            yield index
