@@ -5,13 +5,12 @@ Heavy imports; commands import this module when they run, not when the command l
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import socket
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from es_saga.engine.client import Client
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.monitor import Monitor
-from es_saga.engine.ports import Transport
+from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
 from es_saga.projections.audit import AuditView
@@ -292,41 +291,39 @@ async def conducting(
     """
     found = app.definitions()
     followers: Sequence[View] = [load(reference) for reference in settings.projections]
-    engine = log_engine(settings)
-    embedded = engine.dialect.name == "sqlite"
-    store = connect(settings.database_url, views=VIEWS, migrate=migrate or embedded)
     clock = SystemClock()
-    projector = Projector(followers, CatchUp(engine), clock)
-    leases = SoleOwner() if embedded else PostgresLeases(engine, app.name)
-    with _within_reach():
-        known_definitions.register(engine, found)
-        for view in VIEWS:
-            await Projector([view], CatchUp(engine), clock).catch_up(view)
-    manager = ProcessManager(
-        app.name,
-        found,
-        store=store,
-        transport=pipe,
-        clock=clock,
-        leases=leases,
-        tenant=settings.tenant,
-        refuse_starts=settings.starts_during_outage == "refuse",
-        cached=settings.cached_sagas,
-    )
-    manager.listen(lambda _: projector.wake())
-    manager.listen(Monitor())
-    try:
-        async with manager:
-            await projector.start()
-            try:
-                yield manager
-            finally:
-                await projector.stop()
-    finally:
-        await store.close()
-        if isinstance(leases, PostgresLeases):
-            await leases.close()
-        engine.dispose()
+    async with AsyncExitStack() as stack:
+        engine = log_engine(settings)
+        stack.callback(engine.dispose)
+        embedded = engine.dialect.name == "sqlite"
+        leases: Leases = SoleOwner()
+        if not embedded:
+            leases = locks = PostgresLeases(engine, app.name)
+            stack.push_async_callback(locks.close)
+        store = connect(settings.database_url, views=VIEWS, migrate=migrate or embedded)
+        stack.push_async_callback(store.close)
+        with _within_reach():
+            known_definitions.register(engine, found)
+            for view in VIEWS:
+                await Projector([view], CatchUp(engine), clock).catch_up(view)
+        manager = ProcessManager(
+            app.name,
+            found,
+            store=store,
+            transport=pipe,
+            clock=clock,
+            leases=leases,
+            tenant=settings.tenant,
+            refuse_starts=settings.starts_during_outage == "refuse",
+            cached=settings.cached_sagas,
+        )
+        projector = Projector(followers, CatchUp(engine), clock)
+        manager.listen(lambda _: projector.wake())
+        manager.listen(Monitor())
+        await stack.enter_async_context(manager)
+        await projector.start()
+        stack.push_async_callback(projector.stop)
+        yield manager
 
 
 @asynccontextmanager
@@ -357,7 +354,7 @@ async def serving(
                 create_tables=True,
             )
         )
-    async with contextlib.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         for server in servers:
             await stack.enter_async_context(server)
         yield servers

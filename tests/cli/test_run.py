@@ -42,11 +42,13 @@ def test_after_a_kill_it_runs_again_and_nothing_stands_in_its_way(cli: Cli, tmp_
     first.stop(signal.SIGKILL)
     assert list(data.glob("run-*")), "it could not take its announcement with it"
     assert running_apps(Settings(data=data)) == []
+    port = (data / "nats" / "port").read_text()
 
     again = Running(data, "domain.orders:app", "--participants")
     done = cli("start", "order", "--key", "1", "--wait", "-i", order("1"), data=data)
 
     assert done.code == 0
+    assert f"nats://127.0.0.1:{port}" in {app.nats for app in running_apps(Settings(data=data))}
     assert again.stop() == 0
 
 
