@@ -14,14 +14,25 @@ from es_saga.engine.ports import Append, Recorded
 
 
 class MemoryStore:
-    """A `Store` inside one process, see `es_saga.engine.ports`. Several managers may share one."""
+    """A `Store` inside one process, see `es_saga.engine.ports`. Several managers may share one.
 
-    def __init__(self) -> None:
+    Opened `beside` another one it is over the same data, as a second process would open it, and
+    outlives the other. Events are kept as they are, so their size has no limit.
+    """
+
+    def __init__(self, *, beside: MemoryStore | None = None) -> None:
         self._parts: defaultdict[int, list[tuple[str, int, SagaEvent]]] = defaultdict(list)
         self._histories: dict[str, list[SagaEvent]] = {}
         self._open: defaultdict[int, dict[str, SagaState]] = defaultdict(dict)
         self._checkpoints: dict[tuple[str, int], int] = {}
+        if beside is not None:
+            self._parts, self._histories = beside._parts, beside._histories
+            self._open, self._checkpoints = beside._open, beside._checkpoints
         self._closed = False
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Unavailable("The store is closed.")
 
     def append(self, part: int, batch: Sequence[Append]) -> asyncio.Future[list[int | None]]:
         """Append at once, see `Store.append`."""
@@ -50,11 +61,13 @@ class MemoryStore:
 
     async def load(self, saga_ids: Collection[str]) -> Mapping[str, Sequence[SagaEvent]]:
         """Whole histories, see `Store.load`."""
+        self._check()
         found = ((saga_id, self._histories.get(saga_id)) for saga_id in saga_ids)
         return {saga_id: tuple(history) for saga_id, history in found if history is not None}
 
     async def read(self, part: int, *, after: int, limit: int) -> Sequence[Recorded]:
         """Events of a part in order, see `Store.read`."""
+        self._check()
         after = max(0, after)
         events = self._parts[part][after : after + max(0, limit)]
         return [
@@ -64,22 +77,27 @@ class MemoryStore:
 
     async def head(self, part: int) -> int:
         """Position of the part's last event, see `Store.head`."""
+        self._check()
         return len(self._parts[part])
 
     async def claim(self, part: int) -> int:
         """Nothing is remembered that could be wrong; the part's head."""
+        self._check()
         return len(self._parts[part])
 
     async def open_sagas(self, part: int) -> Sequence[tuple[str, float | None]]:
         """Every saga that is not closed, see `Store.open_sagas`."""
+        self._check()
         return [(saga_id, state.next_due) for saga_id, state in self._open[part].items()]
 
     async def checkpoint(self, name: str, part: int) -> int:
         """How far a reader has come, see `Store.checkpoint`."""
+        self._check()
         return self._checkpoints.get((name, part), 0)
 
     async def advance(self, name: str, positions: Mapping[int, int]) -> None:
         """Move a reader forward, see `Store.advance`."""
+        self._check()
         for part, position in positions.items():
             known = self._checkpoints.get((name, part), 0)
             self._checkpoints[name, part] = max(known, position)

@@ -1,0 +1,41 @@
+"""Suites for adapters of your own: subclass one, give it a fixture, and pytest runs it.
+
+    StoreContract        a saga log                      fixture `connect`
+    TransportContract    a redelivering pipe             fixture `pipe`
+    ClockContract        time                            fixture `clock`
+    FenceContract        a participant's memory          fixture `desk`
+
+The docstring of each module shows the lines to write. They need pytest and anyio. Every adapter of
+ours passes them, the memory adapters among them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from es_saga.testing.contracts.store import Connect, StoreContract
+
+__all__ = [
+    "Connect",
+    "StoreContract",
+]
+
+_HOMES = {
+    "es_saga.testing.contracts.store": ("Connect", "StoreContract"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+pytest.register_assert_rewrite(*_HOMES)  # so that a failing assertion shows its values
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use, after pytest knows what to rewrite."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'es_saga.testing.contracts' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
