@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -27,7 +28,6 @@ from es_saga.cli.console import (
 
 app = typer.Typer(
     name="es-saga",
-    help="Event-sourced sagas: run them, see them, explain them, repair them.",
     epilog="Example: es-saga demo --once",
     no_args_is_help=True,
     add_completion=False,
@@ -37,6 +37,24 @@ app = typer.Typer(
 )
 for part in (run, starting, reading, operating, definitions, schema, streams, operations, doctor):
     part.register(app)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"es-saga {version('es-saga')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Event-sourced sagas: run them, see them, explain them, repair them."""
 
 
 def main() -> None:

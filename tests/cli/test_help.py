@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -63,3 +64,10 @@ def test_what_cannot_be_understood_is_a_usage_error(cli: Cli) -> None:
         assert refused.code == 2, words
         assert refused.out == ""
         assert "rror" in refused.err
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    told = cli("--version")
+
+    assert told.code == 0
+    assert told.out == f"es-saga {version('es-saga')}\n"
