@@ -1,4 +1,4 @@
-"""The log in memory: optimistic, numbered without gaps, and what a second owner sees."""
+"""Time that stands still, and what the transport in memory makes of it."""
 
 from __future__ import annotations
 
@@ -7,90 +7,12 @@ import asyncio
 import pytest
 
 from es_saga.adapters.clock import SimulatedClock
-from es_saga.adapters.memory import MemoryStore, MemoryTransport
-from es_saga.core.aggregate import fold
-from es_saga.core.errors import Unavailable
-from es_saga.core.events import SagaCompleted, SagaEvent, SagaStarted, StepStarted, StepSucceeded
+from es_saga.adapters.memory import MemoryTransport
 from es_saga.core.messages import Subjects
-from es_saga.engine.ports import Append, Consumer
-from tests.adapters.pipes import Seen, keep, message
+from es_saga.engine.ports import Consumer
+from es_saga.testing.contracts.pipes import Seen, keep, message
 
 pytestmark = pytest.mark.anyio
-
-STORY: list[SagaEvent] = [
-    SagaStarted(at=1.0, saga_type="order", definition=1, fingerprint="f", data={}),
-    StepStarted(
-        at=1.0,
-        step="ship",
-        command_type="Ship",
-        to="ship",
-        command={},
-        command_id="a/ship/do",
-        due=31.0,
-    ),
-    StepSucceeded(at=2.0, step="ship", attempt=1, reply={}),
-    SagaCompleted(at=2.0),
-]
-
-
-def append(saga_id: str, first: int, last: int) -> Append:
-    """The story's events from `first` up to, not with, `last`."""
-    state = fold(saga_id, STORY[:last])
-    assert state is not None
-    return Append(saga_id, first, STORY[first:last], state)
-
-
-async def test_positions_and_versions_have_no_gaps() -> None:
-    store = MemoryStore()
-    assert await store.append(3, [append("a", 0, 2), append("b", 0, 1)]) == [2, 3]
-    assert await store.append(3, [append("a", 2, 4), append("b", 1, 2)]) == [5, 6]
-    read = await store.read(3, after=1, limit=4)
-    assert [(r.position, r.saga_id, r.version) for r in read] == [
-        (2, "a", 2),
-        (3, "b", 1),
-        (4, "a", 3),
-        (5, "a", 4),
-    ]
-    assert read[0].event == STORY[1]
-    assert b"a/ship/do" in read[0].payload
-    assert await store.head(3) == await store.claim(3) == 6
-    assert await store.head(4) == 0
-
-
-async def test_a_taken_version_is_refused_alone() -> None:
-    store = MemoryStore()
-    await store.append(3, [append("a", 0, 2)])
-    assert await store.append(3, [append("a", 1, 2), append("b", 0, 1), append("c", 1, 2)]) == [
-        None,
-        3,
-        None,
-    ]
-    histories = await store.load(["a", "b", "c", "d"])
-    assert histories == {"a": tuple(STORY[:2]), "b": tuple(STORY[:1])}
-
-
-async def test_open_sagas_are_those_that_are_not_closed() -> None:
-    store = MemoryStore()
-    await store.append(3, [append("a", 0, 2), append("b", 0, 4)])
-    assert await store.open_sagas(3) == [("a", 31.0)]
-    await store.append(3, [append("a", 2, 4)])
-    assert await store.open_sagas(3) == []
-
-
-async def test_a_checkpoint_never_moves_backward() -> None:
-    store = MemoryStore()
-    assert await store.checkpoint("relay", 3) == 0
-    await store.advance("relay", {3: 7, 4: 1})
-    await store.advance("relay", {3: 5, 4: 2})
-    assert [await store.checkpoint("relay", part) for part in (3, 4)] == [7, 2]
-
-
-async def test_a_closed_store_takes_nothing() -> None:
-    store = MemoryStore()
-    await store.close()
-    with pytest.raises(Unavailable, match="closed"):
-        await store.append(3, [append("a", 0, 1)])
-
 
 # ── time that stands still ───────────────────────────────────────────────────────────────────────
 

@@ -16,19 +16,16 @@ from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.nats_streams import StreamLimits
 from es_saga.core.errors import Unavailable
 from es_saga.engine.ports import Delivery
-from tests.adapters.pipes import (
-    SMALL,
+from es_saga.testing.contracts.pipes import (
     Seen,
-    ask_jetstream,
     dead_letters,
     eventually,
-    eventually_is,
     keep,
     message,
     stock,
-    stranger,
     to_stock,
 )
+from tests.adapters.pipes import SMALL, ask_jetstream, eventually_is, stranger
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_link import Login
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.core.errors import Unavailable
-from tests.adapters.pipes import Seen, eventually, message, stock, to_stock
+from es_saga.testing.contracts.pipes import Seen, eventually, message, stock, to_stock
 
 pytestmark = pytest.mark.anyio
 

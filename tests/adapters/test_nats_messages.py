@@ -15,19 +15,16 @@ from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.subjects import covers, overlap
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, part_of
 from es_saga.engine.ports import Consumer
-from tests.adapters.pipes import (
-    SMALL,
+from es_saga.testing.contracts.pipes import (
     Seen,
-    ask_jetstream,
     dead_letters,
     eventually,
-    eventually_is,
     keep,
     message,
     stock,
-    stranger,
     to_stock,
 )
+from tests.adapters.pipes import SMALL, ask_jetstream, eventually_is, stranger
 
 pytestmark = pytest.mark.anyio
 

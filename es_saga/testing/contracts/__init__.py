@@ -17,15 +17,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from es_saga.testing.contracts.pipes import Pipe
     from es_saga.testing.contracts.store import Connect, StoreContract
+    from es_saga.testing.contracts.transport import TransportContract
 
 __all__ = [
     "Connect",
+    "Pipe",
     "StoreContract",
+    "TransportContract",
 ]
 
 _HOMES = {
+    "es_saga.testing.contracts.pipes": ("Pipe",),
     "es_saga.testing.contracts.store": ("Connect", "StoreContract"),
+    "es_saga.testing.contracts.transport": ("TransportContract",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
