@@ -1,0 +1,239 @@
+"""What can go wrong, as data: a `FaultPlan` says which faults befall which messages and moments.
+
+A fault names the place where it strikes, by the readable ids that messages and histories have, so
+that a plan still means the same when other faults are taken out of it:
+
+    order-1/charge/do/1      the first attempt of a command
+    order-1/charge/do/1/r    the answer to it
+    order-1/start            the request that starts a saga
+    order-1#3                the moment when a saga's history has three events
+    order-1#stuck            the moment when it is stuck
+
+Each strikes once. A plan is finite, and after it the world is fair (law L53).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from es_saga.core.compiled import Definition
+from es_saga.core.messages import Direction, command_id
+from es_saga.core.policy import Retry
+
+RATE: Final = 0.2
+"""How many of the commands that a saga may send meet with trouble, as a share."""
+
+MAX_CRASHES: Final = 3
+"""Deaths of processes, outages of the log and the like in one drawn plan, at most: each of them
+can concern every saga of the world."""
+
+MAX_MANAGERS: Final = 3
+
+DUPLICATE_WINDOW_SECONDS: Final = 120.0
+"""How long a broker remembers ids; a manager that is away for longer sends again outside it."""
+
+
+class Moment(Enum):
+    """When in the life of a message or a saga a fault strikes."""
+
+    TRAVELLING = "a message is on its way"
+    HANDLING = "a participant takes up a command"
+    PUBLISHING = "a process hands a message to the broker"
+    SETTLING = "a process acknowledges a message"
+    WRITING = "a manager appends to a saga's history"
+    WRITTEN = "a saga's history has come so far"
+
+
+class Kind(Enum):
+    """Everything that can go wrong; `seconds` of a fault mean what the sentence says."""
+
+    LOST = Moment.TRAVELLING, "the broker loses it"
+    DOUBLED = Moment.TRAVELLING, "it is delivered twice, the second time {seconds} s later"
+    DELAYED = Moment.TRAVELLING, "it arrives {seconds} s late"
+
+    REFUSED = Moment.HANDLING, "the participant refuses"
+    FAILED = Moment.HANDLING, "the attempt fails; the participant asks to wait {seconds} s"
+    FAILED_FOR_GOOD = Moment.HANDLING, "it fails, and the participant says: never again"
+    DIES_ON_RECEIPT = Moment.HANDLING, "the participant dies before the effect, for {seconds} s"
+    GARBLED = Moment.HANDLING, "it is done, and nobody can read the answer"
+    WRONG_ATTEMPT = Moment.HANDLING, "an answer to an attempt that was never made comes, too"
+    WRONG_SAGA = Moment.HANDLING, "an answer that names a saga that is none comes, too"
+    POISON = Moment.HANDLING, "a message that names no command comes, too"
+
+    DIES_BEFORE_PUBLISH = Moment.PUBLISHING, "the sender dies before it is sent, for {seconds} s"
+    DIES_AFTER_PUBLISH = Moment.PUBLISHING, "the sender dies once it is sent, for {seconds} s"
+    DIES_BEFORE_ACK = Moment.SETTLING, "the receiver dies before the ack, for {seconds} s"
+    DIES_AFTER_ACK = Moment.SETTLING, "the receiver dies right after the ack, for {seconds} s"
+
+    DIES_BEFORE_APPEND = Moment.WRITING, "the manager dies before it commits, for {seconds} s"
+    DIES_AFTER_APPEND = Moment.WRITING, "the manager dies with the commit, for {seconds} s"
+    LOG_AWAY = Moment.WRITING, "the log is out of reach, and nothing was written"
+    LOG_UNSURE = Moment.WRITING, "the log is out of reach, but it was written"
+
+    CLOCK_JUMPS = Moment.WRITTEN, "the manager's clock jumps by {seconds} s"
+    USURPED = Moment.WRITTEN, "another manager believes the part its own, for {seconds} s"
+    CANCELLED = Moment.WRITTEN, "{seconds} s later an operator cancels the saga"
+    RETRIED = Moment.WRITTEN, "{seconds} s later an operator retries"
+    SKIPPED = Moment.WRITTEN, "{seconds} s later an operator skips what it is stuck at"
+    RESOLVED = Moment.WRITTEN, "{seconds} s later an operator settles by hand what it is stuck at"
+    STARTED_AGAIN = Moment.WRITTEN, "{seconds} s later the saga is started again"
+
+    def __init__(self, moment: Moment, sentence: str) -> None:
+        self.moment = moment
+        self.sentence = sentence
+
+    def __repr__(self) -> str:
+        return f"Kind.{self.name}"
+
+
+class Fault(NamedTuple):
+    """One thing that goes wrong, once."""
+
+    kind: Kind
+    at: str
+    """The place: see the module's docstring."""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.kind.sentence.format(seconds=f'{self.seconds:g}')}"
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Everything that goes wrong in one simulated world; an empty plan is a fair world."""
+
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    """Of the latencies: which of two messages on their way at one time is the first to arrive."""
+    managers: int = 1
+    """Processes that share the log; each leads some of its parts."""
+    scarce: tuple[tuple[str, int], ...] = ()
+    """Shared records: of these commands, so many effects may stand at one time; one more is
+    refused. Sagas that send the same command compete for them."""
+
+    def without(self, *kinds: Kind) -> FaultPlan:
+        """The same plan, less all faults of these kinds."""
+        return self.keeping(fault for fault in self.faults if fault.kind not in kinds)
+
+    def keeping(self, faults: Iterator[Fault] | Sequence[Fault]) -> FaultPlan:
+        """The same plan with other faults."""
+        return FaultPlan(tuple(faults), self.seed, self.managers, self.scarce)
+
+
+# ── a plan out of a seed ─────────────────────────────────────────────────────────────────────────
+
+_LATE: Final = (0.02, 1.0, 20.0, 100.0, 400.0)
+_AWAY: Final = (0.5, 5.0, 40.0, DUPLICATE_WINDOW_SECONDS + 10)
+
+_ON_COMMANDS: Final = (
+    (Kind.REFUSED, 5, (0.0,)),
+    (Kind.FAILED, 3, (0.0, 7.0)),
+    (Kind.FAILED_FOR_GOOD, 2, (0.0,)),
+    (Kind.LOST, 3, (0.0,)),
+    (Kind.DOUBLED, 3, _LATE),
+    (Kind.DELAYED, 4, _LATE),
+    (Kind.GARBLED, 1, (0.0,)),
+    (Kind.WRONG_ATTEMPT, 1, (0.0,)),
+    (Kind.WRONG_SAGA, 1, (0.0,)),
+    (Kind.POISON, 1, (0.0,)),
+)
+_ON_REPLIES: Final = (
+    (Kind.LOST, 4, (0.0,)),
+    (Kind.DOUBLED, 4, _LATE),
+    (Kind.DELAYED, 5, _LATE),
+)
+_ON_PROCESSES: Final = (
+    (Kind.DIES_ON_RECEIPT, 2, _AWAY),
+    (Kind.DIES_BEFORE_PUBLISH, 4, _AWAY),
+    (Kind.DIES_AFTER_PUBLISH, 4, _AWAY),
+    (Kind.DIES_BEFORE_ACK, 3, _AWAY),
+    (Kind.DIES_AFTER_ACK, 2, _AWAY),
+    (Kind.DIES_BEFORE_APPEND, 2, _AWAY),
+    (Kind.DIES_AFTER_APPEND, 2, _AWAY),
+    (Kind.LOG_AWAY, 2, (0.0,)),
+    (Kind.LOG_UNSURE, 2, (0.0,)),
+    (Kind.CLOCK_JUMPS, 2, (-3600.0, -5.0, 5.0, 40.0, 3600.0)),
+    (Kind.USURPED, 3, (5.0, 60.0)),
+)
+_ON_SAGAS: Final = (
+    (Kind.CANCELLED, 4, (0.0, 0.003, 2.0)),
+    (Kind.STARTED_AGAIN, 2, (0.0, 2.0)),
+    (Kind.RETRIED, 1, (0.0, 2.0)),
+)
+_ON_STUCK: Final = (
+    (Kind.RETRIED, 6, (1.0, 600.0)),
+    (Kind.RESOLVED, 3, (1.0, 60.0)),
+    (Kind.SKIPPED, 2, (1.0, 60.0)),
+)
+
+_Choices = tuple[tuple[Kind, int, tuple[float, ...]], ...]
+
+
+def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RATE) -> FaultPlan:
+    """The plan of a seed for these sagas: the same one every time, on every machine.
+
+    Args:
+        sagas: the id and the definition of each.
+        rate: the share of commands that meet with trouble; 0 is a fair world.
+    """
+    chance = random.Random(seed)
+    faults: list[Fault] = []
+    for saga_id, definition in sagas:
+        for step in definition.steps.values():
+            if chance.random() < rate:
+                faults += _on_command(chance, saga_id, step.name, Direction.DO, step.retry)
+            if step.undo is not None and chance.random() < rate:
+                faults += _on_command(chance, saga_id, step.name, Direction.UNDO, step.undo.retry)
+        if chance.random() < rate / 2:
+            faults.append(_one(chance, _ON_SAGAS, f"{saga_id}#{chance.randint(1, 9)}"))
+        while chance.random() < 0.6:
+            faults.append(_one(chance, _ON_STUCK, f"{saga_id}#stuck"))
+    for _ in range(chance.randint(0, MAX_CRASHES) if rate else 0):
+        faults.append(_on_process(chance, *chance.choice(sagas)))
+    return FaultPlan(
+        tuple(faults),
+        seed=seed,
+        managers=chance.choice((1, 1, 2, MAX_MANAGERS)) if rate else 1,
+        scarce=_scarce(chance, sagas) if chance.random() < rate / 2 else (),
+    )
+
+
+def _one(chance: random.Random, choices: _Choices, at: str) -> Fault:
+    (kind, _, seconds), *_ = chance.choices(choices, [weight for _, weight, _ in choices])
+    return Fault(kind, at, chance.choice(seconds))
+
+
+def _on_command(
+    chance: random.Random, saga_id: str, step: str, direction: Direction, retry: Retry
+) -> Iterator[Fault]:
+    """Trouble for a command or for its answers: once, a few times, or until it is given up."""
+    answers = chance.random() < 0.4
+    key = command_id(saga_id, step, direction)
+    fault = _one(chance, _ON_REPLIES if answers else _ON_COMMANDS, key)
+    times = chance.choice((1, 1, 1, 2, retry.attempts or 3))
+    for attempt in range(1, min(times, 5) + 1):
+        yield fault._replace(at=f"{key}/{attempt}{'/r' if answers else ''}")
+
+
+def _on_process(chance: random.Random, saga_id: str, definition: Definition) -> Fault:
+    """A death at a message, of whoever has it in hand, or trouble of a manager with its log."""
+    fault = _one(chance, _ON_PROCESSES, "")
+    if fault.kind.moment in (Moment.WRITING, Moment.WRITTEN):
+        return fault._replace(at=f"{saga_id}#{chance.randint(1, 9)}")
+    direction = Direction.UNDO if chance.random() < 0.2 else Direction.DO
+    message = f"{command_id(saga_id, chance.choice(list(definition.steps)), direction)}/1"
+    answer = fault.kind is not Kind.DIES_ON_RECEIPT and chance.random() < 0.5
+    return fault._replace(at=f"{message}/r" if answer else message)
+
+
+def _scarce(
+    chance: random.Random, sagas: Sequence[tuple[str, Definition]]
+) -> tuple[tuple[str, int], ...]:
+    """One kind of command of which fewer are granted than there are sagas."""
+    _, definition = chance.choice(sagas)
+    step = chance.choice(list(definition.steps.values()))
+    return ((step.command.__name__, chance.randrange(len(sagas))),)

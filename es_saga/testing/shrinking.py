@@ -1,0 +1,39 @@
+"""Makes a failing plan of faults as small as it still fails: delta debugging (Zeller 2002)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from es_saga.testing.faults import Fault, FaultPlan
+
+
+def shrink(plan: FaultPlan, still_fails: Callable[[FaultPlan], bool]) -> FaultPlan:
+    """The smallest plan found that still fails; taking out any one of its faults mends it.
+
+    `plan` itself is taken to fail. What is not a fault, as a second manager, is left out too
+    where it is not needed.
+    """
+    for simpler in ({"managers": 1}, {"scarce": ()}, {"seed": 0}):
+        tried = replace(plan, **simpler)
+        if tried != plan and still_fails(tried):
+            plan = tried
+    faults = _fewest(plan.faults, lambda some: still_fails(plan.keeping(some)))
+    return plan.keeping(faults)
+
+
+def _fewest(
+    faults: Sequence[Fault], still_fails: Callable[[Sequence[Fault]], bool]
+) -> Sequence[Fault]:
+    """Take out ever smaller pieces, until none can be missed."""
+    size = len(faults)
+    while size:
+        start = 0
+        while start < len(faults):
+            fewer = [*faults[:start], *faults[start + size :]]
+            if still_fails(fewer):
+                faults = fewer
+            else:
+                start += size
+        size //= 2
+    return faults

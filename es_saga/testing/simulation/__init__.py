@@ -1,0 +1,1 @@
+"""The simulated world, piece by piece: its event loop, its network, its processes, its services."""

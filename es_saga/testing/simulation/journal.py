@@ -1,0 +1,188 @@
+"""What happened in a simulated world, in order; and how it reads."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, NamedTuple
+
+import structlog
+
+from es_saga.core.events import SagaEvent
+from es_saga.core.messages import Envelope
+from es_saga.testing.faults import Fault, FaultPlan, Kind, Moment
+from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
+from es_saga.testing.story import Effect
+from es_saga.testing.timeline import gist
+
+
+class What(Enum):
+    """The sorts of notes."""
+
+    WRITTEN = "events were appended"
+    REFUSED = "the log refused: others were first"
+    SENT = "a message was handed to the broker"
+    EFFECT = "a participant did it"
+    FAULT = "something went wrong, as planned"
+    LIFE = "a process came or went"
+    TOLD = "what a process logged"
+
+
+class Written(NamedTuple):
+    """Events that were appended to a saga's history."""
+
+    saga_id: str
+    version: int
+    """Of the first of them."""
+    events: Sequence[SagaEvent]
+
+
+class Note(NamedTuple):
+    """One thing that happened."""
+
+    at: float
+    who: str
+    what: What
+    about: Any
+    """WRITTEN: `Written`; SENT: an envelope; EFFECT: an effect; FAULT: a fault; else a string."""
+
+
+Pending = dict[str, list[Fault]]
+"""Faults that are still to strike, by place; those at a version of a saga, by saga."""
+
+
+def _by_place(plan: FaultPlan, moment: Moment) -> Pending:
+    pending: Pending = {}
+    for fault in plan.faults:
+        if fault.kind.moment is moment:
+            place = fault.at
+            if moment in (Moment.WRITING, Moment.WRITTEN):
+                place = place.partition("#")[0]
+            pending.setdefault(place, []).append(fault)
+    return pending
+
+
+class Journal:
+    """Everything that happened, and the faults that are still to strike."""
+
+    def __init__(self, plan: FaultPlan, loop: SimulatedLoop) -> None:
+        self.notes: list[Note] = []
+        self.happened: Counter[Kind] = Counter()
+        """Faults that have struck."""
+        self.met: Counter[str] = Counter()
+        """What nobody planned and yet came about: conflicts, late answers, messages sent again."""
+        self.troubles: list[str] = []
+        """Exceptions that the engine caught and logged: it should have had none."""
+        self._loop = loop
+        self.travelling = _by_place(plan, Moment.TRAVELLING)
+        self.handling = _by_place(plan, Moment.HANDLING)
+        self.publishing = _by_place(plan, Moment.PUBLISHING)
+        self.settling = _by_place(plan, Moment.SETTLING)
+        self.writing = _by_place(plan, Moment.WRITING)
+        self.written = _by_place(plan, Moment.WRITTEN)
+
+    def note(self, who: str, what: What, about: object) -> None:
+        self.notes.append(Note(self._loop.now, who, what, about))
+
+    # ── faults ───────────────────────────────────────────────────────────────────────────────────
+
+    def reached(
+        self, pending: Pending, saga_id: str, version: int, *, stuck: bool = False
+    ) -> Sequence[Fault]:
+        """Take the faults of a saga whose history has come so far; one at a time where stuck."""
+        waiting = pending.get(saga_id)
+        if not waiting:
+            return ()
+        due: list[Fault] = []
+        left: list[Fault] = []
+        for fault in waiting:
+            when = fault.at.partition("#")[2]
+            if when == "stuck":
+                now, stuck = stuck, False
+            else:
+                now = int(when) <= version
+            (due if now else left).append(fault)
+        pending[saga_id] = left
+        return due
+
+    def strikes(self, fault: Fault, who: str) -> None:
+        """It does."""
+        self.happened[fault.kind] += 1
+        self.note(who, What.FAULT, fault)
+
+    # ── logs ─────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """Take in what the processes log, instead of printing it."""
+        # In place, as structlog's own `capture_logs` does: loggers in use keep the list.
+        processors = structlog.get_config()["processors"]
+        before = list(processors)
+        processors[:] = [self._take]
+        try:
+            yield
+        finally:
+            processors[:] = before
+
+    def _take(self, _logger: object, method: str, event: structlog.typing.EventDict) -> str:
+        name = str(event.pop("event"))
+        if method == "exception" or event.pop("exc_info", None):
+            error = sys.exc_info()[1]
+            told = f"{name}: {type(error).__name__}: {error}" if error else name
+            self.troubles.append(told)
+        else:
+            fields = ", ".join(f"{key}={value}" for key, value in event.items())
+            told = f"{name} {fields}".strip()
+        if method not in ("info", "debug"):
+            self.note("log", What.TOLD, told)
+        raise structlog.DropEvent
+
+
+# ── as a person reads it ─────────────────────────────────────────────────────────────────────────
+
+
+def timeline(notes: Sequence[Note], *, saga_id: str | None = None) -> str:
+    """One line a note: seconds since the beginning, who, what; faults begin with `!`.
+
+    Args:
+        saga_id: leave out what concerns other sagas only.
+    """
+    told = [note for note in notes if saga_id is None or _concerns(note, saga_id)]
+    width = max((len(note.who) for note in told), default=0)
+    lines: list[str] = []
+    for note in told:
+        mark = "!" if note.what is What.FAULT else " "
+        head = f"{mark}{note.at - EPOCH:10.3f}  {note.who:{width}}  "
+        lines += [f"{head}{line}".rstrip() for line in _lines(note)]
+    return "\n".join(lines)
+
+
+def _concerns(note: Note, saga_id: str) -> bool:
+    about = note.about
+    if isinstance(about, Written | Effect):
+        return about.saga_id == saga_id
+    if isinstance(about, Envelope):
+        return about.sagaid == saga_id
+    if isinstance(about, Fault):
+        return about.at.startswith((f"{saga_id}/", f"{saga_id}#")) or about.kind.name.startswith(
+            ("DIES", "LOG", "CLOCK", "USURPED")
+        )
+    return note.what is not What.TOLD or saga_id in str(about)
+
+
+def _lines(note: Note) -> Iterator[str]:
+    about = note.about
+    if isinstance(about, Written):
+        for version, event in enumerate(about.events, about.version):
+            step: str = getattr(event, "step", None) or ""
+            yield f"{about.saga_id}#{version} {type(event).__name__} {step} {gist(event)}".rstrip()
+    elif isinstance(about, Envelope):
+        outcome = f" {about.outcome}" if about.outcome else ""
+        yield f"sends {about.id}: {about.type}{outcome}"
+    elif isinstance(about, Effect):
+        yield f"DID {about.command_id}"
+    else:
+        yield str(about)

@@ -1,0 +1,229 @@
+"""The saga log of a simulated world: the memory store with its views, shared by all managers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from es_saga.adapters.memory_store import MemoryStore
+from es_saga.core.aggregate import fold
+from es_saga.core.errors import Unavailable
+from es_saga.core.events import SagaEvent
+from es_saga.core.messages import PARTS
+from es_saga.core.state import SagaState, SagaStatus
+from es_saga.engine.ports import Append, Recorded
+from es_saga.projections.audit import AuditView
+from es_saga.projections.status import StatusView
+from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.journal import Journal, What, Written
+from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
+from es_saga.testing.simulation.process import Process
+
+COMMIT_SECONDS: Final = 0.001
+"""How long a transaction takes; what arrives meanwhile is decided together."""
+
+MAX_RING_SECONDS: Final = 60.0
+"""Longest wait before somebody looks once more at a saga that is overdue."""
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class Log:
+    """What is committed, and where every saga stands."""
+
+    def __init__(self, loop: SimulatedLoop, journal: Journal) -> None:
+        self.store = MemoryStore()
+        self.loop = loop
+        self.journal = journal
+        self.states: dict[str, SagaState] = {}
+        self.open: set[str] = set()
+        """Sagas that are neither closed nor stuck."""
+        self.status: dict[str, Row] = {}
+        """The status view: its row of each saga, as `StatusView` would write it."""
+        self.audit: list[Row] = []
+        """The audit view's rows, in the order in which they were added."""
+        self._views = StatusView(), AuditView()
+
+    def commit(self, by: Process, part: int, batch: Sequence[Append]) -> list[int | None]:
+        """Append in one transaction, views and all."""
+        positions = self.store.append(part, batch).result()
+        recorded: list[Recorded] = []
+        states: dict[str, SagaState] = {}
+        for item, position in zip(batch, positions, strict=True):
+            saga_id, events, state = item.saga_id, item.events, item.state
+            if position is None:
+                self.journal.met["conflict"] += 1
+                self.journal.note(by.name, What.REFUSED, f"{saga_id}#{item.version + 1} is taken")
+                continue
+            before = position - len(events)
+            for number, event in enumerate(events, 1):
+                at, version = before + number, item.version + number
+                recorded.append(Recorded(part, at, saga_id, version, event, b""))
+            states[saga_id] = self.states[saga_id] = state
+            self.journal.note(by.name, What.WRITTEN, Written(saga_id, item.version + 1, events))
+            if state.closed is None and state.status is not SagaStatus.STUCK:
+                self.open.add(saga_id)
+            else:
+                self.open.discard(saga_id)
+        self._show(recorded, states)
+        return positions
+
+    def _show(self, recorded: Sequence[Recorded], states: Mapping[str, SagaState]) -> None:
+        status, audit = self._views
+        begun, moved = (iter(rows) for rows in status.rows(recorded, states))
+        new = {event.saga_id for event in recorded if event.version == 1}
+        for saga_id in states:
+            if saga_id in new:
+                self.status[saga_id] = next(begun)
+            else:
+                row = next(moved)
+                self.status[saga_id] = row + self.status[saga_id][len(row) :]
+        self.audit += audit.rows(recorded)
+
+    def watch(self, state: SagaState, clock: LoopClock) -> None:
+        """See that time comes to when the saga is due; who is to act on it is dozing."""
+        due = state.next_due
+        if due is not None:
+            self.loop.at(due - clock.offset, self._ring, state.saga_id, state.version, 0.1)
+
+    def _ring(self, saga_id: str, version: int, wait: float) -> None:
+        if saga_id in self.open and self.states[saga_id].version == version:
+            again = min(2 * wait, MAX_RING_SECONDS)
+            self.loop.after(wait, self._ring, saga_id, version, again)
+
+    def rebuilt(self) -> dict[str, Row]:
+        """The status view, made anew from nothing but the events (law L54)."""
+        again = Log(self.loop, self.journal)
+        for recorded in self.recorded():
+            sagas = {event.saga_id: event for event in recorded}
+            states = {saga_id: self._folded(saga_id) for saga_id in sagas}
+            again._show(recorded, states)
+        return again.status
+
+    def recorded(self) -> Iterator[list[Recorded]]:
+        """The events of each part, in order."""
+        for part in range(PARTS):
+            yield list(at_once(self.store.read(part, after=0, limit=sys.maxsize)))
+
+    def history(self, saga_id: str) -> Sequence[SagaEvent]:
+        """A saga's events; none if it has not begun."""
+        return at_once(self.store.load([saga_id])).get(saga_id, ())
+
+    def _folded(self, saga_id: str) -> SagaState:
+        state = fold(saga_id, self.history(saga_id))
+        assert state is not None, "it has events"
+        return state
+
+
+class LogPort:
+    """A manager's connection to the log: a `Store` that dies with it.
+
+    Args:
+        reached: told of the faults that strike when a saga's history has come so far.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        process: Process,
+        clock: LoopClock,
+        reached: Callable[[Fault, SagaState, LoopClock], None],
+    ) -> None:
+        self._log = log
+        self._process = process
+        self._clock = clock
+        self._reached = reached
+
+    def append(self, part: int, batch: Sequence[Append]) -> asyncio.Future[list[int | None]]:
+        """See `Store.append`."""
+        process, log = self._process, self._log
+        if not process.alive:
+            return process.never()
+        done: asyncio.Future[list[int | None]] = log.loop.create_future()
+        struck = self._strike(batch)
+        if struck is not None and struck.kind is Kind.DIES_BEFORE_APPEND:
+            process.die(struck.seconds)
+            return done
+        if struck is not None and struck.kind is Kind.LOG_AWAY:
+            done.set_exception(Unavailable("The log is out of reach."))
+            return done
+        positions = log.commit(process, part, batch)
+        for item, position in zip(batch, positions, strict=True):
+            if position is not None:
+                self._written(item.state)
+        if struck is None:
+            log.loop.after(COMMIT_SECONDS, _resolve, done, positions)
+        elif struck.kind is Kind.DIES_AFTER_APPEND:
+            process.die(struck.seconds)
+        else:
+            done.set_exception(Unavailable("The log went out of reach."))
+        return done
+
+    def _strike(self, batch: Sequence[Append]) -> Fault | None:
+        """The fault that befalls this transaction: the first one; others are used up with it."""
+        journal, found = self._log.journal, None
+        for item in batch:
+            version = item.version + len(item.events)
+            for fault in journal.reached(journal.writing, item.saga_id, version):
+                journal.strikes(fault, self._process.name)
+                found = found or fault
+        return found
+
+    def _written(self, state: SagaState) -> None:
+        self._log.watch(state, self._clock)
+        stuck = state.status is SagaStatus.STUCK
+        journal = self._log.journal
+        due = journal.reached(journal.written, state.saga_id, state.version, stuck=stuck)
+        for fault in due:
+            journal.strikes(fault, self._process.name)
+            self._reached(fault, state, self._clock)
+
+    async def load(self, saga_ids: Collection[str]) -> Mapping[str, Sequence[SagaEvent]]:
+        """See `Store.load`. In the order of the ids: that of a set differs from run to run."""
+        await self._log.loop.pause(COMMIT_SECONDS)
+        return await self._log.store.load(sorted(saga_ids))
+
+    async def read(self, part: int, *, after: int, limit: int) -> Sequence[Recorded]:
+        """See `Store.read`."""
+        return await self._log.store.read(part, after=after, limit=limit)
+
+    async def head(self, part: int) -> int:
+        """See `Store.head`."""
+        return await self._log.store.head(part)
+
+    async def claim(self, part: int) -> int:
+        """See `Store.claim`."""
+        return await self._log.store.claim(part)
+
+    async def open_sagas(self, part: int) -> Sequence[tuple[str, float | None]]:
+        """See `Store.open_sagas`."""
+        return await self._log.store.open_sagas(part)
+
+    async def checkpoint(self, name: str, part: int) -> int:
+        """See `Store.checkpoint`."""
+        return await self._log.store.checkpoint(name, part)
+
+    async def advance(self, name: str, positions: Mapping[int, int]) -> None:
+        """See `Store.advance`."""
+        if self._process.alive:
+            await self._log.store.advance(name, positions)
+
+    async def close(self) -> None:
+        """The log outlives its readers."""
+
+
+def at_once(answer: Coroutine[Any, Any, T]) -> T:
+    """What the memory store answers: its reads are coroutines that never wait."""
+    try:
+        answer.send(None)
+    except StopIteration as end:
+        return cast(T, end.value)
+    raise AssertionError("it waited")
+
+
+def _resolve(done: asyncio.Future[list[int | None]], positions: list[int | None]) -> None:
+    if not done.done():  # whoever waited may have been killed
+        done.set_result(positions)

@@ -1,0 +1,140 @@
+"""The process managers of a simulated world: the real engine, on ports that die with a process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from es_saga.core.compiled import Definition
+from es_saga.core.messages import part_of
+from es_saga.core.state import SagaState
+from es_saga.engine.manager import (
+    LEASE_SECONDS,
+    RELAY_SECONDS,
+    TICK_SECONDS,
+    ProcessManager,
+)
+from es_saga.engine.monitor import Alert, Monitor
+from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.log import Log, LogPort
+from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
+from es_saga.testing.simulation.network import Link, Network
+from es_saga.testing.simulation.people import APP, People
+from es_saga.testing.simulation.process import Process
+
+_PERIODS: Final = frozenset({TICK_SECONDS, LEASE_SECONDS, RELAY_SECONDS})
+
+Make = Callable[..., ProcessManager]
+"""`ProcessManager`, or what a test puts in its place."""
+
+
+class _PollingClock(LoopClock):
+    """Who sleeps for one of the manager's periods only polls, and may doze."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds in _PERIODS:
+            await self._loop.doze(seconds)
+        else:
+            await super().sleep(seconds)
+
+
+class Managers:
+    """So many process managers, each with some of the parts that matter.
+
+    A part belongs to one of those that live, and to another one when that dies. A usurped part has
+    a second owner who knows no better: leases lie.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        definitions: Sequence[Definition],
+        sagas: Iterable[str],
+        *,
+        make: Make,
+        log: Log,
+        network: Network,
+        people: People,
+    ) -> None:
+        self.alerts: list[Alert] = []
+        self._parts = sorted({part_of(saga_id) for saga_id in sagas})
+        self._definitions = definitions
+        self._make = make
+        self._log = log
+        self._network = network
+        self._people = people
+        self._loop: SimulatedLoop = network.loop
+        self._journal: Journal = network.journal
+        self._clocks = [_PollingClock(self._loop) for _ in range(count)]
+        self._processes: dict[int, Process] = {}
+        self._usurped: defaultdict[int, set[int]] = defaultdict(set)
+        for number in range(count):
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        name = f"manager-{number}"
+        process = Process(name, self._loop, self._journal, lambda: self._begin(number))
+        if number in self._processes:
+            self._journal.note(name, What.LIFE, "is back")
+        self._processes[number] = process
+        clock = self._clocks[number]
+        manager = self._make(
+            APP,
+            self._definitions,
+            store=LogPort(self._log, process, clock, self._reached),
+            transport=Link(self._network, process),
+            clock=clock,
+            leases=_Lease(self, number),
+        )
+        manager.listen(Monitor((self.alerts.append,)))
+        process.run(manager.start())
+        self._leases_change()
+
+    def parts_of(self, number: int) -> frozenset[int]:
+        """What a manager believes to own."""
+        living = [n for n, process in self._processes.items() if process.alive]
+        own = {part for part in self._parts if living and living[part % len(living)] == number}
+        return frozenset(own | self._usurped[number])
+
+    def _leases_change(self) -> None:
+        """Let time come to when everybody has looked at the leases."""
+        self._loop.after(LEASE_SECONDS, self._loop.time)
+
+    # ── faults ───────────────────────────────────────────────────────────────────────────────────
+
+    def _reached(self, fault: Fault, state: SagaState, clock: LoopClock) -> None:
+        if fault.kind is Kind.CLOCK_JUMPS:
+            clock.offset += fault.seconds
+        elif fault.kind is Kind.USURPED:
+            self._usurp(part_of(state.saga_id), clock, fault.seconds)
+        else:
+            self._people.act(fault, state.saga_id)
+
+    def _usurp(self, part: int, clock: LoopClock, seconds: float) -> None:
+        """The next manager takes the part, too; where there is one only, nobody does."""
+        owner = next(n for n, own in enumerate(self._clocks) if own is clock)
+        usurper = (owner + 1) % len(self._clocks)
+        self._usurped[usurper].add(part)
+        self._leases_change()
+
+        def give_back() -> None:
+            self._usurped[usurper].discard(part)
+            self._leases_change()
+
+        self._loop.after(seconds, give_back)
+
+
+class _Lease:
+    """One manager's leases, see `es_saga.engine.ports.Leases`."""
+
+    def __init__(self, managers: Managers, number: int) -> None:
+        self._managers = managers
+        self._number = number
+
+    async def held(self) -> frozenset[int]:
+        return self._managers.parts_of(self._number)
+
+    async def release(self, parts: Iterable[int]) -> None:
+        """Nobody waits for what is given back: parts are assigned."""

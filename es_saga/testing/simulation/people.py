@@ -1,0 +1,137 @@
+"""Those who start sagas, and the operators who meddle with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import from_json
+
+from es_saga.core.compiled import Definition
+from es_saga.core.events import Json
+from es_saga.core.messages import Direction, Envelope, Outcome, Subjects, command_id
+from es_saga.core.state import GIVEN_UP, SagaState
+from es_saga.engine.requests import START_TYPE, VERB_TYPE, VerbRequest
+from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.log import Log
+from es_saga.testing.simulation.network import Network
+from es_saga.testing.simulation.services import Service
+
+APP: Final = "simulated"
+"""The app of every simulated world."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""Who has started a saga and does not find it asks again after this long."""
+
+
+class Begin(NamedTuple):
+    """A saga that is to be started."""
+
+    saga_id: str
+    saga_type: str
+    data: Json
+    after: float = 0.0
+    """Seconds since the beginning of the world."""
+
+
+class People:
+    """Everybody who sends messages to the process managers, apart from participants."""
+
+    def __init__(
+        self,
+        network: Network,
+        log: Log,
+        definitions: Mapping[str, Definition],
+        services: Mapping[str, Service],
+    ) -> None:
+        self.busy = 0
+        """Interferences that are still to come."""
+        self._network = network
+        self._log = log
+        self._definitions = definitions
+        self._services = services
+        self._subjects = Subjects()
+        self._begins: dict[str, Begin] = {}
+        self._acts: Counter[str] = Counter()
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, begin: Begin) -> None:
+        """Start a saga when it is time, and again until it is there."""
+        self._begins[begin.saga_id] = begin
+        self._network.loop.after(begin.after, self._ask, begin, 1)
+
+    def _ask(self, begin: Begin, times: int) -> None:
+        if begin.saga_id in self._log.states:
+            return
+        suffix = "" if times == 1 else f"/{times}"
+        self._start(begin, f"{begin.saga_id}/start{suffix}")
+        self._network.loop.after(PATIENCE_SECONDS, self._ask, begin, times + 1)
+
+    def _start(self, begin: Begin, message_id: str) -> None:
+        request = {"saga_type": begin.saga_type, "data": begin.data}
+        self._send("client", begin.saga_id, message_id, START_TYPE, request)
+
+    def _send(self, who: str, saga_id: str, message_id: str, kind: str, data: Any) -> None:
+        envelope = Envelope(id=message_id, source=who, type=kind, sagaid=saga_id, data=data)
+        self._network.carry(who, self._subjects.inbox(APP, saga_id), envelope)
+
+    # ── operating ────────────────────────────────────────────────────────────────────────────────
+
+    def act(self, fault: Fault, saga_id: str) -> None:
+        """Have somebody interfere with a saga, in a while."""
+        self.busy += 1
+        self._network.loop.after(fault.seconds, self._act, fault.kind, saga_id)
+
+    def _act(self, kind: Kind, saga_id: str) -> None:
+        self.busy -= 1
+        self._acts[saga_id] += 1
+        number = self._acts[saga_id]
+        if kind is Kind.STARTED_AGAIN:
+            self._start(self._begins[saga_id], f"{saga_id}/start/again-{number}")
+            return
+        request = self._request(kind, self._log.states[saga_id])
+        message_id = f"{saga_id}/{request.verb}/{number}"
+        data = request.model_dump(mode="json", exclude_none=True)
+        self._send("operator", saga_id, message_id, VERB_TYPE, data)
+
+    def _request(self, kind: Kind, state: SagaState) -> VerbRequest:
+        step = (
+            state.stuck.step if state.stuck is not None else next(iter([*state.steps][-1:]), None)
+        )
+        if kind is Kind.CANCELLED:
+            return VerbRequest(verb="cancel", actor="ann", reason="changed her mind")
+        if kind is Kind.RETRIED or step is None:
+            return VerbRequest(verb="retry", actor="ann", reason="it is up again")
+        if kind is Kind.SKIPPED:
+            return VerbRequest(verb="skip", actor="bob", reason="never mind", step=step)
+        return self._settle(state, step)
+
+    def _settle(self, state: SagaState, step: str) -> VerbRequest:
+        """Find out, or do by hand, what became of the work; then tell the saga."""
+        own, planned = state.steps.get(step), self._definitions[state.origin.saga_type].steps[step]
+        work = None if own is None else own.undo or own.do
+        if own is None or work is None or work.status not in GIVEN_UP:
+            return VerbRequest(verb="retry", actor="bob", reason="it is mended")
+        saga_id, undo = state.saga_id, own.undo is not None
+        forward = command_id(saga_id, step, Direction.DO, own.do.round)
+        command = planned.undo.command if undo and planned.undo is not None else planned.command
+        direction = Direction.UNDO if undo else Direction.DO
+        service = self._services[command.to]
+        done = service.settle_by_hand(
+            command_id(saga_id, step, direction, work.round),
+            command.__name__,
+            undoes=forward if undo else None,
+            do=undo or planned.after_pivot,
+        )
+        told = None if undo or not done else service.records[forward].reply
+        return VerbRequest(
+            verb="resolve",
+            actor="bob",
+            reason="looked it up",
+            step=step,
+            direction=direction,
+            outcome=Outcome.SUCCEEDED if done else Outcome.REFUSED,
+            reply=None if told is None else from_json(told),
+        )

@@ -1,0 +1,60 @@
+"""Processes that die without warning, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any
+
+from es_saga.engine.ports import Subscription
+from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.loop import OWNER, SimulatedLoop
+
+
+class Process:
+    """One life of a manager or of a participant. Nothing that it holds acts after its death.
+
+    Args:
+        again: begins the next life.
+    """
+
+    def __init__(
+        self, name: str, loop: SimulatedLoop, journal: Journal, again: Callable[[], object]
+    ) -> None:
+        self.name = name
+        self.alive = True
+        self.subscriptions: list[Subscription] = []
+        self.loop = loop
+        self.journal = journal
+        self._again = again
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have it do something; that ends with its life."""
+
+        def begin() -> None:
+            OWNER.set(self._tasks)
+            self.loop.create_task(work).add_done_callback(self._ended)
+
+        copy_context().run(begin)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.journal.troubles.append(f"{self.name}: {type(error).__name__}: {error}")
+
+    def die(self, seconds: float) -> None:
+        """`kill -9`; the next life begins `seconds` later."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.journal.note(self.name, What.LIFE, "dies")
+        for task in self._tasks:
+            task.cancel()
+        for subscription in self.subscriptions:
+            self.loop.create_task(subscription.stop())
+        self.loop.after(seconds, self._again)
+
+    def never(self) -> asyncio.Future[Any]:
+        """What the dead wait for."""
+        return self.loop.create_future()

@@ -1,0 +1,274 @@
+"""Model participants: they answer every command as the fence rules, and as the plan of faults says.
+
+The fence's own rules (`es_saga.participant.fence.judge`) decide, on records that outlive the
+process; the answers are made by the participant kit's own code. An effect is one entry in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from es_saga.core.compiled import Definition, StepKind
+from es_saga.core.errors import Terminal, Unavailable
+from es_saga.core.messages import (
+    Command,
+    Envelope,
+    Message,
+    Outcome,
+    Subjects,
+    parse_command_id,
+    reply_type,
+)
+from es_saga.engine.ports import Consumer, Delivery
+from es_saga.participant.fence import Record, Rule, Status, Verdict, is_undo
+from es_saga.participant.reply import (
+    NOTHING,
+    Answer,
+    envelope_of,
+    failure_of,
+    failure_record,
+    repeat,
+)
+from es_saga.testing.examples import example
+from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.loop import SimulatedLoop
+from es_saga.testing.simulation.network import Link, Network
+from es_saga.testing.simulation.process import Process
+from es_saga.testing.story import Effect
+
+Fence = Callable[[Envelope, Mapping[str, Record]], Verdict]
+"""`es_saga.participant.fence.judge`, or what a test puts in its place."""
+
+REDELIVERY_SECONDS = (1.0, 5.0, 30.0, 120.0)
+"""Waits before a command that nobody acknowledged comes again, as at a real participant."""
+
+MAX_DELIVER = 8
+
+REFUSAL = Answer(Outcome.REFUSED, "Refused", b'{"why":"as planned"}', {"why": "as planned"})
+SOLD_OUT = Answer(Outcome.REFUSED, "SoldOut", b"{}", {})
+
+
+class Book:
+    """What the commands of some definitions are answered with when they are carried out.
+
+    Args:
+        replies: answers by command; those not given are made up.
+
+    Raises:
+        InvalidInput: no answer could be made up.
+    """
+
+    def __init__(
+        self, definitions: Iterable[Definition], replies: Mapping[type[Command[Any]], Message]
+    ) -> None:
+        self.services: dict[str, None] = {}
+        """Their names, in the order in which they are met with."""
+        self.answers: dict[str, Answer] = {}
+        """By the name of the command."""
+        self.looking: set[tuple[str | None, str | None]] = set()
+        """Saga type and name of the steps that have no effect."""
+        self._replies = replies
+        for definition in definitions:
+            for step in definition.steps.values():
+                self._add(step.command)
+                if step.kind is StepKind.CHECK:
+                    self.looking.add((definition.name, step.name))
+                if step.undo is not None:
+                    self._add(step.undo.command)
+
+    def _add(self, command: type[Command[Any]]) -> None:
+        self.services[command.to] = None
+        model = reply_type(command)
+        if model is type(None):
+            self.answers[command.__name__] = NOTHING
+            return
+        reply: Message = self._replies.get(command) or example(model)
+        json = reply.model_dump_json().encode()
+        data = reply.model_dump(mode="json")
+        answer = Answer(Outcome.SUCCEEDED, type(reply).__name__, json, data)
+        self.answers[command.__name__] = answer
+
+
+class Service:
+    """One participant: a database that outlives the processes which serve it."""
+
+    def __init__(
+        self,
+        name: str,
+        book: Book,
+        network: Network,
+        *,
+        fence: Fence,
+        scarce: Mapping[str, int],
+        effects: list[Effect],
+    ) -> None:
+        self.name = name
+        self.records: dict[str, Record] = {}
+        """The fence's table."""
+        self._book = book
+        self._network = network
+        self._journal: Journal = network.journal
+        self._loop: SimulatedLoop = network.loop
+        self._fence = fence
+        self._left = dict(scarce)
+        self._holds: dict[str, str] = {}
+        """Of the commands that took a scarce thing: which kind."""
+        self._effects = effects
+        self.begin()
+
+    def begin(self) -> None:
+        """Serve, until the process dies; then it is begun again."""
+        self._process = Process(self.name, self._loop, self._journal, self.begin)
+        self._link = Link(self._network, self._process)
+        self._process.run(self._consume())
+
+    async def _consume(self) -> None:
+        consumer = Consumer(
+            name=f"svc-{self.name}",
+            stream="CMD",
+            filter=Subjects().commands_of(self.name),
+            backoff=REDELIVERY_SECONDS,
+            max_deliver=MAX_DELIVER,
+        )
+        await self._link.consume(consumer, self._take)
+
+    def _take(self, delivery: Delivery) -> None:
+        """One command: rule, effect and record together, then the answer, then the ack."""
+        command = delivery.envelope
+        faults = self._journal.handling.pop(command.id, ())
+        for fault in faults:
+            if fault.kind is Kind.DIES_ON_RECEIPT:
+                self._journal.strikes(fault, self.name)
+                self._process.die(fault.seconds)
+                return
+        answer = self._answer(command, faults)
+        if command.replyto is not None:
+            for fault in faults:
+                if fault.kind in _BESIDE:
+                    self._journal.strikes(fault, self.name)
+                    self._link.publish(command.replyto, _BESIDE[fault.kind](answer))
+                elif fault.kind is Kind.GARBLED:
+                    self._journal.strikes(fault, self.name)
+                    answer = _garbled(answer)
+            self._link.publish(command.replyto, answer)
+        delivery.ack()
+
+    def _answer(self, command: Envelope, faults: Sequence[Fault]) -> Envelope:
+        rule, record = self._fence(command, self.records)
+        if rule is Rule.RUN:
+            return self._run(command, faults)
+        if rule in (Rule.REPEAT, Rule.TOO_LATE):
+            assert record is not None, "the fence says which"
+            self._journal.met["repeated" if rule is Rule.REPEAT else "came after its undo"] += 1
+            return repeat(record, command, self.name)
+        if rule is Rule.NEVER_RAN and command.undoes is not None:
+            self._journal.met["undone before it came"] += 1
+            self._remember(command.undoes, Status.UNDONE)
+        return envelope_of(NOTHING, command, self.name)
+
+    def _run(self, command: Envelope, faults: Sequence[Fault]) -> Envelope:
+        key, undo = command.commandid, is_undo(command)
+        assert key is not None, "the manager's commands have one"
+        for fault in faults:
+            if fault.kind is Kind.REFUSED:
+                self._journal.strikes(fault, self.name)
+                self._remember(key, Status.REFUSED, REFUSAL)
+                return envelope_of(REFUSAL, command, self.name)
+            if fault.kind in (Kind.FAILED, Kind.FAILED_FOR_GOOD):
+                self._journal.strikes(fault, self.name)
+                failure = failure_of(_error(fault), command, self.name)
+                record = failure_record(failure, command, self._loop.now)
+                self.records[record.command_id] = record
+                return failure
+        if not undo and self._left.get(command.type) == 0:
+            self._journal.met["refused for want"] += 1
+            self._remember(key, Status.REFUSED, SOLD_OUT)
+            return envelope_of(SOLD_OUT, command, self.name)
+        answer = self._book.answers[command.type]
+        self._remember(key, Status.SUCCEEDED, answer)
+        if (command.sagatype, command.step) not in self._book.looking:
+            self.have_effect(key, command.type, undoes=command.undoes if undo else None)
+        return envelope_of(answer, command, self.name)
+
+    def have_effect(self, key: str, command: str, *, undoes: str | None) -> None:
+        """Do it; what is scarce is taken, or given back."""
+        saga_id, step, direction, _ = parse_command_id(key)
+        effect = Effect(saga_id, step, direction, key, self._loop.now)
+        self._effects.append(effect)
+        self._journal.note(self.name, What.EFFECT, effect)
+        if undoes is not None:
+            taken = self._holds.pop(undoes, None)
+            if taken is not None:
+                self._left[taken] += 1
+        elif command in self._left:
+            self._left[command] -= 1
+            self._holds[key] = command
+
+    def _remember(self, key: str, status: Status, answer: Answer | None = None) -> None:
+        kind, json = (None, None) if answer is None else (answer.type, answer.json)
+        self.records[key] = Record(key, status.value, kind, json, self._loop.now)
+
+    # ── an operator at the participant's own screen ──────────────────────────────────────────────
+
+    def settle_by_hand(self, key: str, command: str, *, undoes: str | None, do: bool) -> bool:
+        """See to it that a command is carried out, or else that it never will be.
+
+        Whether it is carried out in the end: what has been done stays done.
+        """
+        known = self.records.get(key)
+        if known is not None and known.status == Status.SUCCEEDED:
+            return True
+        if not do:
+            if known is None:
+                self._remember(key, Status.UNDONE)
+            return False
+        forward = None if undoes is None else self.records.get(undoes)
+        self._remember(key, Status.SUCCEEDED, self._book.answers[command])
+        if undoes is None or (forward is not None and forward.status == Status.SUCCEEDED):
+            self.have_effect(key, command, undoes=undoes)
+        elif forward is None:
+            self._remember(undoes, Status.UNDONE)
+        return True
+
+
+def _error(fault: Fault) -> Exception:
+    if fault.kind is Kind.FAILED_FOR_GOOD:
+        return Terminal("It will never work.")
+    return Unavailable("It does not work now.", retry_after=fault.seconds or None)
+
+
+# ── answers that are none ────────────────────────────────────────────────────────────────────────
+
+
+def _garbled(answer: Envelope) -> Envelope:
+    """Its outcome is left out: whatever it is the answer to, nobody can read it."""
+    return answer.model_copy(update={"outcome": None, "data": {"garbled": True}})
+
+
+def _wrong_attempt(answer: Envelope) -> Envelope:
+    later = answer.attempt + 1
+    return _success(answer, id=f"{answer.commandid}/{later}/forged", attempt=later)
+
+
+def _wrong_saga(answer: Envelope) -> Envelope:
+    key = parse_command_id(answer.commandid or "")
+    wrong = f"{key.saga_id[:60]}-no/{key.step}/{key.direction}"
+    return _success(answer, id=f"{answer.id}/astray", commandid=wrong, sagaid=None)
+
+
+def _poison(answer: Envelope) -> Envelope:
+    return _success(answer, id=f"{answer.id}/poison", commandid=None)
+
+
+def _success(answer: Envelope, **changes: object) -> Envelope:
+    """It claims more than was done: whoever believes it is found out."""
+    return answer.model_copy(update={"outcome": Outcome.SUCCEEDED, **changes})
+
+
+_BESIDE = {
+    Kind.WRONG_ATTEMPT: _wrong_attempt,
+    Kind.WRONG_SAGA: _wrong_saga,
+    Kind.POISON: _poison,
+}

@@ -1,0 +1,188 @@
+"""The simulated world: the real engine, model participants, and whatever can go wrong between them.
+
+    outcome = World([order], seed=17).run(2)
+    assert not outcome.findings, outcome
+
+Process managers with relay, timers and views run on memory adapters, in an event loop that makes
+its own time. One seed decides everything: the same seed gives the same run, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from es_saga.core.compiled import Definition
+from es_saga.core.definition import Saga
+from es_saga.core.messages import Command, Message
+from es_saga.core.state import SagaState
+from es_saga.engine.manager import ProcessManager
+from es_saga.participant.fence import judge as fence_rules
+from es_saga.testing.examples import example
+from es_saga.testing.faults import RATE, FaultPlan, draw
+from es_saga.testing.outcome import Outcome
+from es_saga.testing.shrinking import shrink
+from es_saga.testing.simulation.journal import Journal
+from es_saga.testing.simulation.log import Log
+from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
+from es_saga.testing.simulation.managers import Make, Managers
+from es_saga.testing.simulation.network import Network
+from es_saga.testing.simulation.people import Begin, People
+from es_saga.testing.simulation.services import Book, Fence, Service
+from es_saga.testing.story import Effect
+
+LIMIT_SECONDS: Final = 7 * 24 * 3600.0
+"""Simulated seconds after which a world is stopped: what is not over then never will be."""
+
+
+class World:
+    """Saga types, and what goes wrong while their sagas run.
+
+    Args:
+        sagas: the saga types; of several versions of one, new sagas begin with the latest.
+        seed: decides the faults and the latencies.
+        faults: the plan, instead of the one that the seed stands for.
+        rate: how often commands meet with trouble in a plan that is drawn; 0 is a fair world.
+        replies: what participants answer, by command; what is not given is made up.
+        manager, fence: for tests of the kit itself, which put something faulty in their place.
+
+    Raises:
+        DefinitionError: a saga cannot be run.
+        InvalidInput: no answer of a participant could be made up.
+    """
+
+    def __init__(
+        self,
+        sagas: Sequence[Saga[Any] | Definition],
+        *,
+        seed: int = 0,
+        faults: FaultPlan | None = None,
+        rate: float = RATE,
+        replies: Mapping[type[Command[Any]], Message] | None = None,
+        manager: Make = ProcessManager,
+        fence: Fence = fence_rules,
+    ) -> None:
+        self.sagas = tuple(sagas)
+        self.manager = manager
+        self.fence = fence
+        self.definitions = [one.definition if isinstance(one, Saga) else one for one in sagas]
+        self._seed = seed
+        self._faults = faults
+        self._rate = rate
+        self._book = Book(self.definitions, replies or {})
+        by_version = sorted(self.definitions, key=lambda definition: definition.version)
+        self._types = {definition.name: definition for definition in by_version}
+
+    def run(self, sagas: int | Iterable[Begin] = 1) -> Outcome:
+        """Run sagas until each is closed or stuck and no message is on its way.
+
+        Args:
+            sagas: which ones; or how many of each type, with inputs that are made up.
+        """
+        begins = self._begins(sagas)
+        return self._play(begins, self._faults or self._plan(self._seed, begins))
+
+    def search(self, seeds: Iterable[int], sagas: int | Iterable[Begin] = 1) -> Outcome | None:
+        """The first run of these seeds with a finding, made as small as it still has it.
+
+        Sagas and faults that the finding does not need are left out. None: nothing was found.
+        """
+        begins = self._begins(sagas)
+        for seed in seeds:
+            outcome = self._play(begins, self._plan(seed, begins))
+            if outcome.findings:
+                return self._smaller(outcome)
+        return None
+
+    def definition_of(self, begin: Begin, state: SagaState | None) -> Definition:
+        """The one that a saga runs on, or would begin with."""
+        if state is None:
+            return self._types[begin.saga_type]
+        origin = state.origin
+        wanted = (origin.saga_type, origin.definition)
+        return next(one for one in self.definitions if (one.name, one.version) == wanted)
+
+    # ── what a run is made of ────────────────────────────────────────────────────────────────────
+
+    def _begins(self, sagas: int | Iterable[Begin]) -> tuple[Begin, ...]:
+        if not isinstance(sagas, int):
+            return tuple(sagas)
+        data = {
+            name: example(definition.data).model_dump(mode="json")
+            for name, definition in self._types.items()
+        }
+        return tuple(
+            Begin(f"{name}-{number}", name, data[name])
+            for name in data
+            for number in range(1, sagas + 1)
+        )
+
+    def _plan(self, seed: int, begins: Sequence[Begin]) -> FaultPlan:
+        pairs = [(begin.saga_id, self._types[begin.saga_type]) for begin in begins]
+        return draw(seed, pairs, rate=self._rate)
+
+    def _play(self, begins: Sequence[Begin], plan: FaultPlan) -> Outcome:
+        loop = SimulatedLoop()
+        journal = Journal(plan, loop)
+        network = Network(loop, journal, plan.seed)
+        log = Log(loop, journal)
+        effects: list[Effect] = []
+        scarce = dict(plan.scarce)
+        with journal.listening():
+            services = {
+                name: Service(
+                    name, self._book, network, fence=self.fence, scarce=scarce, effects=effects
+                )
+                for name in self._book.services
+            }
+            people = People(network, log, self._types, services)
+            managers = Managers(
+                plan.managers,
+                self.definitions,
+                [begin.saga_id for begin in begins],
+                make=self.manager,
+                log=log,
+                network=network,
+                people=people,
+            )
+            for begin in begins:
+                people.begin(begin)
+
+            def over() -> bool:
+                done = len(log.states) == len(begins) and not log.open
+                return done and not people.busy and network.quiet
+
+            loop.play(over, EPOCH + LIMIT_SECONDS)
+            finished = over()
+            notes = list(journal.notes)
+            loop.end()
+        return Outcome(
+            world=self,
+            begins=tuple(begins),
+            plan=plan,
+            log=log,
+            notes=notes,
+            effects=effects,
+            alerts=managers.alerts,
+            happened=journal.happened,
+            met=journal.met,
+            troubles=[*journal.troubles, *loop.errors],
+            finished=finished,
+            seconds=loop.now - EPOCH,
+        )
+
+    def _smaller(self, outcome: Outcome) -> Outcome:
+        """The same finding with less around it."""
+        laws = {finding.law for finding in outcome.findings}
+
+        def fails(begins: Sequence[Begin], plan: FaultPlan) -> bool:
+            found = self._play(begins, plan).findings
+            return any(finding.law in laws for finding in found)
+
+        begins, plan = list(outcome.begins), outcome.plan
+        for begin in outcome.begins:
+            fewer = [other for other in begins if other != begin]
+            if fewer and fails(fewer, plan):
+                begins = fewer
+        plan = shrink(plan, lambda smaller: fails(begins, smaller))
+        return self._play(begins, plan)
