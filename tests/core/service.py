@@ -1,13 +1,13 @@
-"""A reference participant: a fence and a count of effects per step, as small as it can be."""
+"""A reference participant: a fence and a list of effects, as small as it can be."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from es_saga.core.inputs import Reply
-from es_saga.core.messages import CommandKey, Direction, Outcome
+from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
+from es_saga.testing.story import Effect
 
 
 class Answer(NamedTuple):
@@ -29,15 +29,17 @@ class Service:
         default_factory=dict[tuple[CommandKey, int], Answer]
     )
     """What was answered with a failure stays one for that attempt and those before it."""
-    net: Counter[str] = field(default_factory=Counter[str])
-    """Per step: how often it was done, less how often it was undone."""
-    effects: Counter[CommandKey] = field(default_factory=Counter[CommandKey])
+    effects: list[Effect] = field(default_factory=list[Effect])
 
-    def handle(self, key: CommandKey, undoes: CommandKey, attempt: int, wish: Answer) -> Reply:
+    def handle(
+        self, key: CommandKey, undoes: CommandKey, attempt: int, wish: Answer, at: float
+    ) -> Reply:
         """Answer one delivery of a command; `wish` is what happens if it has to run."""
-        return reply_to(key, attempt, self._answer(key, undoes, attempt, wish))
+        return reply_to(key, attempt, self._answer(key, undoes, attempt, wish, at))
 
-    def _answer(self, key: CommandKey, undoes: CommandKey, attempt: int, wish: Answer) -> Answer:
+    def _answer(
+        self, key: CommandKey, undoes: CommandKey, attempt: int, wish: Answer, at: float
+    ) -> Answer:
         known = self.fence.get(key)
         if known is not None:
             return known
@@ -53,15 +55,15 @@ class Service:
         if wish.outcome is Outcome.FAILED:
             self.failures[key, attempt] = wish
             return wish
-        self.settle(key, wish.outcome)
+        self.settle(key, wish.outcome, at)
         return wish
 
-    def settle(self, key: CommandKey, outcome: Outcome) -> None:
+    def settle(self, key: CommandKey, outcome: Outcome, at: float) -> None:
         """Do it, or refuse it, for good; also what an operator does by hand."""
         self.fence[key] = Answer(outcome)
         if outcome is Outcome.SUCCEEDED:
-            self.effects[key] += 1
-            self.net[key.step] += 1 if key.direction is Direction.DO else -1
+            saga_id, step, direction, _ = key
+            self.effects.append(Effect(saga_id, step, direction, command_id(*key), at))
 
 
 def reply_to(key: CommandKey, attempt: int, answer: Answer) -> Reply:

@@ -33,8 +33,17 @@ from es_saga.core.events import (
     StepStarted,
 )
 from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Start, Tick
-from es_saga.core.messages import CommandKey, Direction, Outcome, parse_command_id
+from es_saga.core.messages import (
+    CommandKey,
+    Direction,
+    Envelope,
+    Outcome,
+    Subjects,
+    parse_command_id,
+)
 from es_saga.core.state import SagaState, SagaStatus, Work, WorkStatus
+from es_saga.engine.outgoing import Sender
+from es_saga.testing.story import Story
 from tests.core.plans import Built, build, plans
 from tests.core.service import REFUSED, SUCCEEDED, Answer, Service, reply_to
 
@@ -44,6 +53,8 @@ SAGA = "s-1"
 MAX_MOVES = 40
 MAX_LATE_MOVES = 4
 MAX_FAIR_ROUNDS = 120
+
+_SENDER = Sender("tests", Subjects())
 
 
 _OBJECTIONS = (ConflictError, IllegalOperation, InvalidInput, NotFound)
@@ -89,6 +100,8 @@ class Run:
     turns: list[Turn] = field(default_factory=list[Turn])
     state: SagaState | None = None
     commands: list[Command] = field(default_factory=list[Command])
+    published: list[Envelope] = field(default_factory=list[Envelope])
+    """The messages that carry them, as the engine's own sender makes them."""
     replies: list[Reply] = field(default_factory=list[Reply])
     verbs: int = 0
 
@@ -105,6 +118,11 @@ class Run:
     @property
     def log(self) -> list[SagaEvent]:
         return [event for turn in self.turns for event in turn.events]
+
+    @property
+    def story(self) -> Story:
+        """What the laws of one saga judge."""
+        return Story(self.definition, SAGA, self.log, self.service.effects, self.published)
 
     def changes(self) -> Iterator[Change]:
         """Every event after the first, between the states before and after it."""
@@ -131,6 +149,8 @@ class Run:
         for event in events:
             if isinstance(event, StepStarted | StepRetried | CompensationIssued):
                 self._send(event)
+        sent = _SENDER.commands(self.definition, self.saga, events)
+        self.published += [outgoing.envelope for outgoing in sent]
         return turn
 
     def _send(self, event: StepStarted | StepRetried | CompensationIssued) -> None:
@@ -140,7 +160,7 @@ class Run:
 
     def deliver(self, command: Command, wish: Answer) -> Reply:
         """Have the participant handle a command; its reply is now on its way."""
-        reply = self.service.handle(command.key, command.undoes, command.attempt, wish)
+        reply = self.service.handle(command.key, command.undoes, command.attempt, wish, self.now)
         self.replies.append(reply)
         return reply
 
@@ -176,9 +196,9 @@ class Run:
                 assert own is not None
                 assert work is not None
                 undoes = _key(step, Direction.DO, own.do.round)
-                self.service.handle(key, undoes, work.attempt + 1, Answer(outcome))
+                self.service.handle(key, undoes, work.attempt + 1, Answer(outcome), self.now)
             else:
-                self.service.settle(key, outcome)
+                self.service.settle(key, outcome, self.now)
         return turn
 
     def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:

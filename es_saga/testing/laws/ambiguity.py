@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from es_saga.core.compiled import StepKind
 from es_saga.core.events import CompensationFailed, SagaEvent, StepRefused, StepSucceeded
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import WorkStatus
@@ -100,10 +99,11 @@ def an_undo_has_one_effect(reading: Reading) -> Iterator[Found]:
 
 
 def _repeated(reading: Reading, direction: Direction) -> Iterator[Found]:
-    own = (e for _, e in reading.effects or () if e.direction is direction)
-    for command, times in Counter(effect.command_id for effect in own).items():
-        if times > 1:
-            yield None, f"the command {command} took effect {times} times"
+    for name in reading.do:
+        commands = Counter(effect.command_id for _, effect in reading.effects_of(name, direction))
+        for command, times in commands.items():
+            if times > 1:
+                yield None, f"the command {command} took effect {times} times"
 
 
 @law("L25", answered, effects_seen)
@@ -112,9 +112,8 @@ def an_answer_and_its_effect_commit_together(reading: Reading) -> Iterator[Found
 
     Seen from outside: what was answered as done took effect, and what was refused did not.
     """
-    for name, deed in reading.do.items():
-        if deed.step.kind is StepKind.CHECK or name in reading.excused:
-            continue
+    for name in reading.changing:
+        deed = reading.do[name]
         done = {effect.command_id for _, effect in reading.effects_of(name, Direction.DO)}
         for index, event in deed.answers:
             if not done and isinstance(event, StepSucceeded):

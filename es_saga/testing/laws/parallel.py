@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from es_saga.core.compiled import StepKind
 from es_saga.core.events import StepStarted, StepSucceeded
 from es_saga.core.messages import Direction
 from es_saga.core.state import WorkStatus
+from es_saga.testing.laws.deed import OPEN
 from es_saga.testing.laws.law import Found, asked, compensated, effects_seen, law, undone
-from es_saga.testing.laws.reading import OPEN, Reading
+from es_saga.testing.laws.reading import Reading
 
 
 @law("L56", undone)
@@ -41,8 +41,8 @@ def the_undo_of_a_whole_is_the_reverse_of_its_parts(reading: Reading) -> Iterato
     if reading.ends or reading.stuck_before(reading.length) or _in_flight(reading):
         return
     unsettled = {name for name in reading.do if _unsettled(reading, name, reading.length)}
-    for name in unsettled:
-        free = unsettled.isdisjoint(reading.dependents(name))
+    for name in reading.do:
+        free = name in unsettled and unsettled.isdisjoint(reading.dependents(name))
         if free and reading.undo[name].begun is None and not _needs_a_human(reading, name):
             yield reading.length - 1, f"the undo of {name} waits for nothing, and was not issued"
 
@@ -71,9 +71,7 @@ def doing_and_undoing_leave_what_was_there(reading: Reading) -> Iterator[Found]:
 
     Except what the saga says it still owes.
     """
-    for name, deed in reading.do.items():
-        if deed.step.kind is StepKind.CHECK or name in reading.excused:
-            continue
+    for name in reading.changing:
         if net := reading.net(name):
             yield reading.closed, f"everything was undone, and the net effect of {name} is {net}"
 

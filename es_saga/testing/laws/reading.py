@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from es_saga.core.aggregate import evolve, start
-from es_saga.core.compiled import StepDefinition
+from es_saga.core.compiled import StepKind
 from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import (
     CompensationFailed,
@@ -40,75 +40,8 @@ from es_saga.core.events import (
 )
 from es_saga.core.messages import Direction, Envelope, Outcome
 from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
+from es_saga.testing.laws.deed import Answer, Deed, Mark, Sending
 from es_saga.testing.story import Effect, Story
-
-Sending = StepStarted | StepRetried | CompensationIssued
-Answer = (
-    StepSucceeded
-    | StepRefused
-    | StepFailed
-    | StepTimedOut
-    | CompensationSucceeded
-    | CompensationFailed
-)
-
-DONE = frozenset({WorkStatus.SUCCEEDED, WorkStatus.SKIPPED})
-OPEN = frozenset({WorkStatus.STARTED, WorkStatus.BACKOFF})
-BY_TIMER = "timed out"
-"""The error of an undo that stayed unanswered."""
-
-
-class Mark(NamedTuple):
-    """From this event on, work stands so."""
-
-    event: int
-    status: WorkStatus
-    due: float | None = None
-    """BACKOFF: when it may be sent again. STARTED: when it counts as unanswered."""
-    maybe: bool = False
-    """It was done, or may have been: some attempt of it has no definite end."""
-
-
-class Deed:
-    """One direction of one step, through time."""
-
-    __slots__ = ("answers", "marks", "name", "sendings", "step", "unanswered", "undo")
-
-    def __init__(self, step: StepDefinition, *, undo: bool) -> None:
-        self.step = step
-        self.undo = undo
-        self.name = f"the undo of {step.name}" if undo else step.name
-        self.marks: list[Mark] = []
-        self.sendings: list[tuple[int, Sending]] = []
-        self.answers: list[tuple[int, Answer]] = []
-        self.unanswered = False
-
-    def before(self, index: int) -> Mark | None:
-        """How it stood when that event came; None: untouched."""
-        for mark in reversed(self.marks):
-            if mark.event < index:
-                return mark
-        return None
-
-    def status(self, index: int) -> WorkStatus | None:
-        """As `before`, its status alone."""
-        mark = self.before(index)
-        return mark.status if mark else None
-
-    def maybe(self, index: int) -> bool:
-        """Whether it had been done, or might have been, when that event came."""
-        mark = self.before(index)
-        return mark is not None and mark.maybe
-
-    @property
-    def last(self) -> WorkStatus | None:
-        """How it stands in the end."""
-        return self.marks[-1].status if self.marks else None
-
-    @property
-    def begun(self) -> int | None:
-        """The event that sent it for the first time."""
-        return self.sendings[0][0] if self.sendings else None
 
 
 class Stuck(NamedTuple):
@@ -194,24 +127,36 @@ class Reading:
 
     @cached_property
     def excused(self) -> frozenset[str]:
-        """Steps whose undo the saga says it owes, and those a human settled by hand."""
-        by_hand = {e.step for _, e in self.operators if isinstance(e, OperatorResolved)}
+        """Steps whose undo the saga says it owes, and those a human settled or waived."""
+        by_hand = {
+            e.step for _, e in self.operators if isinstance(e, OperatorResolved | OperatorSkipped)
+        }
         exceptions = self.end.exceptions if isinstance(self.end, SagaCompensated) else ()
         return frozenset(by_hand | {exception.step for exception in exceptions})
 
     @cached_property
-    def effects(self) -> Sequence[tuple[int, Effect]] | None:
-        """This saga's effects, numbered in the order in which they were committed."""
-        effects = self._story.effects
-        if effects is None:
-            return None
-        return [(n, e) for n, e in enumerate(effects) if e.saga_id == self.saga_id]
-
-    def effects_of(self, step: str, direction: Direction) -> list[tuple[int, Effect]]:
-        """The effects of one direction of one step."""
+    def changing(self) -> Sequence[str]:
+        """Steps whose effects can be held against the saga: no checks, and none excused."""
         return [
-            (n, e) for n, e in self.effects or () if e.step == step and e.direction is direction
+            name
+            for name, deed in self.do.items()
+            if deed.step.kind is not StepKind.CHECK and name not in self.excused
         ]
+
+    @cached_property
+    def effects(self) -> Mapping[tuple[str, Direction], Sequence[tuple[int, Effect]]] | None:
+        """This saga's effects by step and direction, numbered in the order of their commits."""
+        if self._story.effects is None:
+            return None
+        found: dict[tuple[str, Direction], list[tuple[int, Effect]]] = {}
+        for number, effect in enumerate(self._story.effects):
+            if effect.saga_id == self.saga_id:
+                found.setdefault((effect.step, effect.direction), []).append((number, effect))
+        return found
+
+    def effects_of(self, step: str, direction: Direction) -> Sequence[tuple[int, Effect]]:
+        """The effects of one direction of one step; none where they were not observed."""
+        return (self.effects or {}).get((step, direction), ())
 
     def net(self, step: str) -> int:
         """How often a step took effect, less how often it was undone."""

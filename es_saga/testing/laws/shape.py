@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from es_saga.core.compiled import StepKind
 from es_saga.core.events import LateReplyNoted, SagaCompensated, SagaCompleted
 from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import WorkStatus
+from es_saga.testing.laws.deed import DONE
 from es_saga.testing.laws.law import (
     Found,
     answered,
@@ -22,7 +22,7 @@ from es_saga.testing.laws.law import (
     turned_back,
     undone,
 )
-from es_saga.testing.laws.reading import DONE, Reading
+from es_saga.testing.laws.reading import Reading
 
 
 @law("L01", closed, effects_seen)
@@ -33,15 +33,11 @@ def effects_are_all_or_none(reading: Reading) -> Iterator[Found]:
     saga says it owes, are not counted.
     """
     done = isinstance(reading.end, SagaCompleted)
-    for name, deed in reading.do.items():
-        if deed.step.kind is StepKind.CHECK or name in reading.excused:
-            continue
-        if (done and deed.last is not WorkStatus.SKIPPED) != (net := reading.net(name)):
+    for name in reading.changing:
+        wanted = int(done and reading.do[name].last is not WorkStatus.SKIPPED)
+        if (net := reading.net(name)) != wanted:
             how = "completed" if done else "undone"
-            yield (
-                None,
-                f"the saga was {how}, and the net effect of {name} is {net}, not {int(done)}",
-            )
+            yield None, f"it was {how}, and the net effect of {name} is {net}, not {wanted}"
     yield from _disorder(reading)
 
 
@@ -49,15 +45,14 @@ def _disorder(reading: Reading) -> Iterator[Found]:
     """Effects that overtook what they depend on."""
     order = {
         (name, direction): [n for n, _ in reading.effects_of(name, direction)]
-        for name in reading.do
-        if name not in reading.excused
+        for name in reading.changing
         for direction in Direction
     }
-    for name, step in reading.definition.steps.items():
-        for other in step.ancestors:
-            if name in reading.excused or other in reading.excused:
+    for name in reading.changing:
+        do, undo = order[name, Direction.DO], order[name, Direction.UNDO]
+        for other in reading.changing:
+            if other not in reading.do[name].step.ancestors:
                 continue
-            do, undo = order[name, Direction.DO], order[name, Direction.UNDO]
             if do and (before := order[other, Direction.DO]) and min(do) < min(before):
                 yield None, f"{name} took effect before {other}, on which it depends"
             if back := order[other, Direction.UNDO]:

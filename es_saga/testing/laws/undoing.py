@@ -14,6 +14,7 @@ from es_saga.core.events import (
 )
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.state import GIVEN_UP, WorkStatus
+from es_saga.testing.laws.deed import BY_TIMER, DONE, OPEN, Deed
 from es_saga.testing.laws.law import (
     Found,
     asked,
@@ -25,7 +26,7 @@ from es_saga.testing.laws.law import (
     turned_back,
     undone,
 )
-from es_saga.testing.laws.reading import BY_TIMER, DONE, OPEN, Deed, Reading
+from es_saga.testing.laws.reading import Reading
 
 _SLACK = 1e-5
 """Seconds: what adding a wait to the seconds since the epoch may cost in precision, and more."""
