@@ -17,18 +17,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from es_saga.testing.contracts.clock import ClockContract
+    from es_saga.testing.contracts.fence import Desk, FenceContract, How
     from es_saga.testing.contracts.pipes import Pipe
     from es_saga.testing.contracts.store import Connect, StoreContract
     from es_saga.testing.contracts.transport import TransportContract
 
 __all__ = [
+    "ClockContract",
     "Connect",
+    "Desk",
+    "FenceContract",
+    "How",
     "Pipe",
     "StoreContract",
     "TransportContract",
 ]
 
 _HOMES = {
+    "es_saga.testing.contracts.clock": ("ClockContract",),
+    "es_saga.testing.contracts.fence": ("Desk", "FenceContract", "How"),
     "es_saga.testing.contracts.pipes": ("Pipe",),
     "es_saga.testing.contracts.store": ("Connect", "StoreContract"),
     "es_saga.testing.contracts.transport": ("TransportContract",),
