@@ -1,0 +1,164 @@
+"""What each step of a definition means to an exploration: where it goes, what may come back.
+
+Two steps with the same part to play, and the same neighbours, are interchangeable: a state with
+their parts swapped behaves as the state itself does, so one of the two is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
+from es_saga.core.events import Json
+from es_saga.core.messages import Direction, Message, Refusal
+from es_saga.core.policy import Retry
+from es_saga.participant.kit import Participant
+from es_saga.testing.examples import example
+from es_saga.testing.exploration.services import Slot
+
+ANY_REFUSAL = "Refused"
+"""What a refusal is called where no participant says what it refuses with."""
+
+Answers = Mapping[str, Message | None]
+"""By step: the reply it succeeds with."""
+
+
+class Role(NamedTuple):
+    """One step, as far as an exploration can tell it from others."""
+
+    step: StepDefinition
+    service: str
+    undo_service: str
+    reply: Json | None
+    """The answer it succeeds with."""
+    refusal: str | None
+    """What it may be refused with; None: its participant never refuses it."""
+    undo_refusal: str | None
+    told: bool
+    """Whether its participant names its refusals; else it is assumed that it may refuse."""
+    alike: tuple[object, ...]
+    """Equal for steps that are interchangeable."""
+
+    def slot(self, direction: Direction, round: int) -> Slot:
+        forward = direction is Direction.DO
+        service = self.service if forward else self.undo_service
+        return Slot(service, self.step.name, direction, round)
+
+    def policy(self, direction: Direction) -> Retry:
+        if direction is Direction.DO:
+            return self.step.retry
+        assert self.step.undo is not None, "it was issued"
+        return self.step.undo.retry
+
+
+def cut_short(definition: Definition, attempts: int) -> Definition:
+    """The same definition with no finite number of attempts above `attempts`."""
+
+    def shorter(retry: Retry) -> Retry:
+        most = retry.attempts
+        return replace(retry, attempts=None if most is None else min(most, attempts))
+
+    steps = {
+        name: replace(
+            step,
+            retry=shorter(step.retry),
+            undo=step.undo and replace(step.undo, retry=shorter(step.undo.retry)),
+        )
+        for name, step in definition.steps.items()
+    }
+    return replace(definition, steps=steps)
+
+
+def answers_of(definition: Definition, given: Answers) -> dict[str, Message | None]:
+    """A reply for every step: the given one, else one made up.
+
+    Raises:
+        InvalidInput: one cannot be made up.
+    """
+    return {
+        name: given[name] if name in given else None if step.reply is None else example(step.reply)
+        for name, step in definition.steps.items()
+    }
+
+
+def roles_of(
+    definition: Definition, data: Message, answers: Answers, participants: Iterable[Participant]
+) -> dict[str, Role]:
+    """The part of every step.
+
+    Raises:
+        InvalidInput: an answer does not fit its step.
+    """
+    refusals = _refusals(participants)
+    roles: dict[str, Role] = {}
+    for name, step in definition.steps.items():
+        command, undo, answer = step.command, step.undo, answers[name]
+        refusal = refusals.get(command.__name__, ANY_REFUSAL)
+        undo_refusal = refusals.get(undo.command.__name__, ANY_REFUSAL) if undo else None
+        alike: tuple[object, ...] = (
+            step.kind,
+            step.after,
+            definition.next_steps(name),
+            step.retry.attempts,
+            step.on_unknown,
+            refusal is None,
+        )
+        if undo is not None:
+            alike += (
+                undo.retry.attempts,
+                undo.command.to == command.to,
+                undo_refusal is None,
+                undo.accepts_unknown,
+                _bears_unknown(undo, data, answers),
+            )
+        roles[name] = Role(
+            step=step,
+            service=command.to,
+            undo_service=undo.command.to if undo else command.to,
+            reply=step.check_reply(None if answer is None else answer.model_dump(mode="json")),
+            refusal=refusal,
+            undo_refusal=undo_refusal,
+            told=command.__name__ in refusals,
+            alike=alike,
+        )
+    return roles
+
+
+def interchangeable(roles: Mapping[str, Role]) -> list[list[int]]:
+    """Places, in the order of the definition, of steps that may be swapped; groups of two up."""
+    groups: dict[object, list[int]] = {}
+    for place, role in enumerate(roles.values()):
+        if role.step.kind is not StepKind.PIVOT:
+            groups.setdefault(role.alike, []).append(place)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _bears_unknown(undo: UndoDefinition, data: Message, answers: Answers) -> bool:
+    """Whether the undo can be built without its step's reply."""
+    arguments = {bind.parameter: answers[bind.source] for bind in undo.binds}
+    if undo.reply is not None:
+        arguments[undo.reply] = None
+    try:
+        undo.fn(data, **arguments)
+    except Exception:  # a user's function may raise anything
+        return False
+    return True
+
+
+def _refusals(participants: Iterable[Participant]) -> dict[str, str | None]:
+    """By command: the first refusal its handler's annotation names, or None if it names none."""
+    found: dict[str, str | None] = {}
+    for participant in participants:
+        for name, handling in participant.commands.items():
+            try:
+                answer: Any = get_type_hints(handling.fn).get("return", Any)
+            except Exception:  # an annotation may be any expression
+                continue
+            options = [one for one in get_args(answer) or (answer,) if one is not NoneType]
+            if all(isinstance(one, type) and one is not Any for one in options):
+                noes = [one.__name__ for one in options if issubclass(one, Refusal)]
+                found[name] = noes[0] if noes else None
+    return found
