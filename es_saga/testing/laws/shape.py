@@ -55,11 +55,8 @@ def _disorder(reading: Reading) -> Iterator[Found]:
                 continue
             if do and (before := order[other, Direction.DO]) and min(do) < min(before):
                 yield None, f"{name} took effect before {other}, on which it depends"
-            if back := order[other, Direction.UNDO]:
-                if undo and max(undo) > min(back):
-                    yield None, f"{other} was undone before {name}, which depends on it"
-                if do and max(do) > min(back):
-                    yield None, f"{name} took effect after {other}, on which it depends, was undone"
+            if undo and (back := order[other, Direction.UNDO]) and max(undo) > min(back):
+                yield None, f"{other} was undone before {name}, which depends on it"
 
 
 @law("L02", closed)

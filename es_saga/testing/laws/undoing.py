@@ -40,14 +40,19 @@ def an_open_undo_is_never_hidden(reading: Reading) -> Iterator[Found]:
     index, end = reading.ends[0]
     assert isinstance(end, SagaCompensated), "the law applies to what was compensated"
     named = {exception.step for exception in end.exceptions}
-    for name in reading.do:
-        owed = reading.owed(name, index)
-        undone = reading.undo[name].status(index) is WorkStatus.SUCCEEDED
-        if owed and not undone and name not in named:
-            status = reading.undo[name].status(index) or "never issued"
-            yield index, f"it was closed as compensated, and the undo of {name} was {status}"
-        if name in named and (undone or not owed):
-            yield index, f"the undo of {name} stands among the exceptions, and nothing is owed"
+    owed = {
+        name: deed.status(index)
+        for name, deed in reading.undo.items()
+        if reading.owed(name, index) and deed.status(index) is not WorkStatus.SUCCEEDED
+    }
+    for name, status in owed.items():
+        if name not in named:
+            how = status or "never issued"
+            yield index, f"it was closed as compensated, and the undo of {name} was {how}"
+    for exception in end.exceptions:
+        if exception.step not in owed:
+            what = f"the undo of {exception.step} stands among the exceptions"
+            yield index, f"{what}, and nothing is owed"
 
 
 @law("L31", asked)

@@ -1,0 +1,155 @@
+"""The laws object to what breaks them, to nothing else, and to whatever they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from es_saga.core.events import SagaEvent, SagaStarted
+from es_saga.core.messages import Direction, Envelope
+from es_saga.core.state import SagaState
+from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
+from es_saga.testing.story import Effect, Story, System
+from tests.core.sagas import chain
+from tests.core.worlds import Run, runs
+from tests.testing import broken
+from tests.testing.broken import ambiguity, parallel, pivot, shape, undoing
+from tests.testing.broken import sourcing as broken_sourcing
+from tests.testing.broken import system as broken_system
+from tests.testing.nonsense import stories
+from tests.testing.told import SAGA, Told
+
+_BROKEN = [
+    *shape.BROKEN,
+    *pivot.BROKEN,
+    *ambiguity.BROKEN,
+    *undoing.BROKEN,
+    *broken_sourcing.BROKEN,
+    *parallel.BROKEN,
+]
+
+_LAST = 62
+"""The laws after this number are about isolation and about TCC."""
+
+_CODE = frozenset({"L38"})
+"""Laws that no history can break, only the code that folds it; they have tests of their own."""
+
+
+def test_every_law_of_the_list_is_there_or_said_not_to_be() -> None:
+    there = [law.number for law in LAWS]
+    assert len(set(there)) == len(there)
+    numbers = {*there, *(law.number for law in SYSTEM_LAWS)}
+    assert numbers | NOT_JUDGED.keys() == {f"L{n:02}" for n in range(1, _LAST + 1)}
+    assert numbers.isdisjoint(NOT_JUDGED)
+
+
+def test_every_law_says_what_it_wants_and_when() -> None:
+    told = [(str(law), law.sentence, law.applies_when) for law in LAWS]
+    told += [(str(law), law.sentence, law.applies_when) for law in SYSTEM_LAWS]
+    for law, sentence, when in told:
+        assert len(sentence) > 20, law
+        assert when.endswith("."), law
+
+
+def test_there_is_a_broken_history_for_every_law() -> None:
+    assert {one.law for one in _BROKEN} | _CODE == {law.number for law in LAWS}
+    assert {one.law for one in broken_system.BROKEN_SYSTEMS} == {law.number for law in SYSTEM_LAWS}
+
+
+@pytest.mark.parametrize("one", [pytest.param(b, id=f"{b.law}: {b.why}") for b in _BROKEN])
+def test_what_breaks_a_law_is_told_once(one: broken.Broken) -> None:
+    told = [found for found in judge(one.story).violations if found.law == one.law]
+    assert [(found.event, found.why) for found in told] == [(one.event, one.why)]
+
+
+@pytest.mark.parametrize(
+    "one", [pytest.param(b, id=f"{b.law}: {b.why}") for b in broken_system.BROKEN_SYSTEMS]
+)
+def test_what_breaks_a_law_of_systems_is_told_once(one: broken.BrokenSystem) -> None:
+    told = [f for f in judge_system(one.system, of_stories=()).violations if f.law == one.law]
+    assert [(found.event, found.why) for found in told] == [(one.event, one.why)]
+
+
+def test_L38_a_fold_that_is_no_function_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(state: SagaState, event: SagaEvent) -> SagaState:
+        return state
+
+    story = Told(chain("a")).do("a").story()
+    monkeypatch.setattr(sourcing, "evolve", forgetful)
+    (found,) = judge(story, [law for law in LAWS if law.number == "L38"]).violations
+    assert str(found) == "L38 (s-1, event 2): folding it once more gave another state"
+
+
+def test_a_violation_reads_well() -> None:
+    story = Told(chain("reserve", "charge")).do("reserve").ok("reserve").do("charge").ok("charge")
+    story.back().undo("reserve")
+    told = [str(found) for found in judge(story.story()).violations if found.law == "L06"]
+    assert told == [
+        "L06 (s-1, event 7): the undo of reserve was issued before the undo of charge, which "
+        "depends on it, had succeeded"
+    ]
+
+
+# ── what the laws do not object to ───────────────────────────────────────────────────────────────
+
+
+def test_the_core_breaks_no_law_and_every_law_has_something_to_look_at() -> None:
+    applied: set[str] = set()
+
+    @settings(
+        max_examples=150,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(runs())
+    def holds(run: Run) -> None:
+        judged = judge(run.story)
+        assert judged.violations == []
+        applied.update(judged.applied)
+
+    holds()
+    assert applied == {law.number for law in LAWS}
+
+
+def test_a_law_that_has_nothing_to_look_at_does_not_apply() -> None:
+    assert judge(Story(chain("a").definition, SAGA, [])).applied == {"L11"}
+    begun = judge(Told(chain("a")).do("a").story()).applied
+    assert {"L01", "L12", "L17", "L30", "L44"}.isdisjoint(begun)
+
+
+def test_effects_and_messages_of_other_sagas_are_not_held_against_this_one() -> None:
+    told = Told(chain("a")).do("a").ok("a").completed()
+    other = Effect("s-2", "a", Direction.DO, "s-2/a/do", 0.0)
+    mine = other._replace(saga_id=SAGA, command_id="s-1/a/do")
+    message = Envelope(id="s-2/a/do/1", source="pm", type="Do", sagaid="s-2", commandid="s-2/a/do")
+    judged = judge(told.story(other, mine, other))
+    assert judged.violations == []
+    assert {f.law for f in judge(told.story(mine, sent=[message])).violations} == {"L45"}
+
+
+# ── whatever they are shown ──────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(stories)
+def test_any_nonsense_is_judged(story: Story) -> None:
+    """Nothing raises; and what does not begin as a saga begins is found out."""
+    judged = judge_system(System([story], alerts=[], audit=[], settled=True))
+    if story.history and not isinstance(story.history[0], SagaStarted):
+        assert {"L51", "L52"} <= {found.law for found in judged.violations}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(runs(), st.data())
+def test_a_true_history_with_an_event_too_few_or_out_of_place_is_judged(
+    run: Run, data: st.DataObject
+) -> None:
+    """Nothing raises; and without its first event it is no history."""
+    history = list(run.log)
+    taken = data.draw(st.integers(0, len(history) - 1))
+    event = history.pop(taken)
+    history.insert(data.draw(st.integers(0, len(history))), event)
+    judge(run.story._replace(history=history))
+    assert judge(run.story._replace(history=run.log[1:])).violations
