@@ -18,7 +18,6 @@ from es_saga.core.messages import Command, Message
 from es_saga.core.state import SagaState
 from es_saga.engine.manager import ProcessManager
 from es_saga.participant.fence import judge as fence_rules
-from es_saga.testing.examples import example
 from es_saga.testing.faults import RATE, FaultPlan, draw
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.shrinking import shrink
@@ -28,11 +27,14 @@ from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.simulation.managers import Make, Managers
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.people import Begin, People
-from es_saga.testing.simulation.services import Book, Fence, Service
+from es_saga.testing.simulation.services import Book, Fence, Service, made_up
 from es_saga.testing.story import Effect
 
 LIMIT_SECONDS: Final = 7 * 24 * 3600.0
 """Simulated seconds after which a world is stopped: what is not over then never will be."""
+
+SETTLE_SECONDS: Final = 0.1
+"""How long a world goes on after the end, so that everybody learns of it."""
 
 
 class World:
@@ -91,7 +93,7 @@ class World:
         for seed in seeds:
             outcome = self._play(begins, self._plan(seed, begins))
             if outcome.findings:
-                return self._smaller(outcome)
+                return self.smaller(outcome)
         return None
 
     def definition_of(self, begin: Begin, state: SagaState | None) -> Definition:
@@ -108,7 +110,7 @@ class World:
         if not isinstance(sagas, int):
             return tuple(sagas)
         data = {
-            name: example(definition.data).model_dump(mode="json")
+            name: made_up(definition.data).model_dump(mode="json")
             for name, definition in self._types.items()
         }
         return tuple(
@@ -154,6 +156,8 @@ class World:
 
             loop.play(over, EPOCH + LIMIT_SECONDS)
             finished = over()
+            loop.play(lambda: False, loop.now + SETTLE_SECONDS)
+            log.catch_up()
             notes = list(journal.notes)
             loop.end()
         return Outcome(
@@ -171,8 +175,8 @@ class World:
             seconds=loop.now - EPOCH,
         )
 
-    def _smaller(self, outcome: Outcome) -> Outcome:
-        """The same finding with less around it."""
+    def smaller(self, outcome: Outcome) -> Outcome:
+        """The same finding with less around it: fewer sagas, fewer faults."""
         laws = {finding.law for finding in outcome.findings}
 
         def fails(begins: Sequence[Begin], plan: FaultPlan) -> bool:

@@ -28,6 +28,7 @@ class What(Enum):
     EFFECT = "a participant did it"
     FAULT = "something went wrong, as planned"
     LIFE = "a process came or went"
+    DEAD_LETTER = "a message was put aside"
     TOLD = "what a process logged"
 
 

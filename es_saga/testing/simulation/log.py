@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -18,14 +19,20 @@ from es_saga.projections.audit import AuditView
 from es_saga.projections.status import StatusView
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.journal import Journal, What, Written
-from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
+from es_saga.testing.simulation.loop import TURN, LoopClock, SimulatedLoop
 from es_saga.testing.simulation.process import Process
 
-COMMIT_SECONDS: Final = 0.001
+COMMIT_SECONDS: Final = TURN
 """How long a transaction takes; what arrives meanwhile is decided together."""
 
+RING_SECONDS: Final = 0.125
+"""How soon somebody looks once more at a saga that is overdue; from then on later and later."""
+
 MAX_RING_SECONDS: Final = 60.0
-"""Longest wait before somebody looks once more at a saga that is overdue."""
+"""And at most this much later."""
+
+VIEW_EVENTS: Final = 1_000
+"""Events that the views take in together."""
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -42,16 +49,19 @@ class Log:
         self.open: set[str] = set()
         """Sagas that are neither closed nor stuck."""
         self.status: dict[str, Row] = {}
-        """The status view: its row of each saga, as `StatusView` would write it."""
+        """The status view: its row of each saga, as `StatusView` would write it. It follows behind
+        and has caught up in the end."""
         self.audit: list[Row] = []
         """The audit view's rows, in the order in which they were added."""
         self._views = StatusView(), AuditView()
+        self._news: list[Recorded] = []
+        self._moved: dict[str, SagaState] = {}
+        self._watched: dict[str, float] = {}
+        """When somebody will see to it that a saga that is due is looked at."""
 
     def commit(self, by: Process, part: int, batch: Sequence[Append]) -> list[int | None]:
         """Append in one transaction, views and all."""
         positions = self.store.append(part, batch).result()
-        recorded: list[Recorded] = []
-        states: dict[str, SagaState] = {}
         for item, position in zip(batch, positions, strict=True):
             saga_id, events, state = item.saga_id, item.events, item.state
             if position is None:
@@ -61,17 +71,21 @@ class Log:
             before = position - len(events)
             for number, event in enumerate(events, 1):
                 at, version = before + number, item.version + number
-                recorded.append(Recorded(part, at, saga_id, version, event, b""))
-            states[saga_id] = self.states[saga_id] = state
+                self._news.append(Recorded(part, at, saga_id, version, event, b""))
+            self._moved[saga_id] = self.states[saga_id] = state
             self.journal.note(by.name, What.WRITTEN, Written(saga_id, item.version + 1, events))
             if state.closed is None and state.status is not SagaStatus.STUCK:
                 self.open.add(saga_id)
             else:
                 self.open.discard(saga_id)
-        self._show(recorded, states)
+        if len(self._news) >= VIEW_EVENTS:
+            self.catch_up()
         return positions
 
-    def _show(self, recorded: Sequence[Recorded], states: Mapping[str, SagaState]) -> None:
+    def catch_up(self) -> None:
+        """Bring the views up to the log."""
+        recorded, states = self._news, self._moved
+        self._news, self._moved = [], {}
         status, audit = self._views
         begun, moved = (iter(rows) for rows in status.rows(recorded, states))
         new = {event.saga_id for event in recorded if event.version == 1}
@@ -85,22 +99,36 @@ class Log:
 
     def watch(self, state: SagaState, clock: LoopClock) -> None:
         """See that time comes to when the saga is due; who is to act on it is dozing."""
-        due = state.next_due
-        if due is not None:
-            self.loop.at(due - clock.offset, self._ring, state.saga_id, state.version, 0.1)
+        due, saga_id = state.next_due, state.saga_id
+        if due is not None and due - clock.offset < self._watched.get(saga_id, math.inf):
+            self._watched[saga_id] = due = due - clock.offset
+            self.loop.at(due, self._ring, saga_id, due, clock, RING_SECONDS)
 
-    def _ring(self, saga_id: str, version: int, wait: float) -> None:
-        if saga_id in self.open and self.states[saga_id].version == version:
-            again = min(2 * wait, MAX_RING_SECONDS)
-            self.loop.after(wait, self._ring, saga_id, version, again)
+    def _ring(self, saga_id: str, due: float, clock: LoopClock, wait: float) -> None:
+        """It is due by now; if it is not looked at, somebody is dead, or behind the time."""
+        if self._watched.get(saga_id) != due or saga_id not in self.open:
+            return
+        now, state = self.loop.now, self.states[saga_id]
+        overdue = state.next_due is not None and state.next_due - clock.offset <= now
+        if overdue:
+            self._watched[saga_id] = due = now + wait
+            wait = min(2 * wait, MAX_RING_SECONDS)
+            self.loop.at(due, self._ring, saga_id, due, clock, wait)
+        else:
+            del self._watched[saga_id]
+            self.watch(state, clock)
 
     def rebuilt(self) -> dict[str, Row]:
         """The status view, made anew from nothing but the events (law L54)."""
         again = Log(self.loop, self.journal)
         for recorded in self.recorded():
-            sagas = {event.saga_id: event for event in recorded}
-            states = {saga_id: self._folded(saga_id) for saga_id in sagas}
-            again._show(recorded, states)
+            again._news = recorded
+            again._moved = {
+                event.saga_id: self._folded(event.saga_id)
+                for event in recorded
+                if event.version == 1
+            }
+            again.catch_up()
         return again.status
 
     def recorded(self) -> Iterator[list[Recorded]]:

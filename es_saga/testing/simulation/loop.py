@@ -8,10 +8,12 @@ to the next thing that will happen.
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple, Unpack
 
@@ -20,6 +22,10 @@ Ts = TypeVarTuple("Ts")
 
 EPOCH: Final = 1_700_000_000.0
 """When every simulated world begins, in seconds since the epoch."""
+
+TURN: Final = 2.0**-10
+"""The unit of short times, in seconds: a millisecond or so, and sums of it are exact. So what takes
+equally long arrives at once, and is seen together."""
 
 OWNER: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("OWNER", default=None)
 """Where the tasks of the process that runs right now are listed, so that it can be killed."""
@@ -128,14 +134,24 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def play(self, over: Callable[[], bool], until: float) -> None:
         """Let things happen until `over()` says so when all is quiet, or until a time."""
-        outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # for makers of loops
-        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
-        try:
+        with self._running():
             self.settle()
             while not over() and self._move_on(until):
                 self.settle()
+
+    @contextmanager
+    def _running(self) -> Generator[None]:
+        """Be the loop that runs. What is garbage waits: when it is swept must not matter."""
+        outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # for makers of loops
+        collecting = gc.isenabled()
+        gc.disable()
+        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
+        try:
+            yield
         finally:
             asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
+            if collecting:
+                gc.enable()
 
     def settle(self) -> None:
         """Run what can run now, until nothing can."""
@@ -166,14 +182,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def end(self) -> None:
         """Cancel whatever still runs."""
-        outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]
-        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
-        try:
+        with self._running():
             for task in asyncio.all_tasks(self):
                 task.cancel()
             self.settle()
-        finally:
-            asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
         self.close()
 
 

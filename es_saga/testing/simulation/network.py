@@ -1,41 +1,44 @@
-"""The network: a memory transport as the broker, and what befalls messages on their way."""
+"""The network of a simulated world: a broker with durable consumers, and what befalls messages.
+
+It keeps what the `Transport` port promises, and no more: at least once, in no order, with a window
+for duplicates. How long a message takes is a function of its id and the seed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections import defaultdict
-from contextvars import Context
+from collections import defaultdict, deque
+from typing import Final
 
-from es_saga.adapters.memory import DUPLICATE_WINDOW_SECONDS, MemoryTransport
+from es_saga.adapters.subjects import covers
 from es_saga.core.messages import Envelope
-from es_saga.engine.ports import Consumer, Delivery, Handler, Subscription
-from es_saga.testing.faults import Kind
+from es_saga.engine.ports import Consumer, Handler, Subscription
+from es_saga.testing.faults import DUPLICATE_WINDOW_SECONDS, Kind
 from es_saga.testing.simulation.journal import Journal, What
-from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
+from es_saga.testing.simulation.loop import TURN, SimulatedLoop
 from es_saga.testing.simulation.process import Process
 
-LATENCIES = 8
-"""A message takes 1 to so many milliseconds."""
-
-_MILLISECOND = 0.001
+LATENCIES: Final = 8
+"""A message takes 1 to so many turns."""
 
 
-class Network(MemoryTransport):
-    """Everything between the processes. How long a message takes depends on its id and the seed."""
+class Network:
+    """Everything between the processes."""
 
     def __init__(self, loop: SimulatedLoop, journal: Journal, seed: int) -> None:
-        super().__init__(clock=LoopClock(loop))
         self.loop = loop
         self.journal = journal
         self.travelling = 0
         """Messages that are on their way."""
-        self.unsettled: set[tuple[str, str]] = set()
-        """Consumer and message id of what was handed over and not acknowledged."""
+        self.unsettled = 0
+        """Messages that arrived and are not acknowledged, or put aside."""
         self._mix = (seed * 0x9E3779B1) & 0xFFFFFFFF
-        self._sent: dict[str, float] = {}
-        self._taps: defaultdict[str, list[_Tap]] = defaultdict(list)
-        self._doubles: dict[str, float] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._routes: dict[str, list[_Queue]] = {}
+        self._unclaimed: list[tuple[str, _Message]] = []
+        self._seen: dict[str, float] = {}
+        """When each message id was stored."""
 
     @property
     def quiet(self) -> bool:
@@ -44,66 +47,58 @@ class Network(MemoryTransport):
 
     def carry(self, who: str, subject: str, envelope: Envelope) -> None:
         """Take a message; it arrives in a while, if it does."""
-        journal = self.journal
-        journal.note(who, What.SENT, envelope)
-        self._see(envelope.id)
-        seconds = self._latency(envelope.id)
-        for fault in journal.travelling.pop(envelope.id, ()):
-            journal.strikes(fault, "network")
+        message_id = envelope.id
+        self.journal.note(who, What.SENT, envelope)
+        mixed = ((zlib.crc32(message_id.encode()) ^ self._mix) * 0x85EBCA6B) & 0xFFFFFFFF
+        seconds = TURN * (1 + (mixed >> 16) % LATENCIES)
+        message = _Message(envelope)
+        for fault in self.journal.travelling.pop(message_id, ()):
+            self.journal.strikes(fault, "network")
             if fault.kind is Kind.LOST:
                 return
             if fault.kind is Kind.DELAYED:
                 seconds += fault.seconds
             else:
-                self._doubles[envelope.id] = fault.seconds
+                message.again = fault.seconds
         self.travelling += 1
-        self.loop.after(seconds, self._arrive, subject, envelope)
+        self.loop.after(seconds, self._arrive, subject, message)
 
-    def _latency(self, message_id: str) -> float:
-        mixed = ((zlib.crc32(message_id.encode()) ^ self._mix) * 0x85EBCA6B) & 0xFFFFFFFF
-        return _MILLISECOND * (1 + (mixed >> 16) % LATENCIES)
-
-    def _see(self, message_id: str) -> None:
-        """Count what is sent once more under the same id."""
-        now, before = self.loop.now, self._sent.get(message_id)
-        self._sent[message_id] = now
+    def _arrive(self, subject: str, message: _Message) -> None:
+        self.travelling -= 1
+        message_id, now = message.envelope.id, self.loop.now
+        before = self._seen.get(message_id)
+        if before is not None and now < before + DUPLICATE_WINDOW_SECONDS:
+            self.journal.met["sent again inside the window"] += 1
+            return
         if before is not None:
-            inside = now < before + DUPLICATE_WINDOW_SECONDS
-            self.journal.met[f"sent again {'inside' if inside else 'outside'} the window"] += 1
+            self.journal.met["sent again outside the window"] += 1
+        self._seen[message_id] = now
+        routes = self._routes.get(subject)
+        if routes is None:
+            queues = self._queues.values()
+            routes = [queue for queue in queues if covers(queue.consumer.filter, subject)]
+            self._routes[subject] = routes
+        if not routes:
+            self._unclaimed.append((subject, message))
+        for queue in routes:
+            queue.offer(message)
 
-    def _arrive(self, subject: str, envelope: Envelope) -> None:
-        self.travelling -= 1
-        self.publish(subject, envelope)
-
-    # ── to and from its consumers ────────────────────────────────────────────────────────────────
-
-    async def tap(self, process: Process, consumer: Consumer, handler: Handler) -> Subscription:
-        """Have messages delivered to a process, as long as it lives."""
-        tap = _Tap(self, process, consumer.name, handler)
-        subscription = await self.consume(consumer, tap.take)
-        self._taps[consumer.name].append(tap)
-        process.subscriptions.append(subscription)
-        return subscription
-
-    def handed(self, consumer: str, delivery: Delivery) -> None:
-        """A message was handed over; perhaps it will be once more."""
-        message_id = delivery.envelope.id
-        self.unsettled.add((consumer, message_id))
-        if message_id in self._doubles:
-            self.travelling += 1
-            seconds = self._doubles.pop(message_id)
-            self.loop.after(seconds, self._hand_again, consumer, delivery.envelope)
-
-    def _hand_again(self, consumer: str, envelope: Envelope) -> None:
-        self.travelling -= 1
-        taps = self._taps[consumer] = [tap for tap in self._taps[consumer] if tap.process.alive]
-        if taps:
-            taps[-1].handler(_Copy(envelope))
-
-    def bury(self, who: str, subject: str, envelope: Envelope, reason: str, detail: str) -> None:
-        """Put a message aside, see `MemoryTransport`."""
-        super().bury(who, subject, envelope, reason, detail)
-        self.unsettled.discard((who, envelope.id))
+    def join(self, process: Process, consumer: Consumer, handler: Handler) -> Subscription:
+        """Have messages handed to a process, as long as it lives."""
+        queue = self._queues.get(consumer.name)
+        if queue is None:
+            queue = self._queues[consumer.name] = _Queue(self, consumer)
+            self._routes.clear()
+            unclaimed, self._unclaimed = self._unclaimed, []
+            for subject, message in unclaimed:
+                if covers(consumer.filter, subject):
+                    queue.offer(message)
+                else:
+                    self._unclaimed.append((subject, message))
+        reader = _Reader(queue, process, handler)
+        queue.readers.append(reader)
+        queue.hand_out()
+        return reader
 
 
 class Link:
@@ -122,7 +117,7 @@ class Link:
     def publish(
         self, subject: str, envelope: Envelope, *, ttl: float | None = None
     ) -> asyncio.Future[None]:
-        """See `Transport.publish`."""
+        """See `Transport.publish`; `ttl` is not acted upon, as brokers may."""
         process, network = self._process, self._network
         if not process.alive:
             return process.never()
@@ -140,84 +135,177 @@ class Link:
         return self._done
 
     def tell(self, address: str, envelope: Envelope) -> None:
-        """See `Transport.tell`."""
-        if self._process.alive:
-            self._network.tell(address, envelope)
+        """See `Transport.tell`: here nobody ever listens."""
 
     async def request(self, subject: str, envelope: Envelope, *, timeout: float) -> Envelope:
-        """See `Transport.request`."""
-        return await self._network.request(subject, envelope, timeout=timeout)
+        """Engine and participants answer; they never ask."""
+        raise NotImplementedError
 
     async def consume(self, consumer: Consumer, handler: Handler) -> Subscription:
         """See `Transport.consume`."""
-        return await self._network.tap(self._process, consumer, handler)
+        return self._network.join(self._process, consumer, handler)
 
     async def close(self) -> None:
         """Nothing is buffered."""
 
 
-class _Tap:
+class _Message:
+    """A message, as its consumer sees it."""
+
+    __slots__ = ("again", "delivered", "envelope")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.delivered = 0
+        self.again: float | None = None
+        """It is handed over once more, so many seconds after the first time."""
+
+
+class _Queue:
+    """A durable consumer: what it is still to be handed, and those who share it."""
+
+    def __init__(self, network: Network, consumer: Consumer) -> None:
+        self.consumer = consumer
+        self.readers: deque[_Reader] = deque()
+        self.network = network
+        self._waits = consumer.backoff or (consumer.ack_wait,)
+        self._waiting: deque[_Message] = deque()
+        self._handed = 0
+        self._handing_out = False
+        # One queue for each wait: within one, the first to be handed over is the first to be due.
+        self._due: defaultdict[float, deque[tuple[float, _Delivery]]] = defaultdict(deque)
+
+    def offer(self, message: _Message) -> None:
+        """A message for it has arrived."""
+        self.network.unsettled += 1
+        self._waiting.append(message)
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Hand over what is waiting, in turns to those who live."""
+        if self._handing_out:  # a reader that settles at once makes room for the next one
+            return
+        self._handing_out = True
+        waiting, readers, most = self._waiting, self.readers, self.consumer.max_ack_pending
+        while waiting and readers and self._handed < most:
+            message, reader = waiting.popleft(), readers[0]
+            readers.rotate()
+            message.delivered += 1
+            self._handed += 1
+            delivery = _Delivery(self, reader.process, message)
+            self._expect(delivery)
+            if message.again is not None:
+                seconds, message.again = message.again, None
+                self.network.travelling += 1
+                self.network.loop.after(seconds, self._hand_again, message)
+            reader.handler(delivery)
+        self._handing_out = False
+
+    def _hand_again(self, message: _Message) -> None:
+        """The same message once more, whatever became of it."""
+        self.network.travelling -= 1
+        copy = _Message(message.envelope)
+        copy.delivered = message.delivered
+        self.offer(copy)
+
+    def _expect(self, delivery: _Delivery) -> None:
+        """See that it is delivered again if nobody settles it."""
+        wait = self._waits[min(delivery.delivered, len(self._waits)) - 1]
+        due = self._due[wait]
+        while due and due[0][1].settled:
+            due.popleft()
+        when = self.network.loop.now + wait
+        if not due:
+            self.network.loop.at(when, self._sweep, wait)
+        due.append((when, delivery))
+
+    def _sweep(self, wait: float) -> None:
+        due, now = self._due[wait], self.network.loop.now
+        while due and (due[0][1].settled or due[0][0] <= now):
+            delivery = due.popleft()[1]
+            if not delivery.settled:
+                delivery.settled = True
+                self.put_back(delivery.message)
+        if due:
+            self.network.loop.at(due[0][0], self._sweep, wait)
+
+    def put_back(self, message: _Message) -> None:
+        """Hand it over once more, unless that is enough."""
+        most = self.consumer.max_deliver
+        if most is not None and message.delivered >= most:
+            self.put_aside(message, f"delivered {message.delivered} times")
+            return
+        self._handed -= 1
+        self._waiting.appendleft(message)
+        self.hand_out()
+
+    def put_aside(self, message: _Message, why: str) -> None:
+        """Among the dead letters."""
+        self.network.journal.note(
+            self.consumer.name, What.DEAD_LETTER, f"puts {message.envelope.id} aside: {why}"
+        )
+        self.done()
+
+    def done(self) -> None:
+        """One is settled."""
+        self._handed -= 1
+        self.network.unsettled -= 1
+        if self._waiting:
+            self.hand_out()
+
+
+class _Reader:
     """One process's share of a consumer."""
 
-    __slots__ = ("consumer", "handler", "network", "process")
-
-    def __init__(self, network: Network, process: Process, consumer: str, handler: Handler) -> None:
-        self.network = network
+    def __init__(self, queue: _Queue, process: Process, handler: Handler) -> None:
         self.process = process
-        self.consumer = consumer
         self.handler = handler
+        self._queue = queue
+        process.readers.append(self.leave)
 
-    def take(self, delivery: Delivery) -> None:
-        self.network.handed(self.consumer, delivery)
-        if self.process.alive:  # what the dead are handed comes again when nobody settles it
-            self.handler(_Handed(self, delivery))
+    def leave(self) -> None:
+        """Be handed nothing more."""
+        if self in self._queue.readers:
+            self._queue.readers.remove(self)
+
+    async def stop(self) -> None:
+        """See `Subscription.stop`."""
+        self.leave()
 
 
-class _Handed:
-    """A delivery that the dead cannot settle any more."""
+class _Delivery:
+    """A message that was handed over, see `Delivery`. The dead cannot settle it any more."""
 
-    __slots__ = ("_delivery", "_tap", "delivered", "envelope")
+    __slots__ = ("_process", "_queue", "delivered", "envelope", "message", "settled")
 
-    def __init__(self, tap: _Tap, delivery: Delivery) -> None:
-        self._tap = tap
-        self._delivery = delivery
-        self.envelope: Envelope = delivery.envelope
-        self.delivered: int = delivery.delivered
+    def __init__(self, queue: _Queue, process: Process, message: _Message) -> None:
+        self._queue = queue
+        self._process = process
+        self.message = message
+        self.envelope: Envelope = message.envelope
+        self.delivered: int = message.delivered
+        self.settled = False
+        """Acknowledged, put back or put aside; or delivered again since."""
 
     def ack(self) -> None:
-        tap, message_id = self._tap, self.envelope.id
-        process, journal = tap.process, tap.network.journal
-        if not process.alive:
+        process = self._process
+        if self.settled or not process.alive:
             return
-        faults = journal.settling.pop(message_id, ())
+        journal = self._queue.network.journal
+        faults = journal.settling.pop(self.envelope.id, ())
         if not any(fault.kind is Kind.DIES_BEFORE_ACK for fault in faults):
-            self._delivery.ack()
-            tap.network.unsettled.discard((tap.consumer, message_id))
+            self.settled = True
+            self._queue.done()
         for fault in faults:
             journal.strikes(fault, process.name)
             process.die(fault.seconds)
 
     def nak(self, delay: float = 0.0) -> None:
-        if self._tap.process.alive:
-            Context().run(self._delivery.nak, delay)  # the broker's work, and not the process's
+        if not self.settled and self._process.alive:
+            self.settled = True
+            self._queue.network.loop.after(delay, self._queue.put_back, self.message)
 
     def reject(self, reason: str, detail: str = "") -> None:
-        if self._tap.process.alive:
-            self._delivery.reject(reason, detail)
-
-
-class _Copy:
-    """A second delivery of a message; how it is settled is of no interest."""
-
-    __slots__ = ("envelope",)
-
-    delivered = 2
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.envelope = envelope
-
-    def ack(self) -> None: ...
-
-    def nak(self, delay: float = 0.0) -> None: ...
-
-    def reject(self, reason: str, detail: str = "") -> None: ...
+        if not self.settled and self._process.alive:
+            self.settled = True
+            self._queue.put_aside(self.message, f"{reason} {detail}".strip())

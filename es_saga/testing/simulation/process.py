@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
-from es_saga.engine.ports import Subscription
 from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.loop import OWNER, SimulatedLoop
 
@@ -24,7 +23,8 @@ class Process:
     ) -> None:
         self.name = name
         self.alive = True
-        self.subscriptions: list[Subscription] = []
+        self.readers: list[Callable[[], None]] = []
+        """How it leaves each of the queues that it reads."""
         self.loop = loop
         self.journal = journal
         self._again = again
@@ -51,8 +51,8 @@ class Process:
         self.journal.note(self.name, What.LIFE, "dies")
         for task in self._tasks:
             task.cancel()
-        for subscription in self.subscriptions:
-            self.loop.create_task(subscription.stop())
+        for leave in self.readers:
+            leave()
         self.loop.after(seconds, self._again)
 
     def never(self) -> asyncio.Future[Any]:

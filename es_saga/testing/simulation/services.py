@@ -7,6 +7,7 @@ process; the answers are made by the participant kit's own code. An effect is on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from es_saga.core.compiled import Definition, StepKind
@@ -50,6 +51,12 @@ REFUSAL = Answer(Outcome.REFUSED, "Refused", b'{"why":"as planned"}', {"why": "a
 SOLD_OUT = Answer(Outcome.REFUSED, "SoldOut", b"{}", {})
 
 
+@lru_cache(maxsize=1_000)
+def made_up(model: type[Message]) -> Message:
+    """An example of a model: making one takes longer than a short run."""
+    return example(model)
+
+
 class Book:
     """What the commands of some definitions are answered with when they are carried out.
 
@@ -84,7 +91,7 @@ class Book:
         if model is type(None):
             self.answers[command.__name__] = NOTHING
             return
-        reply: Message = self._replies.get(command) or example(model)
+        reply: Message = self._replies.get(command) or made_up(model)
         json = reply.model_dump_json().encode()
         data = reply.model_dump(mode="json")
         answer = Answer(Outcome.SUCCEEDED, type(reply).__name__, json, data)
