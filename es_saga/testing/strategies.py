@@ -1,0 +1,187 @@
+"""Hypothesis strategies: messages out of their models, fault plans, and random definitions.
+
+    @given(messages(PlaceOrder), fault_plans(order.definition))
+    def test_nothing_is_charged_twice(data, plan): ...
+
+What they draw shrinks: a failing plan ends as the fewest faults that still fail.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
+
+from annotated_types import BaseMetadata, GroupedMetadata, Predicate
+from hypothesis import assume
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from es_saga.core.compiled import Definition
+from es_saga.core.messages import Direction, command_id
+from es_saga.testing.faults import (
+    DUPLICATE_WINDOW_SECONDS,
+    MAX_MANAGERS,
+    Fault,
+    FaultPlan,
+    Kind,
+    Moment,
+)
+
+M = TypeVar("M", bound=BaseModel)
+Drawn = st.SearchStrategy[Any]
+
+MAX_ITEMS: Final = 3
+"""Items of a list, a set or a mapping in a message that is drawn."""
+
+MAX_TROUBLES: Final = 6
+"""Troubles of one drawn plan, at most."""
+
+MAX_EVENTS: Final = 9
+"""Faults strike at a saga's history up to this many events."""
+
+_TIMES: Final = st.sampled_from([1, 1, 1, 2, 3, 5])
+_SECONDS: Final = st.sampled_from([0.02, 1.0, 20.0, DUPLICATE_WINDOW_SECONDS + 10, 400.0])
+_BACKWARD: Final = st.sampled_from([-5.0, -3600.0])
+_EITHER: Final = st.sampled_from(["", "/r"])
+
+
+# ── messages ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def messages(model: type[M]) -> st.SearchStrategy[M]:
+    """Values of a pydantic model: every field by its type and its constraints, defaults too.
+
+    What only a validator of the model's own knows is found by trial; a validator that refuses
+    nearly everything needs a strategy of yours.
+    """
+    fields = {name: _field(field) for name, field in model.model_fields.items()}
+    return st.fixed_dictionaries(fields).map(lambda drawn: _valid(model, drawn))
+
+
+def _valid(model: type[M], drawn: dict[str, Any]) -> M:
+    try:
+        return model.model_validate(drawn)
+    except ValidationError:
+        assume(False)
+        raise
+
+
+def _field(field: FieldInfo) -> Drawn:
+    found = _of_type(field.annotation, tuple(field.metadata))
+    if field.is_required():
+        return found
+    return st.just(field.get_default(call_default_factory=True, validated_data={})) | found
+
+
+def _of_type(annotation: Any, constraints: tuple[Any, ...] = ()) -> Drawn:
+    """Values of a type, models inside it included."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    model = _model(annotation)
+    if model is not None:
+        return st.deferred(lambda: messages(model))
+    if origin is Annotated:
+        return _of_type(arguments[0], (*arguments[1:], *constraints))
+    if origin in (Union, types.UnionType):
+        return st.one_of([_of_type(one, constraints) for one in arguments])
+    if any(map(_model, arguments)):
+        return _container(origin, arguments, constraints)
+    return _plain(annotation, constraints)
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return cast("type[BaseModel]", annotation)
+    return None
+
+
+def _container(origin: Any, arguments: tuple[Any, ...], constraints: tuple[Any, ...]) -> Drawn:
+    """Collections of models; what else they keep than their length is left to trial."""
+    least = max([0, *(getattr(one, "min_length", 0) for one in constraints)])
+    most = max(least, MAX_ITEMS)
+    most = min([most, *(getattr(one, "max_length", None) or most for one in constraints)])
+    if origin is dict:
+        keys, values = map(_of_type, arguments)
+        return st.dictionaries(keys, values, min_size=least, max_size=most)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        found: Drawn = st.tuples(*map(_of_type, arguments))
+        return found
+    return st.lists(_of_type(arguments[0]), min_size=least, max_size=most).map(origin)
+
+
+def _plain(annotation: Any, constraints: tuple[Any, ...]) -> Drawn:
+    """Values of a type without models in it."""
+    patterns = [one.pattern for one in constraints if getattr(one, "pattern", None)]
+    if annotation is str and patterns:
+        pattern: str = patterns[0]
+        return st.from_regex(pattern)  # the lengths are left to trial
+    known = [one for one in constraints if isinstance(one, (BaseMetadata, GroupedMetadata))]
+    if annotation is float:  # JSON has no infinity and no NaN
+        known.append(Predicate(math.isfinite))
+    wanted: Any = Annotated[annotation, *known] if known else annotation
+    return st.from_type(wanted)
+
+
+# ── fault plans ──────────────────────────────────────────────────────────────────────────────────
+
+
+@st.composite
+def fault_plans(
+    draw: st.DrawFn,
+    definition: Definition,
+    saga_ids: Sequence[str] = ("saga-1",),
+    *,
+    most: int = MAX_TROUBLES,
+) -> FaultPlan:
+    """What may befall these sagas of one type: up to `most` troubles, of every kind there is.
+
+    A trouble is one fault, or the same one for several attempts of a command.
+    """
+    troubles = draw(st.lists(_troubles(definition, saga_ids), max_size=most))
+    commands = sorted({step.command.__name__ for step in definition.steps.values()})
+    scarcity = st.tuples(st.sampled_from(commands), st.integers(0, len(saga_ids)))
+    return FaultPlan(
+        tuple(dict.fromkeys(fault for trouble in troubles for fault in trouble)),
+        seed=draw(st.integers(0, 2**16)),
+        managers=draw(st.integers(1, MAX_MANAGERS)),
+        scarce=tuple(draw(st.lists(scarcity, max_size=1))) if len(saga_ids) > 1 else (),
+    )
+
+
+def _troubles(
+    definition: Definition, saga_ids: Sequence[str]
+) -> st.SearchStrategy[Sequence[Fault]]:
+    ids, steps = st.sampled_from(saga_ids), list(definition.steps.values())
+    forward = st.sampled_from([(step.name, Direction.DO) for step in steps])
+    undos = [(step.name, Direction.UNDO) for step in steps if step.undo is not None]
+    work = st.one_of(forward, forward, st.sampled_from(undos)) if undos else forward
+    keys = st.tuples(ids, work).map(lambda drawn: command_id(drawn[0], *drawn[1]))
+    counts = st.tuples(ids, st.integers(1, MAX_EVENTS)).map(lambda drawn: f"{drawn[0]}#{drawn[1]}")
+    stuck = ids.map(lambda saga_id: f"{saga_id}#stuck")
+    return st.one_of(
+        st.builds(_on_attempts, st.just(Kind.REFUSED), keys),
+        st.builds(_on_attempts, _kinds(Moment.HANDLING), keys, _TIMES, _SECONDS),
+        st.builds(_on_attempts, _kinds(Moment.TRAVELLING), keys, _TIMES, _SECONDS),
+        st.builds(_on_attempts, _kinds(Moment.TRAVELLING), keys, _TIMES, _SECONDS, st.just("/r")),
+        st.builds(_on_attempts, _kinds(Moment.PUBLISHING), keys, st.just(1), _SECONDS, _EITHER),
+        st.builds(_on_attempts, _kinds(Moment.SETTLING), keys, st.just(1), _SECONDS, _EITHER),
+        st.builds(_one, _kinds(Moment.WRITING), counts, _SECONDS),
+        st.builds(_one, _kinds(Moment.WRITTEN), counts, st.one_of(_SECONDS, _BACKWARD)),
+        st.builds(_one, st.sampled_from([Kind.RETRIED, Kind.SKIPPED, Kind.RESOLVED]), stuck),
+    )
+
+
+def _kinds(moment: Moment, *rather: Kind) -> st.SearchStrategy[Kind]:
+    return st.sampled_from([*rather, *(kind for kind in Kind if kind.moment is moment)])
+
+
+def _on_attempts(
+    kind: Kind, key: str, times: int = 1, seconds: float = 1.0, suffix: str = ""
+) -> Sequence[Fault]:
+    return [Fault(kind, f"{key}/{attempt}{suffix}", seconds) for attempt in range(1, times + 1)]
+
+
+def _one(kind: Kind, at: str, seconds: float = 1.0) -> Sequence[Fault]:
+    return [Fault(kind, at, max(0.0, seconds) if kind is not Kind.CLOCK_JUMPS else seconds)]

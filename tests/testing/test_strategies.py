@@ -1,0 +1,121 @@
+"""What is drawn is valid, covers everything, and shrinks to what matters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import date
+from enum import Enum
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+from pydantic import Field, model_validator
+
+from domain.travel import trip
+from es_saga.core.messages import Message
+from es_saga.testing.faults import Fault, FaultPlan, Kind
+from es_saga.testing.strategies import fault_plans, messages
+
+
+class Size(Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+
+class Line(Message):
+    sku: Annotated[str, Field(pattern=r"^[A-Z]{3}-\d$")]
+    pieces: int = Field(ge=1, le=3)
+
+
+class Basket(Message):
+    """A field of every kind that matters."""
+
+    lines: list[Line] = Field(min_length=1, max_length=2)
+    gift: Line | None = None
+    notes: dict[str, Line] = Field(default_factory=dict)
+    size: Size
+    speed: Literal["slow", "quick"]
+    grams: float = Field(gt=0)
+    due: date
+    where: tuple[str, int]
+    customer: str = Field(min_length=2, max_length=5)
+
+
+@settings(max_examples=100)
+@given(messages(Basket))
+def test_a_message_keeps_every_constraint_of_its_model(basket: Basket) -> None:
+    assert 1 <= len(basket.lines) <= 2
+    assert all(1 <= line.pieces <= 3 for line in basket.lines)
+    assert all(re.fullmatch(r"[A-Z]{3}-\d\n?", line.sku) for line in basket.lines)
+    assert 0 < basket.grams < float("inf")
+    assert 2 <= len(basket.customer) <= 5
+    assert Basket.model_validate_json(basket.model_dump_json()) == basket
+
+
+def test_what_is_optional_is_there_and_is_not() -> None:
+    assert find(messages(Basket), lambda basket: basket.gift is not None).gift is not None
+    assert find(messages(Basket), lambda basket: basket.gift is None).gift is None
+    assert find(messages(Basket), lambda basket: bool(basket.notes)).notes
+    assert find(messages(Basket), lambda basket: basket.size is Size.LARGE).size is Size.LARGE
+
+
+class Range(Message):
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        assert self.low <= self.high
+        return self
+
+
+@given(messages(Range))
+def test_a_models_own_rule_is_kept_by_trial(drawn: Range) -> None:
+    assert drawn.low <= drawn.high
+
+
+IDS = ("saga-1", "saga-2")
+PLANS = fault_plans(trip.definition, IDS)
+
+
+def test_every_kind_of_fault_is_drawn_and_names_a_place_that_can_be() -> None:
+    seen: Counter[Kind] = Counter()
+    work = "(flight|room|car)/(do|undo)|(pay|itinerary)/do"
+    messages_of = re.compile(rf"saga-[12]/({work})/[1-5](/r)?")
+    moments_of = re.compile(r"saga-[12]#([1-9]|stuck)")
+
+    @settings(max_examples=1_000, database=None, derandomize=True)
+    @given(PLANS)
+    def draw(plan: FaultPlan) -> None:
+        for fault in plan.faults:
+            seen[fault.kind] += 1
+            place = moments_of if "#" in fault.at else messages_of
+            assert place.fullmatch(fault.at), fault.at
+            assert fault.seconds >= 0 or fault.kind is Kind.CLOCK_JUMPS
+        assert 1 <= plan.managers <= 3
+
+    draw()
+    assert set(seen) == set(Kind)
+
+
+def test_a_plan_shrinks_to_the_one_fault_that_matters() -> None:
+    def refused(plan: FaultPlan) -> bool:
+        return any(f.kind is Kind.REFUSED and "pay/do" in f.at for f in plan.faults)
+
+    assert find(PLANS, refused) == FaultPlan((Fault(Kind.REFUSED, "saga-1/pay/do/1", 1.0),))
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_the_number_of_troubles_is_bounded(most: int) -> None:
+    few = fault_plans(trip.definition, most=most)
+    at_most = 5 * most  # one for each attempt
+    with pytest.raises(NoSuchExample):
+        find(few, lambda plan: len(plan.faults) > at_most)
+
+
+def test_one_saga_alone_competes_with_nobody() -> None:
+    alone = fault_plans(trip.definition)
+    assert find(st.just(None).flatmap(lambda _: alone), lambda plan: not plan.scarce)
