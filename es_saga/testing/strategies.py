@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata, GroupedMetadata, Predicate
 from hypothesis import assume
@@ -93,7 +93,7 @@ def _of_type(annotation: Any, constraints: tuple[Any, ...] = ()) -> Drawn:
 
 def _model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return cast("type[BaseModel]", annotation)
+        return annotation
     return None
 
 
@@ -108,7 +108,8 @@ def _container(origin: Any, arguments: tuple[Any, ...], constraints: tuple[Any, 
     if origin is tuple and arguments[-1] is not Ellipsis:
         found: Drawn = st.tuples(*map(_of_type, arguments))
         return found
-    return st.lists(_of_type(arguments[0]), min_size=least, max_size=most).map(origin)
+    made: Callable[[list[Any]], Any] = origin
+    return st.lists(_of_type(arguments[0]), min_size=least, max_size=most).map(made)
 
 
 def _plain(annotation: Any, constraints: tuple[Any, ...]) -> Drawn:
