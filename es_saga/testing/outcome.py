@@ -28,7 +28,7 @@ _CLOCKS = ("L22",)
 """Laws that compare the time of an effect with the time of an event: different machines'."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcome:
     """A world after its run."""
 
@@ -151,8 +151,8 @@ class Outcome:
         sagas = {finding.saga_id for finding in found if finding.saga_id}
         only = next(iter(sagas)) if len(sagas) == 1 else None
         verdict = [str(finding) for finding in found] or [self._verdict()]
-        faults = [f"  {fault}" for fault in self.plan.faults]
-        return "\n".join([*verdict, "", "Faults:", *faults, "", self.timeline(only)])
+        struck = [f"  {note.about}" for note in self.notes if note.what is What.FAULT]
+        return "\n".join([*verdict, "", "What went wrong:", *struck, "", self.timeline(only)])
 
     def _verdict(self) -> str:
         ends = Counter(state.status.value for state in self.states.values())

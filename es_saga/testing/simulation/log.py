@@ -28,7 +28,7 @@ COMMIT_SECONDS: Final = TURN
 RING_SECONDS: Final = 0.125
 """How soon somebody looks once more at a saga that is overdue; from then on later and later."""
 
-MAX_RING_SECONDS: Final = 60.0
+MAX_RING_SECONDS: Final = 3600.0
 """And at most this much later."""
 
 VIEW_EVENTS: Final = 1_000
