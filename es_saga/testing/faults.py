@@ -98,6 +98,10 @@ class Fault(NamedTuple):
     """The place: see the module's docstring."""
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        seconds = f", {self.seconds!r}" if self.seconds else ""
+        return f"Fault({self.kind!r}, {self.at!r}{seconds})"
+
     def __str__(self) -> str:
         return f"{self.at}: {self.kind.sentence.format(seconds=f'{self.seconds:g}')}"
 

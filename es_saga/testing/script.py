@@ -10,6 +10,7 @@ from es_saga.core.definition import Saga
 from es_saga.core.errors import InvalidInput
 from es_saga.engine.manager import ProcessManager
 from es_saga.participant.fence import judge
+from es_saga.testing.faults import FaultPlan
 
 if TYPE_CHECKING:
     from es_saga.testing.outcome import Outcome
@@ -17,17 +18,12 @@ if TYPE_CHECKING:
 _FILE = '''\
 """{title}"""
 
-from es_saga.testing.faults import Fault, FaultPlan, Kind
-from es_saga.testing.world import Begin, World
-{setup}
+{imports}
 
-plan = FaultPlan(
-    faults=({faults}),
-    seed={plan.seed},
-    managers={plan.managers},
-    scarce={plan.scarce!r},
-)
-begins = [{begins}]
+{sagas}
+plan = {plan}
+begins = [{begins}
+]
 
 outcome = World(sagas, faults=plan{instead}).run(begins)
 print(outcome)
@@ -38,44 +34,43 @@ raise SystemExit(bool(outcome.findings))
 def script(outcome: Outcome, setup: str | None) -> str:
     """See `Outcome.script`."""
     world = outcome.world
-    lines = [_sagas(world.sagas) if setup is None else setup.rstrip()]
+    imports = [
+        "from es_saga.testing.faults import Fault, FaultPlan, Kind",
+        "from es_saga.testing.world import Begin, World",
+    ]
+    if setup is None:
+        places = [_place(saga) for saga in world.sagas]
+        imports += dict.fromkeys(f"from {module} import {name}" for module, name in places)
+        setup = f"sagas = [{', '.join(name for _, name in places)}]"
     instead = ""
     for option, given, usual in (
         ("manager", world.manager, ProcessManager),
         ("fence", world.fence, judge),
     ):
         if given is not usual:
-            name = _name(given)
-            lines.append(f"from {given.__module__} import {name}")
+            name: str = given.__qualname__
+            imports.append(f"from {given.__module__} import {name}")
             instead += f", {option}={name}"
     titles = [str(finding) for finding in outcome.findings] or ["No finding."]
     return _FILE.format(
         title="\n".join(titles).replace("\\", "\\\\").replace('"""', "'''"),
-        setup="\n".join(lines),
-        faults=_list([repr(fault) for fault in outcome.plan.faults]),
-        begins=_list([repr(begin) for begin in outcome.begins]),
-        plan=outcome.plan,
+        imports="\n".join(imports),
+        sagas=setup.rstrip(),
+        plan=_plan(outcome.plan),
+        begins="".join(f"\n    {begin!r}," for begin in outcome.begins),
         instead=instead,
     )
 
 
-def _list(items: list[str]) -> str:
-    return "".join(f"\n    {item}," for item in items) + ("\n" if items else "")
-
-
-def _name(given: Any) -> str:
-    return str(given.__qualname__)
-
-
-def _sagas(sagas: tuple[Saga[Any] | Definition, ...]) -> str:
-    """Lines that import the saga types from where they are defined."""
-    names: list[str] = []
-    lines: list[str] = []
-    for saga in sagas:
-        module, name = _place(saga)
-        lines.append(f"from {module} import {name}")
-        names.append(name)
-    return "\n".join([*lines, "", f"sagas = [{', '.join(names)}]"])
+def _plan(plan: FaultPlan) -> str:
+    faults = "".join(f"\n        {fault!r}," for fault in plan.faults)
+    lines = [f"    faults=({faults}\n    ),"]
+    lines += [
+        f"    {name}={getattr(plan, name)!r},"
+        for name in ("seed", "managers", "scarce")
+        if getattr(plan, name) != getattr(FaultPlan(), name)
+    ]
+    return "\n".join(["FaultPlan(", *lines, ")"])
 
 
 def _place(saga: Saga[Any] | Definition) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -17,6 +17,9 @@ from es_saga.testing.faults import Fault, FaultPlan, Kind, Moment
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.story import Effect
 from es_saga.testing.timeline import gist
+
+MAX_LINE_CHARS: Final = 120
+"""Longest line of a timeline; what is longer ends in `…`."""
 
 
 class What(Enum):
@@ -157,8 +160,13 @@ def timeline(notes: Sequence[Note], *, saga_id: str | None = None) -> str:
     for note in told:
         mark = "!" if note.what is What.FAULT else " "
         head = f"{mark}{note.at - EPOCH:10.3f}  {note.who:{width}}  "
-        lines += [f"{head}{line}".rstrip() for line in _lines(note)]
+        lines += [shorten(f"{head}{line}") for line in _lines(note)]
     return "\n".join(lines)
+
+
+def shorten(line: str) -> str:
+    """A line that is not too long."""
+    return line if len(line) <= MAX_LINE_CHARS else f"{line[: MAX_LINE_CHARS - 1]}…"
 
 
 def _concerns(note: Note, saga_id: str) -> bool:
@@ -178,8 +186,9 @@ def _lines(note: Note) -> Iterator[str]:
     about = note.about
     if isinstance(about, Written):
         for version, event in enumerate(about.events, about.version):
-            step: str = getattr(event, "step", None) or ""
-            yield f"{about.saga_id}#{version} {type(event).__name__} {step} {gist(event)}".rstrip()
+            step: str | None = getattr(event, "step", None)
+            told = [f"{about.saga_id}#{version}", type(event).__name__, step, gist(event)]
+            yield " ".join(part for part in told if part)
     elif isinstance(about, Envelope):
         outcome = f" {about.outcome}" if about.outcome else ""
         yield f"sends {about.id}: {about.type}{outcome}"

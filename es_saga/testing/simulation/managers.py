@@ -17,7 +17,7 @@ from es_saga.engine.manager import (
 )
 from es_saga.engine.monitor import Alert, Monitor
 from es_saga.testing.faults import Fault, Kind
-from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.log import Log, LogPort
 from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
 from es_saga.testing.simulation.network import Link, Network
@@ -76,8 +76,6 @@ class Managers:
     def _begin(self, number: int) -> None:
         name = f"manager-{number}"
         process = Process(name, self._loop, self._journal, lambda: self._begin(number))
-        if number in self._processes:
-            self._journal.note(name, What.LIFE, "is back")
         self._processes[number] = process
         clock = self._clocks[number]
         manager = self._make(

@@ -53,7 +53,11 @@ class Process:
             task.cancel()
         for leave in self.readers:
             leave()
-        self.loop.after(seconds, self._again)
+        self.loop.after(seconds, self._come_back)
+
+    def _come_back(self) -> None:
+        self.journal.note(self.name, What.LIFE, "is back")
+        self._again()
 
     def never(self) -> asyncio.Future[Any]:
         """What the dead wait for."""
