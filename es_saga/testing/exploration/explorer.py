@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from es_saga.core.compiled import Definition
@@ -16,6 +15,7 @@ from es_saga.core.inputs import Start
 from es_saga.core.messages import Direction, Message
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.participant.kit import Participant
+from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample, Turn
 from es_saga.testing.exploration.identity import Identity, Key
 from es_saga.testing.exploration.moves import Move, Situation, moves, note_asked
@@ -37,23 +37,6 @@ once a history has come to its end."""
 
 Progress = Callable[[int, int], None]
 """Is told how many situations are explored, and how many of those found still wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How far an exploration goes."""
-
-    faults: int | None = 3
-    """Most faults in one schedule: refusals, failures, answers that come late or not in time, and
-    cancels. None: any number, which few sagas allow to come to an end."""
-    attempts: int = 2
-    """A policy with more attempts than these is cut to them; for ever stays for ever."""
-    rounds: int = 2
-    """How often refused work is asked for, the first time and by operators."""
-    states: int = 500_000
-    """Where it gives up."""
-    symmetry: bool = True
-    """Whether interchangeable steps are swapped to explore less."""
 
 
 class Outcome(NamedTuple):
@@ -189,7 +172,7 @@ class Explorer:
 
     def _expand(self, node: _Node) -> None:
         history, most = node.history(), self.bounds.faults
-        for move in moves(node.situation, self.roles, self.bounds.rounds):
+        for move in moves(node.situation, self.roles, self.bounds):
             faults = node.faults + move.faults
             if most is not None and faults > most:
                 continue

@@ -21,6 +21,7 @@ from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, Step
 from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Tick
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.state import GIVEN_UP, SagaState, StepState, Work, WorkStatus
+from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.roles import Role
 from es_saga.testing.exploration.services import ANSWERS, Delivery, Fate, Services, Slot, Wish
 
@@ -108,18 +109,20 @@ def note_asked(
     return asked
 
 
-def moves(situation: Situation, roles: Mapping[str, Role], rounds: int) -> Iterator[Move]:
-    """All that can happen; `rounds` is how often a refused piece of work is asked for."""
+def moves(situation: Situation, roles: Mapping[str, Role], bounds: Bounds) -> Iterator[Move]:
+    """All that can happen within the bounds, whatever the number of faults."""
     found = list(units(situation, roles))
     for unit in found:
-        yield from _participant(situation, unit)
+        yield from _participant(situation, unit, bounds)
     for unit in found:
         yield from _answers(situation, unit)
     if situation.saga.closed is not None:
         return
     yield from _timers(situation, found)
+    if not bounds.operators:
+        return
     if situation.saga.stuck is not None:
-        yield from _operator(situation, found, rounds)
+        yield from _operator(situation, found, bounds.rounds)
     if not situation.saga.backward:
         verb = Cancel(OPERATOR, "changed my mind", _verb_id(situation))
         yield Move("the operator cancels the saga", 1, situation, verb)
@@ -128,7 +131,7 @@ def moves(situation: Situation, roles: Mapping[str, Role], rounds: int) -> Itera
 # ── participants and messages ────────────────────────────────────────────────────────────────────
 
 
-def _participant(situation: Situation, unit: Unit) -> Iterator[Move]:
+def _participant(situation: Situation, unit: Unit, bounds: Bounds) -> Iterator[Move]:
     """A command arrives for the first time, or the first time since it failed."""
     services, work = situation.services, unit.work
     if unit.slot in services.fates:
@@ -139,13 +142,14 @@ def _participant(situation: Situation, unit: Unit) -> Iterator[Move]:
     if attempt is None:
         return
     undo = unit.direction is Direction.UNDO
+    given_up = not undo or _may_fail(services, bounds.failing_undos)
     late = "" if latest and work.status is WorkStatus.STARTED else f", late (attempt {attempt})"
     wishes = [Wish.DO]
-    if (unit.role.undo_refusal if undo else unit.role.refusal) is not None:
+    if given_up and (unit.role.undo_refusal if undo else unit.role.refusal) is not None:
         wishes.append(Wish.REFUSE)
     if latest and work.status is WorkStatus.STARTED:
         unlimited = unit.role.policy(unit.direction).attempts is None
-        wishes += [Wish.FAIL, Wish.FAIL_FOR_GOOD] if unlimited else [Wish.FAIL]
+        wishes += [Wish.FAIL, Wish.FAIL_FOR_GOOD] if unlimited and given_up else [Wish.FAIL]
     delivery = unit.delivery(situation.saga.saga_id, attempt)
     seen: Services | None = None
     for wish in wishes:
@@ -158,6 +162,15 @@ def _participant(situation: Situation, unit: Unit) -> Iterator[Move]:
         what = f"{unit.slot.service} {verb} {unit.role.step.name if empty else unit.label}{late}"
         faults = int(bool(late) or wish is not Wish.DO)
         yield Move(what, faults, situation._replace(services=after))
+
+
+def _may_fail(services: Services, most: int | None) -> bool:
+    """Whether one more undo may fail for good."""
+    if most is None:
+        return True
+    refused = [it.fate for slot, it in services.fates.items() if slot.direction is Direction.UNDO]
+    failed = [it for (slot, _), it in services.failures.items() if slot.direction is Direction.UNDO]
+    return refused.count(Fate.REFUSED) + failed.count(Wish.FAIL_FOR_GOOD) < most
 
 
 def _answers(situation: Situation, unit: Unit) -> Iterator[Move]:
