@@ -202,6 +202,11 @@ class Scene:
         return self._stage.history
 
     @property
+    def sent(self) -> Sequence[Sent]:
+        """What was sent and has not been expected yet."""
+        return self._stage.new
+
+    @property
     def now(self) -> float:
         """Virtual time, in seconds since the epoch."""
         return self._stage.now
