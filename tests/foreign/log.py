@@ -10,6 +10,7 @@ from es_saga.adapters.store import SqlStore, connect
 from es_saga.core.aggregate import fold
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import part_of
+from es_saga.core.state import SagaState
 from es_saga.database import make_engine
 from es_saga.engine.ports import Append
 from es_saga.projections.queries import Queries, SagaRow
@@ -51,6 +52,12 @@ class Log:
 
         return asyncio.run(read(connect(self.url)))
 
+    def state(self) -> SagaState:
+        """The saga, folded; raises as `read`, and where the history contradicts itself."""
+        state = fold(SAGA_ID, self.read())
+        assert state is not None, "it was written"
+        return state
+
     def look(self) -> SagaRow:
         """What an operator sees."""
         engine = make_engine(self.url)
@@ -58,3 +65,10 @@ class Log:
             return Queries(engine).status(SAGA_ID)
         finally:
             engine.dispose()
+
+    def sabotage(self, statement: str) -> None:
+        """Change the log behind everybody's back."""
+        engine = make_engine(self.url)
+        with engine.begin() as connection:
+            assert connection.exec_driver_sql(statement).rowcount == 1
+        engine.dispose()

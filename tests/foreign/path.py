@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from es_saga import Refusal, Saga
@@ -44,26 +44,43 @@ class Sending(NamedTuple):
     attempt: int
     mark: str
     """`!`, `~` or `?`; empty: it was done."""
+    undoes: bool
+    """It is an undo, and the step was done."""
 
     @property
     def key(self) -> str:
         """Its command id."""
         return command_id(SAGA_ID, self.step, self.direction)
 
+    @property
+    def message(self) -> str:
+        """Its message id."""
+        return f"{self.key}/{self.attempt}"
 
-def sendings(path: str) -> Iterator[list[Sending]]:
+    @property
+    def command(self) -> Do | Undo:
+        """The undo of a step that may not have been done does not know its reply."""
+        if self.direction is Direction.DO:
+            return Do(step=self.step, who=Trip().who)
+        return Undo(step=self.step, by=DONE.by if self.undoes else None)
+
+
+def sendings(path: str) -> list[list[Sending]]:
     """The commands of a path; those that go out together, together."""
     attempts: Counter[str] = Counter()
+    found: list[list[Sending]] = []
     for word in path.split():
-        together: list[Sending] = []
+        done = {one.step for together in found for one in together if not one.mark}
+        found.append([])
         for token in word.split("+"):
-            found = re.fullmatch(r"(-?)(\w+)([!~?]?)", token)
-            assert found is not None, f"{token!r} is no part of a path"
-            undo, step, mark = found.groups()
+            parts = re.fullmatch(r"(-?)(\w+)([!~?]?)", token)
+            assert parts is not None, f"{token!r} is no part of a path"
+            undo, step, mark = parts.groups()
             attempts[undo + step] += 1
             direction = Direction.UNDO if undo else Direction.DO
-            together.append(Sending(step, direction, attempts[undo + step], mark))
-        yield together
+            undoes = bool(undo) and step in done
+            found[-1].append(Sending(step, direction, attempts[undo + step], mark, undoes))
+    return found
 
 
 def tell(saga: Saga[Trip], path: str) -> Scene:
@@ -73,75 +90,12 @@ def tell(saga: Saga[Trip], path: str) -> Scene:
         AssertionError: the saga does not go that way.
     """
     scene = given(saga, Trip(), saga_id=SAGA_ID)
-    done: set[str] = set()
-    for together in sendings(path):
-        commands = [_command(sending, done) for sending in together]
-        first, *others = commands
-        scene = scene.expect(first, *others) if others else scene.expect(first)
-        for sending, command in zip(together, commands, strict=True):
-            scene = _answer(scene, command, sending.mark)
-            if not sending.mark:
-                done.add(sending.step)
+    for first, *others in sendings(path):
+        commands = [other.command for other in others]
+        scene = scene.expect(first.command, *commands) if others else scene.expect(first.command)
+        for sending in (first, *others):
+            scene = _answer(scene, sending.command, sending.mark)
     return scene
-
-
-def simulate(saga: Saga[Trip], path: str, *more: Fault) -> Outcome:
-    """The end of a simulated world in which the path's answers are given, and more goes wrong.
-
-    Raises:
-        AssertionError: something else was sent or done than the path says, or not all went wrong.
-    """
-    planned = [sending for together in sendings(path) for sending in together if sending.mark]
-    faults = [Fault(FAULTS[one.mark], f"{one.key}/{one.attempt}") for one in planned]
-    outcome = run(saga, *faults, *more)
-    assert outcome.happened.total() == len(faults) + len(more), f"not all struck:\n{outcome}"
-    (story,) = outcome.stories
-    assert story.sent is not None, "the world observes it"
-    sent = [f"{one.commandid}/{one.attempt}" for one in story.sent]
-    wanted = [[f"{one.key}/{one.attempt}" for one in together] for together in sendings(path)]
-    if not more:  # what crashes sends again
-        assert _in_order(sent, wanted), f"{sent} was sent:\n{outcome}"
-    assert _in_order([effect.command_id for effect in outcome.effects], effects(saga, path)), str(
-        outcome
-    )
-    return outcome
-
-
-def run(saga: Saga[Trip], *faults: Fault) -> Outcome:
-    """A simulated world with one saga and these faults."""
-    begin = Begin(SAGA_ID, saga.name, Trip().model_dump(mode="json"))
-    return World([saga], faults=FaultPlan(faults)).run([begin])
-
-
-def effects(saga: Saga[Trip], path: str) -> list[list[str]]:
-    """Ids of the commands that have an effect: neither checks, nor undos of what was not done."""
-    steps = saga.definition.steps.values()
-    checks = {step.name for step in steps if step.kind is StepKind.CHECK}
-    done: set[str] = set()
-    found: list[list[str]] = []
-    for together in sendings(path):
-        acting = [one for one in together if not one.mark and one.step not in checks]
-        found.append(
-            [one.key for one in acting if one.direction is Direction.DO or one.step in done]
-        )
-        done.update(one.step for one in acting)
-    return found
-
-
-def _in_order(found: Sequence[str], wanted: Sequence[Sequence[str]]) -> bool:
-    """Whether these came, group by group; in a group any order will do."""
-    rest = list(found)
-    for group in wanted:
-        if sorted(rest[: len(group)]) != sorted(group):
-            return False
-        del rest[: len(group)]
-    return not rest
-
-
-def _command(sending: Sending, done: set[str]) -> Do | Undo:
-    if sending.direction is Direction.DO:
-        return Do(step=sending.step, who=Trip().who)
-    return Undo(step=sending.step, by=DONE.by if sending.step in done else None)
 
 
 def _answer(scene: Scene, command: Do | Undo, mark: str) -> Scene:
@@ -153,3 +107,40 @@ def _answer(scene: Scene, command: Do | Undo, mark: str) -> Scene:
     if mark == "?":
         return asked.timeout()
     return scene.on(command).reply() if isinstance(command, Undo) else scene.on(command).reply(DONE)
+
+
+def simulate(saga: Saga[Trip], path: str, *more: Fault) -> Outcome:
+    """The end of a simulated world in which the path's answers are given, and more goes wrong.
+
+    Raises:
+        AssertionError: something else was sent or done than the path says, or not all went wrong.
+    """
+    planned = sendings(path)
+    trouble = [
+        Fault(FAULTS[one.mark], one.message) for group in planned for one in group if one.mark
+    ]
+    begin = Begin(SAGA_ID, saga.name, Trip().model_dump(mode="json"))
+    outcome = World([saga], faults=FaultPlan((*trouble, *more))).run([begin])
+    assert outcome.happened.total() == len(outcome.plan.faults), f"not all struck:\n{outcome}"
+    sent = [envelope.id for envelope in outcome.stories[0].sent or ()]
+    if not more:  # whoever was dead sends again
+        wanted = [[one.message for one in group] for group in planned]
+        assert _in_order(sent, wanted), f"sent were {sent}:\n{outcome}"
+    acts = [effect.command_id for effect in outcome.effects]
+    wanted = [[one.key for one in group if _acts(saga, one)] for group in planned]
+    assert _in_order(acts, wanted), f"done were {acts}:\n{outcome}"
+    return outcome
+
+
+def _acts(saga: Saga[Trip], sending: Sending) -> bool:
+    """Whether it has an effect: neither a check has one, nor the undo of what was not done."""
+    if sending.mark or saga.definition.steps[sending.step].kind is StepKind.CHECK:
+        return False
+    return sending.direction is Direction.DO or sending.undoes
+
+
+def _in_order(found: Sequence[str], wanted: Sequence[Sequence[str]]) -> bool:
+    """Whether these came, each once, group after group; in a group any order will do."""
+    place = {name: number for number, group in enumerate(wanted) for name in group}
+    came = [place.get(name) for name in dict.fromkeys(found)]
+    return came == list(place.values()) and len(came) == len(found)

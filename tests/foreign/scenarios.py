@@ -39,8 +39,8 @@ class Scenario:
     end: SagaStatus | str
     """How the saga ends here; or what comes of it, where no saga comes to an end."""
     saga: Saga[Trip] | None = None
-    path: str | None = None
-    """See `tests.foreign.path`. None: a test function plays it, unless it is `missing`."""
+    path: str = ""
+    """The saga's, see `tests.foreign.path`. Empty: a test plays it, unless it is `missing`."""
     ours: str = ""
     """Why we do it another way than the source, where we do."""
     missing: str = ""
