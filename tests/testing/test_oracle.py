@@ -79,13 +79,18 @@ def _small_graphs(draw: st.DrawFn) -> Plan:
     for index, name in enumerate(names):
         after_pivot = pivot is not None and index > pivot
         side = names[pivot:index] if pivot is not None and after_pivot else names[:index]
-        after = draw(st.sets(st.sampled_from(side), min_size=int(after_pivot))) if side else ()
+        some = (
+            st.sets(st.sampled_from(side), min_size=int(after_pivot))
+            if side
+            else st.just(set[str]())
+        )
+        after = tuple(sorted(draw(some)))
         kind = StepKind.RETRIABLE if after_pivot else StepKind.COMPENSATABLE
         if index == pivot:
-            kind, after = StepKind.PIVOT, names[:index]
+            kind, after = StepKind.PIVOT, tuple(names[:index])
         elif draw(st.integers(0, 4)) == 0:
             kind = StepKind.CHECK
-        steps.append(StepPlan(name, kind, tuple(sorted(after))))
+        steps.append(StepPlan(name, kind, after))
     return Plan(tuple(steps))
 
 
