@@ -1,6 +1,8 @@
-"""A saga told step by step: what was sent, what is answered, what follows.
+"""A saga told step by step, by the names of its steps: what is answered, and what follows.
 
-`play(saga)` starts it; every method is one input, and `sent` says which commands it led to.
+`play(saga)` starts it; every method is one input, and `sent` says which commands it led to. For the
+tests of the core, whose steps all send one command, and which answer what nobody would; sagas are
+better told by `es_saga.testing.given`.
 """
 
 from __future__ import annotations
@@ -8,23 +10,14 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from es_saga.core.compiled import Definition
-from es_saga.core.decide import decide, react
 from es_saga.core.definition import Saga
-from es_saga.core.events import (
-    CompensationIssued,
-    Json,
-    SagaEvent,
-    StepRetried,
-    StepStarted,
-)
+from es_saga.core.events import Json, SagaEvent
 from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Start, Tick
-from es_saga.core.messages import CommandKey, Direction, Outcome
+from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
 from es_saga.core.state import SagaState, SagaStatus, StepState
+from es_saga.testing.stage import NOON, open_stage
 
 E = TypeVar("E", bound=SagaEvent)
-
-NOON = 43_200.0
-"""When every scene begins, in seconds since the epoch."""
 
 
 class Scene:
@@ -33,30 +26,29 @@ class Scene:
     def __init__(self, definition: Definition, data: Json) -> None:
         self.definition = definition
         self.now = NOON
-        self.log: list[SagaEvent] = []
-        self._state: SagaState | None = None
+        self._stage = open_stage(definition, Start("s-1", data, message_id="start"))
         self._messages = 0
-        self.feed(Start("s-1", data, message_id="start"))
 
     @property
     def state(self) -> SagaState:
-        assert self._state is not None
-        return self._state
+        return self._stage.saga
 
     @property
     def status(self) -> SagaStatus:
         return self.state.status
 
+    @property
+    def log(self) -> list[SagaEvent]:
+        return list(self._stage.history)
+
     def step(self, name: str) -> StepState:
         return self.state.steps[name]
 
     def feed(self, input: Input) -> list[SagaEvent]:
-        """Decide on an input: its events, which are in the log now."""
-        before = self._state
-        events, self._state = react(self.definition, before, input, self.now)
-        assert decide(self.definition, before, input, self.now) == events, "not pure"
-        self.log += events
-        return events
+        """Decide on an input, twice: its events, which are in the log now."""
+        before = len(self.log)
+        self._stage = self._stage._replace(now=self.now).feed(input)
+        return self.log[before:]
 
     def reply(
         self,
@@ -163,7 +155,10 @@ class Scene:
     @property
     def sent(self) -> list[str]:
         """Ids of the commands sent so far, with the attempt where it is not the first."""
-        return _sent(self.log)
+        short = (
+            (command_id(*sent.key).removeprefix("s-1/"), sent.attempt) for sent in self._stage.new
+        )
+        return [name if attempt == 1 else f"{name} #{attempt}" for name, attempt in short]
 
     @property
     def names(self) -> list[str]:
@@ -175,15 +170,6 @@ class Scene:
         found = [event for event in self.log if isinstance(event, kind)]
         assert found, f"no {kind.__name__} in {self.names}"
         return found[-1]
-
-
-def _sent(log: list[SagaEvent]) -> list[str]:
-    sent: list[str] = []
-    for event in log:
-        if isinstance(event, StepStarted | StepRetried | CompensationIssued):
-            short = event.command_id.removeprefix("s-1/")
-            sent.append(short if event.attempt == 1 else f"{short} #{event.attempt}")
-    return sent
 
 
 def play(saga: Saga[Any], **data: Any) -> Scene:

@@ -18,8 +18,9 @@ from es_saga.core.events import (
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import SagaStatus, WorkStatus
+from es_saga.testing.stage import NOON
 from tests.core.sagas import ONCE, TWICE, Trip, Undo, add, beside, chain, do, undo
-from tests.core.scene import NOON, Scene, play
+from tests.core.scene import Scene, play
 
 
 def refused_at_the_end(policy: OnFailedUndo) -> Scene:

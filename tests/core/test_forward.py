@@ -13,8 +13,9 @@ from es_saga.core.events import SagaCompleted, SagaStarted, StepStarted
 from es_saga.core.inputs import Start, Tick
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaStatus, WorkStatus
+from es_saga.testing.stage import NOON
 from tests.core.sagas import Do, Done, Trip, add, beside, chain, do, with_pivot
-from tests.core.scene import NOON, play
+from tests.core.scene import play
 
 
 @pytest.mark.requirement("R001", "R010", "R014", "R100")

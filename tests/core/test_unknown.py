@@ -21,8 +21,9 @@ from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.replies import MAX_RETRY_AFTER
 from es_saga.core.state import SagaStatus, WorkStatus
+from es_saga.testing.stage import NOON
 from tests.core.sagas import ONCE, TWICE, Done, Trip, Undo, add, chain, do, with_pivot
-from tests.core.scene import NOON, Scene, play
+from tests.core.scene import Scene, play
 
 
 @pytest.mark.requirement("R045", "R049", "R051")

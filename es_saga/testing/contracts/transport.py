@@ -9,7 +9,7 @@
             yield transport
             await transport.close()
 
-It takes as long as real redeliveries take: some twenty seconds.
+It waits for real redeliveries, and so takes five to ten seconds.
 """
 
 from __future__ import annotations
