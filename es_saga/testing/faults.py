@@ -15,8 +15,8 @@ Each strikes once. A plan is finite, and after it the world is fair (law L53).
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -119,62 +119,68 @@ class FaultPlan:
     """Shared records: of these commands, so many effects may stand at one time; one more is
     refused. Sagas that send the same command compete for them."""
 
-    def without(self, *kinds: Kind) -> FaultPlan:
-        """The same plan, less all faults of these kinds."""
-        return self.keeping(fault for fault in self.faults if fault.kind not in kinds)
-
-    def keeping(self, faults: Iterator[Fault] | Sequence[Fault]) -> FaultPlan:
-        """The same plan with other faults."""
-        return FaultPlan(tuple(faults), self.seed, self.managers, self.scarce)
+    def keeping(self, faults: Iterable[Fault]) -> FaultPlan:
+        """The same plan with these faults."""
+        return replace(self, faults=tuple(faults))
 
 
 # ── a plan out of a seed ─────────────────────────────────────────────────────────────────────────
 
 _LATE: Final = (0.02, 1.0, 20.0, 100.0, 400.0)
-_AWAY: Final = (0.5, 5.0, 40.0, DUPLICATE_WINDOW_SECONDS + 10)
+_AWAY: Final = (0.5, 0.5, 1.0, 1.0, 5.0, 5.0, 40.0, DUPLICATE_WINDOW_SECONDS + 10)
 
-_ON_COMMANDS: Final = (
-    (Kind.REFUSED, 5, (0.0,)),
-    (Kind.FAILED, 3, (0.0, 7.0)),
-    (Kind.FAILED_FOR_GOOD, 2, (0.0,)),
-    (Kind.LOST, 3, (0.0,)),
-    (Kind.DOUBLED, 3, _LATE),
-    (Kind.DELAYED, 4, _LATE),
-    (Kind.GARBLED, 1, (0.0,)),
-    (Kind.WRONG_ATTEMPT, 1, (0.0,)),
-    (Kind.WRONG_SAGA, 1, (0.0,)),
-    (Kind.POISON, 1, (0.0,)),
-)
-_ON_REPLIES: Final = (
-    (Kind.LOST, 4, (0.0,)),
-    (Kind.DOUBLED, 4, _LATE),
-    (Kind.DELAYED, 5, _LATE),
-)
-_ON_PROCESSES: Final = (
-    (Kind.DIES_ON_RECEIPT, 2, _AWAY),
-    (Kind.DIES_BEFORE_PUBLISH, 4, _AWAY),
-    (Kind.DIES_AFTER_PUBLISH, 4, _AWAY),
-    (Kind.DIES_BEFORE_ACK, 3, _AWAY),
-    (Kind.DIES_AFTER_ACK, 2, _AWAY),
-    (Kind.DIES_BEFORE_APPEND, 2, _AWAY),
-    (Kind.DIES_AFTER_APPEND, 2, _AWAY),
-    (Kind.LOG_AWAY, 2, (0.0,)),
-    (Kind.LOG_UNSURE, 2, (0.0,)),
-    (Kind.CLOCK_JUMPS, 2, (-3600.0, -5.0, 5.0, 40.0, 3600.0)),
-    (Kind.USURPED, 3, (5.0, 60.0)),
-)
-_ON_SAGAS: Final = (
-    (Kind.CANCELLED, 4, (0.0, 0.003, 2.0)),
-    (Kind.STARTED_AGAIN, 2, (0.0, 2.0)),
-    (Kind.RETRIED, 1, (0.0, 2.0)),
-)
-_ON_STUCK: Final = (
-    (Kind.RETRIED, 6, (1.0, 600.0)),
-    (Kind.RESOLVED, 3, (1.0, 60.0)),
-    (Kind.SKIPPED, 2, (1.0, 60.0)),
-)
+_Choices = tuple[tuple[Kind, float], ...]
+"""What may go wrong, each as often as it is to be drawn, with its seconds."""
 
-_Choices = tuple[tuple[Kind, int, tuple[float, ...]], ...]
+
+def _choices(*weighed: tuple[int, Kind, tuple[float, ...]]) -> _Choices:
+    return tuple(
+        (kind, seconds)
+        for weight, kind, options in weighed
+        for seconds in options * (60 * weight // len(options))
+    )
+
+
+_ON_COMMANDS: Final = _choices(
+    (5, Kind.REFUSED, (0.0,)),
+    (3, Kind.FAILED, (0.0, 7.0)),
+    (2, Kind.FAILED_FOR_GOOD, (0.0,)),
+    (3, Kind.LOST, (0.0,)),
+    (3, Kind.DOUBLED, _LATE),
+    (4, Kind.DELAYED, _LATE),
+    (1, Kind.GARBLED, (0.0,)),
+    (1, Kind.WRONG_ATTEMPT, (0.0,)),
+    (1, Kind.WRONG_SAGA, (0.0,)),
+    (1, Kind.POISON, (0.0,)),
+)
+_ON_REPLIES: Final = _choices(
+    (4, Kind.LOST, (0.0,)),
+    (4, Kind.DOUBLED, _LATE),
+    (5, Kind.DELAYED, _LATE),
+)
+_ON_PROCESSES: Final = _choices(
+    (2, Kind.DIES_ON_RECEIPT, _AWAY),
+    (4, Kind.DIES_BEFORE_PUBLISH, _AWAY),
+    (4, Kind.DIES_AFTER_PUBLISH, _AWAY),
+    (3, Kind.DIES_BEFORE_ACK, _AWAY),
+    (2, Kind.DIES_AFTER_ACK, _AWAY),
+    (2, Kind.DIES_BEFORE_APPEND, _AWAY),
+    (2, Kind.DIES_AFTER_APPEND, _AWAY),
+    (2, Kind.LOG_AWAY, (0.0,)),
+    (2, Kind.LOG_UNSURE, (0.0,)),
+    (2, Kind.CLOCK_JUMPS, (-3600.0, -5.0, 5.0, 40.0, 3600.0)),
+    (3, Kind.USURPED, (5.0, 60.0)),
+)
+_ON_SAGAS: Final = _choices(
+    (4, Kind.CANCELLED, (0.0, 0.003, 2.0)),
+    (2, Kind.STARTED_AGAIN, (0.0, 2.0)),
+    (1, Kind.RETRIED, (0.0, 2.0)),
+)
+_ON_STUCK: Final = _choices(
+    (6, Kind.RETRIED, (1.0, 600.0)),
+    (3, Kind.RESOLVED, (1.0, 60.0)),
+    (2, Kind.SKIPPED, (1.0, 60.0)),
+)
 
 
 def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RATE) -> FaultPlan:
@@ -194,7 +200,7 @@ def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RA
                 faults += _on_command(chance, saga_id, step.name, Direction.UNDO, step.undo.retry)
         if chance.random() < rate / 2:
             faults.append(_one(chance, _ON_SAGAS, f"{saga_id}#{chance.randint(1, 9)}"))
-        while chance.random() < 0.6:
+        while rate and chance.random() < 0.5:
             faults.append(_one(chance, _ON_STUCK, f"{saga_id}#stuck"))
     for _ in range(chance.randint(0, MAX_CRASHES) if rate else 0):
         faults.append(_on_process(chance, *chance.choice(sagas)))
@@ -207,8 +213,8 @@ def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RA
 
 
 def _one(chance: random.Random, choices: _Choices, at: str) -> Fault:
-    (kind, _, seconds), *_ = chance.choices(choices, [weight for _, weight, _ in choices])
-    return Fault(kind, at, chance.choice(seconds))
+    kind, seconds = chance.choice(choices)
+    return Fault(kind, at, seconds)
 
 
 def _on_command(

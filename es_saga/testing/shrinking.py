@@ -21,14 +21,15 @@ def shrink(plan: FaultPlan, still_fails: Callable[[FaultPlan], bool]) -> FaultPl
         tried = replace(plan, **simpler)
         if tried != plan and still_fails(tried):
             plan = tried
-    faults = list(_fewest(plan.faults, lambda some: still_fails(plan.keeping(some))))
-    for place, fault in enumerate(faults):
+    plan = plan.keeping(_fewest(plan.faults, lambda some: still_fails(plan.keeping(some))))
+    for fault in plan.faults:
         for seconds in _SHORTER:
-            tried = [*faults[:place], fault._replace(seconds=seconds), *faults[place + 1 :]]
-            if seconds < abs(fault.seconds) and still_fails(plan.keeping(tried)):
-                faults = tried
+            shorter = fault._replace(seconds=seconds)
+            tried = plan.keeping(shorter if one is fault else one for one in plan.faults)
+            if seconds < abs(fault.seconds) and still_fails(tried):
+                plan = tried
                 break
-    return plan.keeping(faults)
+    return plan
 
 
 def _fewest(

@@ -84,16 +84,20 @@ class World:
         begins = self._begins(sagas)
         return self._play(begins, self._faults or self._plan(self._seed, begins))
 
-    def search(self, seeds: Iterable[int], sagas: int | Iterable[Begin] = 1) -> Outcome | None:
-        """The first run of these seeds with a finding, made as small as it still has it.
+    def search(
+        self, seeds: Iterable[int], sagas: int | Iterable[Begin] = 1, *, law: str | None = None
+    ) -> Outcome | None:
+        """The first run of these seeds with a finding, made smaller. None: nothing was found.
 
-        Sagas and faults that the finding does not need are left out. None: nothing was found.
+        Args:
+            law: its number, to look for breaches of one law only.
         """
         begins = self._begins(sagas)
         for seed in seeds:
             outcome = self._play(begins, self._plan(seed, begins))
-            if outcome.findings:
-                return self.smaller(outcome)
+            broken = {finding.law for finding in outcome.findings}
+            if broken if law is None else law in broken:
+                return self.smaller(outcome, law=law)
         return None
 
     def definition_of(self, begin: Begin, state: SagaState | None) -> Definition:
@@ -175,9 +179,13 @@ class World:
             seconds=loop.now - EPOCH,
         )
 
-    def smaller(self, outcome: Outcome) -> Outcome:
-        """The same finding with less around it: fewer sagas, fewer faults."""
-        laws = {finding.law for finding in outcome.findings}
+    def smaller(self, outcome: Outcome, *, law: str | None = None) -> Outcome:
+        """A finding with less around it: fewer sagas, fewer faults.
+
+        Args:
+            law: what must remain; if not given, a breach of one of the laws that were broken.
+        """
+        laws = {finding.law for finding in outcome.findings} if law is None else {law}
 
         def fails(begins: Sequence[Begin], plan: FaultPlan) -> bool:
             found = self._play(begins, plan).findings

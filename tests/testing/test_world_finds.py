@@ -27,7 +27,7 @@ MOST_SEEDS = range(400)
 
 PLANTED: Mapping[str, Mapping[str, Any]] = {
     "L23": {"fence": faulty.no_fence},
-    "L21": {"fence": faulty.hanging_fence},
+    "L22": {"fence": faulty.hanging_fence},
     "L45": {"manager": faulty.ForgetfulManager},
     "L53": {"manager": faulty.DeafManager},
 }
@@ -35,7 +35,7 @@ PLANTED: Mapping[str, Mapping[str, Any]] = {
 
 
 def found(law: str) -> Outcome:
-    outcome = World([order], rate=0.5, **PLANTED[law]).search(MOST_SEEDS, 2)
+    outcome = World([order], rate=0.5, **PLANTED[law]).search(MOST_SEEDS, 2, law=law)
     assert outcome is not None, "it was not found"
     return outcome
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -22,17 +21,17 @@ MAX_LINE_CHARS: Final = 120
 """Longest line of a timeline; what is longer ends in `…`."""
 
 
-class What(Enum):
-    """The sorts of notes."""
+class What:
+    """The sorts of notes. Plain strings: members of an `Enum` take longer to name."""
 
-    WRITTEN = "events were appended"
-    REFUSED = "the log refused: others were first"
-    SENT = "a message was handed to the broker"
-    EFFECT = "a participant did it"
-    FAULT = "something went wrong, as planned"
-    LIFE = "a process came or went"
-    DEAD_LETTER = "a message was put aside"
-    TOLD = "what a process logged"
+    WRITTEN: Final = "events were appended"
+    REFUSED: Final = "the log refused: others were first"
+    SENT: Final = "a message was handed to the broker"
+    EFFECT: Final = "a participant did it"
+    FAULT: Final = "something went wrong, as planned"
+    LIFE: Final = "a process came or went"
+    DEAD_LETTER: Final = "a message was put aside"
+    TOLD: Final = "what a process logged"
 
 
 class Written(NamedTuple):
@@ -49,7 +48,7 @@ class Note(NamedTuple):
 
     at: float
     who: str
-    what: What
+    what: str
     about: Any
     """WRITTEN: `Written`; SENT: an envelope; EFFECT: an effect; FAULT: a fault; else a string."""
 
@@ -58,15 +57,14 @@ Pending = dict[str, list[Fault]]
 """Faults that are still to strike, by place; those at a version of a saga, by saga."""
 
 
-def _by_place(plan: FaultPlan, moment: Moment) -> Pending:
-    pending: Pending = {}
-    for fault in plan.faults:
-        if fault.kind.moment is moment:
-            place = fault.at
-            if moment in (Moment.WRITING, Moment.WRITTEN):
-                place = place.partition("#")[0]
-            pending.setdefault(place, []).append(fault)
-    return pending
+def _by_place(faults: Iterable[Fault]) -> defaultdict[Moment, Pending]:
+    places: defaultdict[Moment, Pending] = defaultdict(dict)
+    for fault in faults:
+        moment, place = fault.kind.moment, fault.at
+        if moment in (Moment.WRITING, Moment.WRITTEN):
+            place = place.partition("#")[0]
+        places[moment].setdefault(place, []).append(fault)
+    return places
 
 
 class Journal:
@@ -81,14 +79,15 @@ class Journal:
         self.troubles: list[str] = []
         """Exceptions that the engine caught and logged: it should have had none."""
         self._loop = loop
-        self.travelling = _by_place(plan, Moment.TRAVELLING)
-        self.handling = _by_place(plan, Moment.HANDLING)
-        self.publishing = _by_place(plan, Moment.PUBLISHING)
-        self.settling = _by_place(plan, Moment.SETTLING)
-        self.writing = _by_place(plan, Moment.WRITING)
-        self.written = _by_place(plan, Moment.WRITTEN)
+        pending = _by_place(plan.faults)
+        self.travelling = pending[Moment.TRAVELLING]
+        self.handling = pending[Moment.HANDLING]
+        self.publishing = pending[Moment.PUBLISHING]
+        self.settling = pending[Moment.SETTLING]
+        self.writing = pending[Moment.WRITING]
+        self.written = pending[Moment.WRITTEN]
 
-    def note(self, who: str, what: What, about: object) -> None:
+    def note(self, who: str, what: str, about: object) -> None:
         self.notes.append(Note(self._loop.now, who, what, about))
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.loop import TURN, SimulatedLoop
 from es_saga.testing.simulation.process import Process
 
-LATENCIES: Final = 8
+LATENCIES: Final = 4
 """A message takes 1 to so many turns."""
 
 
@@ -73,11 +73,12 @@ class Network:
         if before is not None:
             self.journal.met["sent again outside the window"] += 1
         self._seen[message_id] = now
-        routes = self._routes.get(subject)
+        place = subject.rpartition(".")[0]
+        routes = self._routes.get(place)
         if routes is None:
             queues = self._queues.values()
             routes = [queue for queue in queues if covers(queue.consumer.filter, subject)]
-            self._routes[subject] = routes
+            self._routes[place] = routes
         if not routes:
             self._unclaimed.append((subject, message))
         for queue in routes:
@@ -85,6 +86,7 @@ class Network:
 
     def join(self, process: Process, consumer: Consumer, handler: Handler) -> Subscription:
         """Have messages handed to a process, as long as it lives."""
+        assert consumer.filter.endswith(".>"), "routes are remembered without the last token"
         queue = self._queues.get(consumer.name)
         if queue is None:
             queue = self._queues[consumer.name] = _Queue(self, consumer)
