@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from es_saga.cli import (
-    definitions,
+    checking,
     doctor,
+    drawing,
     operating,
     operations,
     reading,
+    replaying,
     run,
     schema,
     starting,
@@ -35,7 +37,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # with it, rich is imported: help would take 0.35 s instead of 0.15 s
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (run, starting, reading, operating, definitions, schema, streams, operations, doctor):
+for part in (
+    *(run, starting, reading, operating),
+    *(checking, replaying, drawing),
+    *(schema, streams, operations, doctor),
+):
     part.register(app)
 
 

@@ -9,29 +9,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from es_saga.testing.check import Checked, LawBroken, check_saga
+    from es_saga.testing.explore import Bounds, Exploration, explore
+    from es_saga.testing.faults import Fault, FaultPlan, Kind
     from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
     from es_saga.testing.scenes import Asked, Scene, given
     from es_saga.testing.story import Effect, Judgement, Story, System, Violation
+    from es_saga.testing.strategies import fault_plans, messages
+    from es_saga.testing.world import World
 
 __all__ = [
     "LAWS",
     "SYSTEM_LAWS",
     "Asked",
+    "Bounds",
+    "Checked",
     "Effect",
+    "Exploration",
+    "Fault",
+    "FaultPlan",
     "Judgement",
+    "Kind",
+    "LawBroken",
     "Scene",
     "Story",
     "System",
     "Violation",
+    "World",
+    "check_saga",
+    "explore",
+    "fault_plans",
     "given",
     "judge",
     "judge_system",
+    "messages",
 ]
 
 _HOMES = {
+    "es_saga.testing.check": ("Checked", "LawBroken", "check_saga"),
+    "es_saga.testing.explore": ("Bounds", "Exploration", "explore"),
+    "es_saga.testing.faults": ("Fault", "FaultPlan", "Kind"),
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
     "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
+    "es_saga.testing.strategies": ("fault_plans", "messages"),
+    "es_saga.testing.world": ("World",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

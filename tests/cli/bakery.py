@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from es_saga import App, Command, Message, Participant, Refusal, Saga, Tx
+from tests.testing.swapped import right, swapped
 
 QUICK = timedelta(seconds=20)
 
@@ -96,3 +97,5 @@ def after_nobody(c: Cake) -> Bake:
 
 
 faulty_app = App("faulty", sagas=[faulty])
+
+swapped_app = App("swapped", sagas=[swapped, right])

@@ -1,4 +1,4 @@
-"""`check` and `graph`, and what is said about apps that are none."""
+"""`check`, `replay` and `graph`, and what is said about apps that are none."""
 
 from __future__ import annotations
 
@@ -7,21 +7,64 @@ from pathlib import Path
 
 import pytest
 
+from domain.orders import order
+from es_saga.testing.history import write_history
+from es_saga.testing.world import World
 from tests.cli.conftest import Cli
 
 
-def test_check_lists_every_step_of_every_saga(cli: Cli) -> None:
-    table = cli("check", "domain.orders:app")
-    rows = cli("check", "domain.orders:app", "-o", "json").json()
+def test_check_lists_every_step_of_every_saga_and_what_was_looked_at(cli: Cli) -> None:
+    table = cli("check", "domain.orders:app", "--examples", "20")
+    rows = cli("check", "domain.orders:app", "--examples", "20", "-o", "json").json()
 
     assert table.code == 0
     assert "4 sagas without a fault" in table.err
-    charges = {row["saga"]: row["kind"] for row in rows if row["step"] == "charge"}
-    assert charges["order"] == "compensatable"
-    assert charges["counter"] == "pivot"
-    ship = next(row for row in rows if (row["saga"], row["step"]) == ("order", "ship"))
+    steps = {(row["saga"], step["step"]): step for row in rows for step in row["steps"]}
+    assert steps["order", "charge"]["kind"] == "compensatable"
+    assert steps["counter", "charge"]["kind"] == "pivot"
+    ship = steps["order", "ship"]
     assert (ship["undo"], ship["after"], ship["to"]) == ("RecallParcel", ["reserve"], "shipping")
-    assert all(row["step"] in table.out for row in rows)
+    assert all(step in table.out for _, step in steps)
+    assert all(row["ok"] and row["schedules"] == 20 and row["states"] > 50 for row in rows)
+    assert all(f"{row['states']:,}" in table.out for row in rows)
+
+
+def test_a_saga_that_breaks_a_law_is_exit_6_and_its_history_is_kept(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ES_SAGA_DATA", str(tmp_path))
+    found = cli("check", "tests.cli.bakery:swapped_app", "--examples", "1", "-o", "json")
+
+    assert found.code == 6
+    assert "law L01 is broken" in found.err
+    assert "but: it was undone, and the net effect of reserve is 1, not 0" in found.err
+    saved = tmp_path / "counterexamples" / "swapped-L01.jsonl"
+    assert f"es-saga replay {saved}" in found.err
+    rows = {row["saga"]: row for row in found.json()}
+    assert rows["swapped"]["counterexample"] == str(saved)
+    assert rows["right"]["ok"], "one that is broken keeps no other from being looked at"
+
+    replayed = cli("replay", str(saved))
+    assert replayed.code == 0
+    assert "CompensationSucceeded" in replayed.out
+
+
+def test_a_history_is_replayed_from_its_file(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "order-1.jsonl"
+    events = World([order]).run().stories[0].history
+    write_history(file, "order-1", events)
+
+    told = cli("replay", str(file), "--app", "domain.orders:app")
+    rows = cli("replay", str(file), "-o", "json").json()
+    assert told.code == 0
+    assert "none is broken" in told.err
+    assert [row["event"] for row in rows] == [type(event).__name__ for event in events]
+
+    file.write_text(file.read_text().replace('"sku": "sku"', '"sku": "tea"'))
+    edited = cli("replay", str(file))
+    assert edited.code == 6
+    assert "event 1 is not as it was written" in edited.err
+    assert cli("replay", str(tmp_path / "nope.jsonl")).code == 3
 
 
 @pytest.mark.requirement("R048")

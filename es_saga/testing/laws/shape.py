@@ -8,7 +8,7 @@ from itertools import chain
 from es_saga.core.events import LateReplyNoted, SagaCompensated, SagaCompleted
 from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo
-from es_saga.core.state import WorkStatus
+from es_saga.core.state import GIVEN_UP, WorkStatus
 from es_saga.testing.laws.deed import DONE
 from es_saga.testing.laws.law import (
     Found,
@@ -55,8 +55,16 @@ def _disorder(reading: Reading) -> Iterator[Found]:
                 continue
             if do and (before := order[other, Direction.DO]) and min(do) < min(before):
                 yield None, f"{name} took effect before {other}, on which it depends"
-            if undo and (back := order[other, Direction.UNDO]) and max(undo) > min(back):
+            back = order[other, Direction.UNDO]
+            if undo and back and max(undo) > min(back) and not _gave_up(reading, name):
                 yield None, f"{other} was undone before {name}, which depends on it"
+
+
+def _gave_up(reading: Reading, step: str) -> bool:
+    """An undo was given up, and the policy went on with the others: it comes out of its turn."""
+    marks = reading.undo[step].marks
+    goes_on = reading.definition.on_failed_undo is not OnFailedUndo.HALT
+    return goes_on and any(mark.status in GIVEN_UP for mark in marks)
 
 
 @law("L02", closed)
@@ -115,8 +123,7 @@ def what_depended_on_a_step_is_undone_first(reading: Reading) -> Iterator[Found]
             if not reading.owed(other, index):
                 continue
             status = reading.undo[other].status(index)
-            given_up = status in (WorkStatus.FAILED, WorkStatus.REFUSED)
-            if status not in DONE and not (goes_on and given_up):
+            if status not in DONE and not (goes_on and status in GIVEN_UP):
                 yield (
                     index,
                     f"{deed.name} was issued before the undo of {other}, which depends on it, "

@@ -1,0 +1,240 @@
+"""The command that looks for what breaks a saga."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from es_saga.cli.console import (
+    EXIT_FINDING,
+    Output,
+    OutputOption,
+    QuietOption,
+    complain,
+    escape,
+    say,
+    show,
+    text_of,
+)
+from es_saga.cli.run import AppArgument
+
+if TYPE_CHECKING:
+    from es_saga.core.definition import Definition
+    from es_saga.testing.check import Checked, LawBroken
+
+EXAMPLES = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: es-saga check domain.orders:app --exhaustive")(check)
+
+
+def check(
+    app: AppArgument,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Every schedule, not only those with two faults.")
+    ] = False,
+    examples: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Random schedules played for each saga.")
+    ] = EXAMPLES,
+    seed: Annotated[
+        int | None, typer.Option(help="Others than usual: those of this seed.", show_default=False)
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Look for the schedule of failures that breaks a saga; exit 6 if there is one.
+
+    Definitions are verified, every schedule with few faults is explored, random ones are played in
+    a simulated world, and the laws of sagas judge. What breaks one is told and saved: see replay.
+    """
+    from es_saga.cli import compose
+    from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
+    from es_saga.testing.explore import Bounds
+
+    found = compose.load_app(app)
+    definitions = found.definitions()
+    if output is Output.TABLE:
+        _show_steps(definitions)
+    rows: list[dict[str, Any]] = []
+    broken = 0
+    with _Bar(quiet) as bar:
+        for definition in definitions:
+            bar.begin(definition.name)
+            row: dict[str, Any] = {"saga": definition.name, "version": definition.version}
+            try:
+                checked = check_saga(
+                    definition,
+                    participants=found.participants.values(),
+                    examples=examples,
+                    seeded=seed,
+                    bounds=Bounds() if exhaustive else FEW_FAULTS,
+                    progress=bar.move,
+                )
+                row |= _figures(checked)
+            except LawBroken as finding:
+                broken += 1
+                file = _save(definition, finding)
+                complain(str(finding), f"es-saga replay {file}" if file else "")
+                row |= {"ok": False, "counterexample": file and str(file)}
+            rows.append(row | {"steps": list(_steps(definition))})
+    _show_rows(rows, output)
+    if broken:
+        raise typer.Exit(EXIT_FINDING)
+    many = "1 saga" if len(definitions) == 1 else f"{len(definitions)} sagas"
+    say(f"[green]ok[/] {escape(found.name)}: {many} without a fault")
+
+
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._saga = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=quiet or not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, saga: str) -> None:
+        """The next saga."""
+        self._saga = saga
+        self._bar.reset(self._task, description=saga, total=None)
+
+    def move(self, what: str, done: int, total: int) -> None:
+        """As `check_saga` tells it."""
+        told = f"{self._saga}  {done:,} {what}"
+        self._bar.update(self._task, description=told, completed=done, total=total)
+
+
+def _figures(checked: Checked) -> dict[str, Any]:
+    explored = checked.exploration
+    return {
+        "ok": True,
+        "states": explored.states if explored else 0,
+        "complete": explored.complete if explored else False,
+        "schedules": checked.schedules,
+        "faults": checked.faults.total(),
+        "laws": sorted(checked.laws),
+        "fates": {fate.value: count for fate, count in checked.fates.most_common()},
+        "seconds": round(checked.seconds, 1),
+    }
+
+
+def _save(definition: Definition, finding: LawBroken) -> Path | None:
+    """Where the history that breaks a law now is; the last one of its name is replaced."""
+    from es_saga.cli.running import data_folder
+    from es_saga.config import Settings
+    from es_saga.core.errors import CorruptHistory
+    from es_saga.testing.history import write_history
+
+    story, violation = finding.story, finding.violation
+    if story is None or violation is None:
+        return None
+    folder = data_folder(Settings()) / "counterexamples"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{definition.name}-{violation.law}.jsonl"
+    file.unlink(missing_ok=True)
+    try:
+        write_history(file, story.saga_id, story.history)
+    except CorruptHistory:  # that it is none is what was found
+        return None
+    return file
+
+
+# ── on stdout ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
+    for step in definition.steps.values():
+        yield {
+            "step": step.name,
+            "kind": step.kind.value,
+            "command": step.command.__name__,
+            "to": step.command.to,
+            "undo": step.undo.command.__name__ if step.undo else None,
+            "after": list(step.after),
+            "timeout": step.timeout,
+        }
+
+
+def _show_steps(definitions: Sequence[Definition]) -> None:
+    from es_saga.cli.table import Column
+
+    rows = [
+        step
+        | {
+            "saga": f"{definition.name} v{definition.version}" if number == 0 else "",
+            "after": ", ".join(step["after"]),
+            "timeout": f"{step['timeout']:g} s",
+        }
+        for definition in definitions
+        for number, step in enumerate(_steps(definition))
+    ]
+    columns = (
+        "saga",
+        "step",
+        "kind",
+        "command",
+        "undo",
+        Column("to", optional=True),
+        Column("after", folds=True, optional=True),
+        Column("timeout", right=True, optional=True),
+    )
+    show(rows, Output.TABLE, columns, styles=_style)
+
+
+def _show_rows(rows: list[dict[str, Any]], output: Output) -> None:
+    if output is not Output.TABLE:
+        show(rows, output)
+        return
+    from es_saga.cli.table import Column
+
+    told = [
+        {
+            "saga": row["saga"],
+            "states": f"{row['states']:,}",
+            "schedules": f"{row['schedules']:,}",
+            "faults": f"{row['faults']:,}",
+            "laws": len(row["laws"]),
+            "fates": ", ".join(f"{fate} {count:,}" for fate, count in row["fates"].items()),
+            "seconds": f"{row['seconds']:.1f}",
+        }
+        for row in rows
+        if row["ok"]
+    ]
+    if told:
+        sys.stdout.write("\n")
+    numbers = [Column(name, right=True) for name in ("states", "schedules", "faults", "laws")]
+    columns: list[str | Column] = ["saga", *numbers]
+    columns += [Column("fates", folds=True), Column("seconds", right=True)]
+    show(told, Output.TABLE, columns, styles=_style)
+
+
+_KINDS = {"pivot": "bold magenta", "check": "cyan", "retriable": "green"}
+
+
+def _style(column: str, value: Any) -> str:
+    text = escape(text_of(value))
+    if column == "kind" and value in _KINDS:
+        return f"[{_KINDS[value]}]{text}[/]"
+    return f"[bold]{text}[/]" if column == "saga" and text else text
