@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import ClassVar
 
 import pytest
 
 from es_saga.engine.ports import Clock
+from es_saga.testing.contracts.loop import OnAsyncio
 
 NAP = 0.03
 """Seconds; a test of a real clock waits for a few of them."""
@@ -27,10 +27,8 @@ SLACK = 0.005
 """How much too early a sleeper may wake, in seconds: loops and wall clocks tick apart."""
 
 
-class ClockContract:
+class ClockContract(OnAsyncio):
     """Subclass it, and give it the fixture `clock`."""
-
-    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.anyio
 
     @pytest.fixture
     def clock(self) -> Clock:

@@ -27,6 +27,7 @@ from es_saga.core.events import (
 )
 from es_saga.core.messages import part_of
 from es_saga.engine.ports import Append, Recorded, Store
+from es_saga.testing.contracts.loop import OnAsyncio
 
 PART = 3
 Connect = Callable[[], Awaitable[Store]]
@@ -71,13 +72,11 @@ async def histories(store: Store, *saga_ids: str) -> dict[str, list[SagaEvent]]:
     return {name: list(events) for name, events in (await store.load(saga_ids)).items()}
 
 
-class StoreContract:
+class StoreContract(OnAsyncio):
     """Subclass it, and give it the fixture `connect`: over an empty log, for each test another one.
 
     A store that learns from the status view which sagas are open has it among its views.
     """
-
-    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.anyio
 
     limits_events: ClassVar[bool] = True
     """Whether an event of two megabytes is refused, as it has to be wherever events are stored."""

@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from typing import ClassVar
 
 import pytest
 
 from es_saga.core.errors import InvalidInput, Unavailable
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Outcome
 from es_saga.engine.ports import Consumer, Delivery
+from es_saga.testing.contracts.loop import OnAsyncio
 from es_saga.testing.contracts.pipes import (
     Pipe,
     Seen,
@@ -36,10 +36,8 @@ from es_saga.testing.contracts.pipes import (
 )
 
 
-class TransportContract:
+class TransportContract(OnAsyncio):
     """Subclass it, and give it the fixture `pipe`: with nothing on its way, for each test anew."""
-
-    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.anyio
 
     @pytest.fixture
     def pipe(self) -> AsyncIterator[Pipe]:
