@@ -8,6 +8,7 @@ from typing import NamedTuple
 from es_saga.core.compiled import Definition
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Direction
+from es_saga.testing.laws import LAWS
 from es_saga.testing.story import Effect, Story, Violation
 from es_saga.testing.timeline import gist
 
@@ -56,16 +57,13 @@ class Counterexample(NamedTuple):
         return "\n".join(lines)
 
     def _head(self) -> list[str]:
-        law, why = self.violation.law, self.violation.why
-        moves = len(self.turns) - 1
-        faults = "no fault" if not self.faults else f"{self.faults} of them a fault"
-        if self.faults > 1:
-            faults += "s"[:0]
-        sentence = _sentence(law)
-        head = [f"{self.definition.name}: law {law} is broken after {moves} moves, {faults}"]
-        if sentence:
-            head.append(f"  the law: {sentence}")
-        return [*head, f"  but: {why}"]
+        law, moves = self.violation.law, len(self.turns) - 1
+        head = f"{self.definition.name}: law {law} is broken after {moves} moves"
+        if self.faults:
+            head += f", {self.faults} of them {'a fault' if self.faults == 1 else 'faults'}"
+        sentence = next((law.sentence for law in LAWS if law.number == self.violation.law), "")
+        told = [f"  the law: {sentence}"] if sentence else []
+        return [head, *told, f"  but: {self.violation.why}"]
 
     def _remains(self) -> str:
         """What is done and not undone."""
@@ -82,9 +80,3 @@ def _line(number: int, event: SagaEvent, *, here: bool) -> str:
     step = getattr(event, "step", None) or ""
     told = f"{type(event).__name__} {step}".strip()
     return f"  {'→' if here else ' '} {number:>8} {told:<32} {gist(event)}".rstrip()
-
-
-def _sentence(number: str) -> str:
-    from es_saga.testing.laws import LAWS
-
-    return next((law.sentence for law in LAWS if law.number == number), "")

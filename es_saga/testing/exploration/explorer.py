@@ -28,7 +28,7 @@ SAGA_ID = "saga-1"
 NOON = 43_200.0
 """When every exploration begins, in seconds since the epoch."""
 
-REPORT_EVERY = 500
+REPORT_EVERY = 100
 """Situations between two calls of `progress`."""
 
 LAWS_OF_FOLDS = frozenset({"L38", "L40"})
