@@ -143,7 +143,8 @@ def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) ->
     if work.due is None or work.due > now:
         return
     if work.status is WorkStatus.BACKOFF:
-        reaction.undo_again(step)
+        if not _held(reaction, step):
+            reaction.undo_again(step)
         return
     key = reaction.id_of(step.name, Direction.UNDO, work.round)
     retry_at = reaction.retry_at(step.undo.retry, key, work.attempt, None)
@@ -236,6 +237,12 @@ def _go_backward(reaction: Reaction) -> None:
             f"whether {blocked[0]} was done is unknown, and its compensation needs its reply",
             blocked[0],
         )
+    for step in owed.in_flight:
+        undo = reaction.state.steps[step.name].undo
+        assert undo is not None, "it is in flight"
+        due = undo.due is not None and undo.due <= reaction.now
+        if due and undo.status is WorkStatus.BACKOFF and not _held(reaction, step):
+            reaction.undo_again(step)
     if unsettled:
         return
     if owed.failed and policy is OnFailedUndo.ESCALATE:
@@ -271,6 +278,15 @@ def _owed(reaction: Reaction) -> _Owed:
             if undo.status is not WorkStatus.SKIPPED:
                 owed.failed.append(step.name)
     return owed
+
+
+def _held(reaction: Reaction, step: StepDefinition) -> bool:
+    """What depends on it is being undone; an operator may have had both tried again (law L57)."""
+    steps = reaction.state.steps
+    return any(
+        step.name in other.ancestors and other.name in steps and _undoing(steps[other.name])
+        for other in reaction.definition.steps.values()
+    )
 
 
 def _undoing(own: StepState) -> bool:

@@ -49,6 +49,9 @@ MAX_WHY_CHARS = 500
 POISON_SECONDS = 60.0
 """How long a saga that cannot be handled is left alone before its timer looks again."""
 
+HELD_SECONDS = 1.0
+"""After a look that changed nothing the next one is no sooner."""
+
 RECOVERY_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Waits between attempts to get the log back; the last one repeats."""
 
@@ -310,7 +313,8 @@ class Part:
             self._notify(after, arrival.notify)
         if not events:
             if isinstance(input, Tick) and after.next_due is not None:
-                self.timers.arm(saga_id, after.next_due)
+                # What is due and yet waits for something else must not be looked at all the time.
+                self.timers.arm(saga_id, max(after.next_due, now + HELD_SECONDS))
             return False
         if draft is None:
             draft = drafts[saga_id] = _Draft(state.version if state else 0, after, definition)

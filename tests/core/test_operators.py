@@ -407,6 +407,37 @@ def test_a_step_function_that_raises_parks_its_saga_with_the_traceback() -> None
     assert "in b" in stuck.detail
 
 
+def test_undos_that_are_retried_together_go_again_in_reverse_order() -> None:
+    scene = play(chain("a", "b", "c", undo_retry=ONCE))
+    scene.succeed("a")
+    scene.succeed("b")
+    scene.refuse("c")
+    scene.undo_fails("b")
+    scene.undo_fails("a")
+    assert scene.status is SagaStatus.STUCK
+
+    scene.retry()
+    assert scene.sent[-1] == "b/undo #2"
+    scene.wait(1)
+    assert "a/undo #2" not in scene.sent
+    scene.undone("b")
+    assert scene.sent[-1] == "a/undo #2"
+    scene.undone("a")
+    assert scene.status is SagaStatus.COMPENSATED
+
+
+def test_an_undo_that_fails_again_keeps_no_other_waiting() -> None:
+    scene = play(chain("a", "b", "c", undo_retry=ONCE))
+    scene.succeed("a")
+    scene.succeed("b")
+    scene.refuse("c")
+    scene.undo_fails("b")
+    scene.undo_fails("a")
+    scene.retry()
+    scene.undo_fails("b")
+    assert scene.sent[-1] == "a/undo #2"
+
+
 def test_a_command_that_no_message_can_carry_parks_its_saga() -> None:
     saga = Saga("trip", Trip)
 
