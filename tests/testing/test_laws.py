@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from es_saga.core.events import SagaEvent, SagaStarted
 from es_saga.core.messages import Direction, Envelope
+from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import SagaState
 from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
 from es_saga.testing.story import Effect, Story, System
@@ -18,7 +19,7 @@ from tests.testing.broken import ambiguity, parallel, pivot, shape, undoing
 from tests.testing.broken import sourcing as broken_sourcing
 from tests.testing.broken import system as broken_system
 from tests.testing.nonsense import stories
-from tests.testing.told import SAGA, Told
+from tests.testing.told import SAGA, Told, did, undid
 
 _BROKEN = [
     *shape.BROKEN,
@@ -117,6 +118,27 @@ def test_a_law_that_has_nothing_to_look_at_does_not_apply() -> None:
     assert judge(Story(chain("a").definition, SAGA, [])).applied == {"L11"}
     begun = judge(Told(chain("a")).do("a").story()).applied
     assert {"L01", "L12", "L17", "L30", "L44"}.isdisjoint(begun)
+
+
+@pytest.mark.requirement("R037", "R038", "R039")
+def test_an_undo_that_failed_may_come_last_where_the_policy_goes_on() -> None:
+    def story(on_failed_undo: OnFailedUndo) -> Story:
+        told = Told(chain("a", "b", "c", on_failed_undo=on_failed_undo)).do("a").ok("a").do("b")
+        told.ok("b").do("c").no("c").back().undo("b").undo_fails("b").undo("a").undone("a")
+        told.stuck("b").retried().undo("b").undone("b").compensated()
+        return told.story(did("a"), did("b"), undid("a"), undid("b"))
+
+    assert judge(story(OnFailedUndo.ESCALATE)).violations == []
+    halted = {found.law for found in judge(story(OnFailedUndo.HALT)).violations}
+    assert {"L01", "L06", "L37"} <= halted
+
+
+def test_undos_that_an_operator_asks_for_together_may_overtake_each_other() -> None:
+    """Both had been given up, so neither waits for the other."""
+    told = Told(chain("a", "b", "c")).do("a").ok("a").do("b").ok("b").do("c").no("c").back()
+    told.undo("b").undo_fails("b").undo("a").undo_fails("a").stuck("b").retried()
+    told.undo("a").undo("b").undone("a").undone("b").compensated()
+    assert judge(told.story()).violations == []
 
 
 def test_effects_and_messages_of_other_sagas_are_not_held_against_this_one() -> None:

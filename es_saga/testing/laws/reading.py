@@ -39,6 +39,7 @@ from es_saga.core.events import (
     StepTimedOut,
 )
 from es_saga.core.messages import Direction, Envelope, Outcome
+from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
 from es_saga.testing.laws.deed import Answer, Deed, Mark, Sending
 from es_saga.testing.story import Effect, Story
@@ -124,6 +125,16 @@ class Reading:
         for other, step in self.definition.steps.items():
             if name in step.ancestors:
                 yield other
+
+    def overtook(self, step: str, dependent: str) -> bool:
+        """Whether an undo was issued because that of a dependent step had been given up.
+
+        Policies A and C go on (R037, R039), so an operator may still have the other one done later.
+        """
+        issued = self.undo[step].begun
+        if issued is None or self.definition.on_failed_undo is OnFailedUndo.HALT:
+            return False
+        return self.undo[dependent].status(issued) in (WorkStatus.FAILED, WorkStatus.REFUSED)
 
     @cached_property
     def excused(self) -> frozenset[str]:

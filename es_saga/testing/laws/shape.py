@@ -7,8 +7,7 @@ from itertools import chain
 
 from es_saga.core.events import LateReplyNoted, SagaCompensated, SagaCompleted
 from es_saga.core.messages import Direction
-from es_saga.core.policy import OnFailedUndo
-from es_saga.core.state import GIVEN_UP, WorkStatus
+from es_saga.core.state import WorkStatus
 from es_saga.testing.laws.deed import DONE
 from es_saga.testing.laws.law import (
     Found,
@@ -56,15 +55,8 @@ def _disorder(reading: Reading) -> Iterator[Found]:
             if do and (before := order[other, Direction.DO]) and min(do) < min(before):
                 yield None, f"{name} took effect before {other}, on which it depends"
             back = order[other, Direction.UNDO]
-            if undo and back and max(undo) > min(back) and not _gave_up(reading, name):
+            if undo and back and max(undo) > min(back) and not reading.overtook(other, name):
                 yield None, f"{other} was undone before {name}, which depends on it"
-
-
-def _gave_up(reading: Reading, step: str) -> bool:
-    """An undo was given up, and the policy went on with the others: it comes out of its turn."""
-    marks = reading.undo[step].marks
-    goes_on = reading.definition.on_failed_undo is not OnFailedUndo.HALT
-    return goes_on and any(mark.status in GIVEN_UP for mark in marks)
 
 
 @law("L02", closed)
@@ -117,18 +109,13 @@ def what_depended_on_a_step_is_undone_first(reading: Reading) -> Iterator[Found]
 
     Each of them has succeeded or was waived; or it was given up, under a policy that goes on.
     """
-    goes_on = reading.definition.on_failed_undo is not OnFailedUndo.HALT
     for index, deed in reading.first_undos:
         for other in reading.dependents(deed.step.name):
-            if not reading.owed(other, index):
+            if not reading.owed(other, index) or reading.overtook(deed.step.name, other):
                 continue
-            status = reading.undo[other].status(index)
-            if status not in DONE and not (goes_on and status in GIVEN_UP):
-                yield (
-                    index,
-                    f"{deed.name} was issued before the undo of {other}, which depends on it, "
-                    f"had succeeded",
-                )
+            if reading.undo[other].status(index) not in DONE:
+                why = f"before the undo of {other}, which depends on it, had succeeded"
+                yield index, f"{deed.name} was issued {why}"
 
 
 @law("L07", undone)
