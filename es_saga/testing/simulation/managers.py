@@ -43,8 +43,8 @@ class _PollingClock(LoopClock):
 class Managers:
     """So many process managers, each with some of the parts that matter.
 
-    A part belongs to one of those that live, and to another one when that dies. A usurped part has
-    a second owner who knows no better: leases lie.
+    Those who live share the parts, and each part has one owner at a time. But a part that is
+    usurped has a second one, who knows no better: leases lie.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Managers:
         self._journal: Journal = network.journal
         self._clocks = [_PollingClock(self._loop) for _ in range(count)]
         self._processes: dict[int, Process] = {}
+        self._holders: dict[int, int] = {}
         self._usurped: defaultdict[int, set[int]] = defaultdict(set)
         for number in range(count):
             self._begin(number)
@@ -90,11 +91,24 @@ class Managers:
         process.run(manager.start())
         self._leases_change()
 
-    def parts_of(self, number: int) -> frozenset[int]:
-        """What a manager believes to own."""
+    def take(self, number: int) -> frozenset[int]:
+        """Give a manager its share, but for what another one has not let go of."""
         living = [n for n, process in self._processes.items() if process.alive]
-        own = {part for part in self._parts if living and living[part % len(living)] == number}
-        return frozenset(own | self._usurped[number])
+        own = set(self._usurped[number])
+        for part in self._parts:
+            if living and living[part % len(living)] == number:
+                if self._holders.get(part) not in living:
+                    self._holders[part] = number
+                if self._holders[part] == number:
+                    own.add(part)
+        return frozenset(own)
+
+    def release(self, number: int, parts: Iterable[int]) -> None:
+        """Take back what a manager has left."""
+        for part in parts:
+            if self._holders.get(part) == number:
+                del self._holders[part]
+                self._leases_change()
 
     def _leases_change(self) -> None:
         """Let time come to when everybody has looked at the leases."""
@@ -132,7 +146,7 @@ class _Lease:
         self._number = number
 
     async def held(self) -> frozenset[int]:
-        return self._managers.parts_of(self._number)
+        return self._managers.take(self._number)
 
     async def release(self, parts: Iterable[int]) -> None:
-        """Nobody waits for what is given back: parts are assigned."""
+        self._managers.release(self._number, parts)
