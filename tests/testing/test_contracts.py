@@ -176,7 +176,7 @@ class MyClock(SystemClock):
             await super().sleep(seconds)
 """
         + CLOCK,
-        "test_sleepers_wake_in_the_order_of_their_times",
+        "test_sleepers_sleep_side_by_side",
     ),
     "a clock that counts milliseconds": (
         """
