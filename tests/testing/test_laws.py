@@ -10,8 +10,10 @@ from es_saga.core.events import SagaEvent, SagaStarted
 from es_saga.core.messages import Direction, Envelope
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import SagaState
+from es_saga.engine.monitor import Alert, AlertKind
+from es_saga.engine.ports import Recorded
 from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
-from es_saga.testing.story import Effect, Story, System
+from es_saga.testing.story import Effect, Row, Story, System
 from tests.core.sagas import chain
 from tests.core.worlds import Run, runs
 from tests.testing import broken
@@ -133,12 +135,52 @@ def test_an_undo_that_failed_may_come_last_where_the_policy_goes_on() -> None:
     assert {"L01", "L06", "L37"} <= halted
 
 
-def test_undos_that_an_operator_asks_for_together_may_overtake_each_other() -> None:
-    """Both had been given up, so neither waits for the other."""
+def test_undos_that_an_operator_asks_for_together_do_not_overtake_each_other() -> None:
     told = Told(chain("a", "b", "c")).do("a").ok("a").do("b").ok("b").do("c").no("c").back()
     told.undo("b").undo_fails("b").undo("a").undo_fails("a").stuck("b").retried()
     told.undo("a").undo("b").undone("a").undone("b").compensated()
-    assert judge(told.story()).violations == []
+    assert {found.law for found in judge(told.story()).violations} == {"L57"}
+
+
+def test_an_undo_that_a_human_waived_may_be_owed() -> None:
+    told = Told(chain("a", "b")).do("a").ok("a").do("b").no("b").back().undo("a").undo_fails("a")
+    told.stuck("a").skipped("a").compensated("a")
+    assert judge(told.story(did("a"))).violations == []
+
+
+def test_a_system_that_keeps_its_books_breaks_no_law() -> None:
+    ended = Told(chain("a")).do("a").ok("a").completed().story()
+    told = Told(chain("a", "b")).do("a").ok("a").do("b").no("b").back().undo("a").undo_fails("a")
+    stuck = told.stuck("a").retried().undo("a").undo_fails("a").stuck("a").story()
+    stories = [ended, stuck._replace(saga_id="s-2")]
+    log = [
+        Recorded(part, number, one.saga_id, number, event, b"{}")
+        for part, one in enumerate(stories)
+        for number, event in enumerate(one.history, start=1)
+    ]
+    told_so: list[tuple[AlertKind, bool]] = [
+        ("stuck", True),
+        ("stuck", False),
+        ("deadline", True),
+        ("stuck", True),
+    ]
+    status: dict[str, Row] = {SAGA: {"status": "completed"}, "s-2": {"status": "stuck"}}
+    judged = judge_system(
+        System(
+            stories,
+            log=log,
+            alerts=[Alert("s-2", "trip", k, opened, "full", "a", 0.0) for k, opened in told_so],
+            status=status,
+            rebuilt=dict(status),
+            audit=[(row.saga_id, row.version, type(row.event).__name__) for row in log],
+            rebuilding=[],
+            poisoned=frozenset({"s-2"}),
+            settled=True,
+        ),
+        of_stories=(),
+    )
+    assert judged.violations == []
+    assert judged.applied == {law.number for law in SYSTEM_LAWS}
 
 
 def test_effects_and_messages_of_other_sagas_are_not_held_against_this_one() -> None:

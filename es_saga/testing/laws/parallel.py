@@ -36,7 +36,7 @@ def the_undo_of_a_whole_is_the_reverse_of_its_parts(reading: Reading) -> Iterato
         if done is None:
             continue
         for other in reading.dependents(deed.step.name):
-            if _unsettled(reading, other, done) and not reading.overtook(deed.step.name, other):
+            if _unsettled(reading, other, done):
                 yield done, f"{deed.name} succeeded before the undo of {other}, which depends on it"
     if reading.ends or reading.stuck_before(reading.length) or _in_flight(reading):
         return
