@@ -13,6 +13,7 @@ process to process; a branch that the given input does not reach; what compiled 
 from __future__ import annotations
 
 import datetime
+import gc
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ _BY_MODULE = {
     **{("posix", name): "draws random bytes" for name in ("urandom", "getrandom")},
     ("nt", "urandom"): "draws random bytes",
     ("_uuid", "generate_time_safe"): "asks the clock",
+    ("io", "open"): "opens a file",
     ("_io", "open"): "opens a file",
     ("builtins", "input"): "asks the keyboard",
     ("builtins", "print"): "prints",
@@ -47,7 +49,7 @@ _OWN_CALLS = {
     ("builtins", "id"): "asks where an object lies in memory",
     ("builtins", "hash"): "asks for a hash, which differs from process to process",
 }
-"""These count only where the function itself calls them: libraries do so harmlessly."""
+"""These count only in the function's own module: libraries do so harmlessly."""
 
 _shared_random: object = getattr(random.random, "__self__", None)
 
@@ -167,9 +169,12 @@ class _Witness:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._code = getattr(fn, "__code__", None)
+        self._globals = getattr(fn, "__globals__", None)
+        self._collects = gc.isenabled()
         self.seen: str | None = None
 
     def __enter__(self) -> _Witness:
+        gc.disable()  # whoever is told of collections may ask the clock, and it is not the function
         if sys.getprofile() is None:  # a profiler that runs could not be put back
             sys.setprofile(self._look)
         return self
@@ -182,6 +187,8 @@ class _Witness:
     ) -> None:
         if sys.getprofile() == self._look:
             sys.setprofile(None)
+        if self._collects:
+            gc.enable()
 
     def _look(self, frame: FrameType, event: str, argument: object) -> None:
         if self.seen is not None:
@@ -204,7 +211,7 @@ class _Witness:
             return f"draws a random number: random.{name}"
         key = (str(function.__module__), name)
         fault = _BY_MODULE.get(key)
-        if fault is None and frame.f_code is self._code:
+        if fault is None and frame.f_globals is self._globals:
             fault = _OWN_CALLS.get(key)
         return f"{fault}: {'.'.join(key)}" if fault is not None else None
 
