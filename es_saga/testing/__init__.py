@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from es_saga.testing.check import Checked, LawBroken, check_saga
     from es_saga.testing.explore import Bounds, Exploration, explore
     from es_saga.testing.faults import Fault, FaultPlan, Kind
+    from es_saga.testing.history import History, read_history, write_history
     from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
     from es_saga.testing.scenes import Asked, Scene, given
     from es_saga.testing.story import Effect, Judgement, Story, System, Violation
@@ -28,6 +29,7 @@ __all__ = [
     "Exploration",
     "Fault",
     "FaultPlan",
+    "History",
     "Judgement",
     "Kind",
     "LawBroken",
@@ -43,12 +45,15 @@ __all__ = [
     "judge",
     "judge_system",
     "messages",
+    "read_history",
+    "write_history",
 ]
 
 _HOMES = {
     "es_saga.testing.check": ("Checked", "LawBroken", "check_saga"),
     "es_saga.testing.explore": ("Bounds", "Exploration", "explore"),
     "es_saga.testing.faults": ("Fault", "FaultPlan", "Kind"),
+    "es_saga.testing.history": ("History", "read_history", "write_history"),
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
     "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
