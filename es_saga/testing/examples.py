@@ -23,7 +23,7 @@ from es_saga.core.messages import Message
 
 M = TypeVar("M", bound=Message)
 
-MAX_DEPTH = 8
+MAX_DEPTH = 4
 """How deep a model may nest before its optional parts are left out."""
 
 _FORMATS = {
@@ -103,13 +103,11 @@ def _array(
     if "prefixItems" in schema:
         return [_example(item, root, name, depth + 1) for item in schema["prefixItems"]]
     wanted = schema.get("minItems", 0 if depth >= MAX_DEPTH else 1)
-    items = schema.get("items", {})
-    if schema.get("uniqueItems"):
-        return [
-            _example(items, root, f"{name}-{n}" if n > 1 else name, depth + 1)
-            for n in range(1, wanted + 1)
-        ]
-    return [_example(items, root, name, depth + 1)] * wanted
+    distinct = schema.get("uniqueItems", False)
+    return [
+        _example(schema.get("items", {}), root, f"{name}-{n}" if distinct else name, depth + 1)
+        for n in range(1, wanted + 1)
+    ]
 
 
 def _string(schema: Mapping[str, Any], name: str) -> str:
