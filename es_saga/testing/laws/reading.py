@@ -185,9 +185,7 @@ class Reading:
     def states(self) -> tuple[list[SagaState], CorruptHistory | None]:
         """The state after each event, as far as the history can be folded, and what stopped it."""
         states: list[SagaState] = []
-        if not self.history:
-            return states, None
-        first = self.history[0]
+        first = self.history[0] if self.history else None
         if not isinstance(first, SagaStarted):
             return states, CorruptHistory(f"{type(first).__name__} begins no saga.")
         states.append(start(self.saga_id, first))

@@ -58,7 +58,7 @@ _SLACK = 1e-6
 
 def folded(reading: Reading) -> object:
     """The history can be folded."""
-    return reading.history and reading.states[1] is None
+    return reading.states[1] is None
 
 
 def causes_told(reading: Reading) -> object:

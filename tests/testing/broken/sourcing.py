@@ -25,6 +25,13 @@ BROKEN = [
         2,
     ),
     broken(
+        "L40",
+        Told(_ONE).do("a").ok("a", reply={"by": object}),
+        "what follows it cannot be written and read again: Unable to serialize unknown type: "
+        "<class 'type'>",
+        2,
+    ),
+    broken(
         "L41",
         Told(_TWO).do("a").ok("a").do("b", command_id="s-1/a/do"),
         "s-1/a/do is the id of a and of b",
