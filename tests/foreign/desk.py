@@ -22,11 +22,15 @@ from es_saga.engine.requests import read_reply
 from es_saga.participant import Server
 from es_saga.testing import Scene, Story
 from es_saga.testing.stage import NOON
+from es_saga.testing.timeline import timeline
 from tests.core.sagas import Do, Done, Trip, Undo
 from tests.foreign.path import SAGA_ID
 
 Trouble = Mapping[str, Refusal | Exception]
 """By act and attempt, as in `-hotel/1`: what the desk answers or raises, after it has written."""
+
+MAX_ROUNDS: Final = 100
+"""Rounds of commands and of waiting that one saga may take."""
 
 SENDER: Final = Sender("foreign", Subjects())
 _TABLES = sa.MetaData()
@@ -98,7 +102,9 @@ def conduct(saga: Saga[Trip], desk: Desk) -> Story:
         return decided.state
 
     state = follow(None, Start(SAGA_ID, Trip().model_dump(mode="json")))
-    while state.closed is None and state.stuck is None:
+    for _ in range(MAX_ROUNDS):
+        if state.closed is not None or state.stuck is not None:
+            return Story(definition, SAGA_ID, history)
         asked = [sent.envelope for sent in SENDER.open_commands(definition, state)]
         for answer in desk.call(*asked):
             state = follow(state, read_reply(answer))
@@ -106,7 +112,7 @@ def conduct(saga: Saga[Trip], desk: Desk) -> Story:
             assert state.next_due is not None, "it waits for nothing"
             now = state.next_due
             state = follow(state, Tick())
-    return Story(definition, SAGA_ID, history)
+    raise AssertionError(f"it goes in circles:\n{timeline(history)}")
 
 
 def in_flight(scene: Scene) -> Envelope:

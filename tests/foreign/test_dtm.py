@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from es_saga import Retry, Saga
+from es_saga.core.decide import decide
+from es_saga.core.errors import ConflictError
 from es_saga.core.events import DeadlineExceeded
+from es_saga.core.inputs import Start
 from es_saga.core.messages import Outcome as Answered
 from es_saga.engine.outgoing import summary
 from es_saga.testing import Scene, Story, given
@@ -199,6 +202,11 @@ TABLE = Table(
 @pytest.mark.requirement("R030")
 @TABLE.plays("TestSagaAbnormal")
 def test_a_saga_that_is_started_again_is_the_same_saga() -> Outcome:
+    for scene in (tell(TRANSFER, "out").expect(Do), tell(TRANSFER, "out into")):
+        begun = scene.state.origin.data
+        assert decide(TRANSFER.definition, scene.state, Start(SAGA_ID, begun), scene.now) == []
+        with pytest.raises(ConflictError):
+            decide(TRANSFER.definition, scene.state, Start(SAGA_ID, {"who": "bob"}), scene.now)
     again = (Fault(Kind.STARTED_AGAIN, f"{SAGA_ID}#{version}") for version in (2, 6))
     return simulate(TRANSFER, "out into", *again)
 
