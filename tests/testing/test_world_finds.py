@@ -14,6 +14,7 @@ import pytest
 from domain.orders import order
 from es_saga import InvalidInput
 from es_saga.core.definition import StepKind
+from es_saga.core.events import StepStarted, StepTimedOut
 from es_saga.core.messages import Direction
 from es_saga.core.state import SagaStatus
 from es_saga.testing.faults import Fault, FaultPlan, Kind
@@ -138,3 +139,16 @@ def test_undos_that_are_retried_together_go_in_reverse_order() -> None:
     assert not outcome.findings, outcome
     undone = [effect.step for effect in outcome.effects if effect.direction is Direction.UNDO]
     assert undone == ["create", "reserve", "charge"]
+
+
+def test_a_timeout_comes_when_it_is_due_whatever_was_due_before_it() -> None:
+    """An older hint of the saga's timer must not hold up the look at what is due now.
+
+    The answer to `create` came long before its time was up, and `ship` is due right after that.
+    """
+    faults = (Fault(Kind.LOST, "order-1/ship/do/1"),)
+    outcome = World([order], faults=FaultPlan(faults)).run()
+    history = outcome.log.history("order-1")
+    due = next(e.due for e in history if isinstance(e, StepStarted) and e.step == "ship")
+    timed_out = next(event.at for event in history if isinstance(event, StepTimedOut))
+    assert 0.0 <= timed_out - due < 0.2

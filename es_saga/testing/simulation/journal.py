@@ -159,12 +159,11 @@ def timeline(notes: Sequence[Note], *, saga_id: str | None = None) -> str:
     for note in told:
         mark = "!" if note.what is What.FAULT else " "
         head = f"{mark}{note.at - EPOCH:10.3f}  {note.who:{width}}  "
-        lines += [shorten(f"{head}{line}") for line in _lines(note)]
+        lines += [_shorten(f"{head}{line}") for line in _lines(note)]
     return "\n".join(lines)
 
 
-def shorten(line: str) -> str:
-    """A line that is not too long."""
+def _shorten(line: str) -> str:
     return line if len(line) <= MAX_LINE_CHARS else f"{line[: MAX_LINE_CHARS - 1]}…"
 
 
@@ -178,7 +177,7 @@ def _concerns(note: Note, saga_id: str) -> bool:
         return about.at.startswith((f"{saga_id}/", f"{saga_id}#")) or about.kind.name.startswith(
             ("DIES", "LOG", "CLOCK", "USURPED")
         )
-    return note.what is not What.TOLD or saga_id in str(about)
+    return note.what is What.LIFE or saga_id in str(about)
 
 
 def _lines(note: Note) -> Iterator[str]:

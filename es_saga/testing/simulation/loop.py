@@ -48,6 +48,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._later: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._dozers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._tasks: list[asyncio.Task[Any]] = []
         # What is asked for outside of a task belongs to no process.
         self._nobody = Context()
 
@@ -94,6 +95,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(
             coro, loop=self, name=None if name is None else str(name), context=context
         )
+        self._tasks.append(task)
         owned = OWNER.get()
         if owned is not None:
             owned.append(task)
@@ -183,7 +185,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def end(self) -> None:
         """Cancel whatever still runs."""
         with self._running():
-            for task in asyncio.all_tasks(self):
+            for task in self._tasks:
                 task.cancel()
             self.settle()
         self.close()

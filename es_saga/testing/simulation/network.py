@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from typing import Final
 
 from es_saga.adapters.subjects import covers
+from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Envelope
 from es_saga.engine.ports import Consumer, Handler, Subscription
 from es_saga.testing.faults import DUPLICATE_WINDOW_SECONDS, Kind
@@ -140,8 +141,8 @@ class Link:
         """See `Transport.tell`: here nobody ever listens."""
 
     async def request(self, subject: str, envelope: Envelope, *, timeout: float) -> Envelope:
-        """Engine and participants answer; they never ask."""
-        raise NotImplementedError
+        """See `Transport.request`: here nobody ever answers."""
+        raise Unavailable(f"Nobody answers {envelope.type} in a simulated world.")
 
     async def consume(self, consumer: Consumer, handler: Handler) -> Subscription:
         """See `Transport.consume`."""

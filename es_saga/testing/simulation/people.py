@@ -97,9 +97,8 @@ class People:
         self._send("operator", saga_id, message_id, VERB_TYPE, data)
 
     def _request(self, kind: Kind, state: SagaState) -> VerbRequest:
-        step = (
-            state.stuck.step if state.stuck is not None else next(iter([*state.steps][-1:]), None)
-        )
+        last = [*state.steps][-1] if state.steps else None
+        step = state.stuck.step if state.stuck is not None else last
         if kind is Kind.CANCELLED:
             return VerbRequest(verb="cancel", actor="ann", reason="changed her mind")
         if kind is Kind.RETRIED or step is None:
