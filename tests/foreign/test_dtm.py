@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from es_saga import Retry, Saga
+from es_saga import Saga
 from es_saga.core.decide import decide
 from es_saga.core.errors import ConflictError
 from es_saga.core.events import DeadlineExceeded
@@ -30,11 +30,11 @@ TRANSFER = chain("out", "into")
 ONE_BRANCH = chain("out")
 
 
-def beside(retry: Retry | None = None) -> Saga[Trip]:
+def beside() -> Saga[Trip]:
     """Both branches at once."""
     saga = Saga("transfer", Trip)
-    add(saga, "out", after=(), retry=retry)
-    add(saga, "into", after=(), retry=retry)
+    add(saga, "out", after=())
+    add(saga, "into", after=())
     return saga
 
 
@@ -118,8 +118,20 @@ TABLE = Table(
         "out~+into out",
     ),
     # ── saga_options_test.go ─────────────────────────────────────────────────────────────────────
-    Scenario("TestSagaOptionsRetryOngoing", "Not ready.", COMPLETED, ONE_BRANCH, "out~ out"),
-    Scenario("TestSagaOptionsRetryError", "Lost.", COMPLETED, ONE_BRANCH, "out? out"),
+    Scenario(
+        "TestSagaOptionsRetryOngoing",
+        "One branch, not ready at first.",
+        COMPLETED,
+        ONE_BRANCH,
+        "out~ out",
+    ),
+    Scenario(
+        "TestSagaOptionsRetryError",
+        "An attempt ends nobody knows how.",
+        COMPLETED,
+        ONE_BRANCH,
+        "out? out",
+    ),
     Scenario(
         "TestSagaOptionsTimeout",
         "A branch is not ready until the saga's time is over.",
@@ -149,8 +161,12 @@ TABLE = Table(
         COMPENSATED,
         ours=_REFUSED,
     ),
-    Scenario("TestSagaHeaders", "Headers go along.", COMPLETED, missing=_HEADERS),
-    Scenario("TestSagaHeadersYes1", "On later attempts too.", COMPLETED, missing=_HEADERS),
+    Scenario(
+        "TestSagaHeaders", "Headers of the client reach the branch.", COMPLETED, missing=_HEADERS
+    ),
+    Scenario(
+        "TestSagaHeadersYes1", "Headers reach later attempts, too.", COMPLETED, missing=_HEADERS
+    ),
     Scenario(
         "TestSagaGlobalTransWithRetryLimitYes",
         "A branch fails less often than it may.",
@@ -250,7 +266,7 @@ def test_what_is_delivered_twice_is_done_once() -> Outcome:
 
 @TABLE.plays("TestSagaBarrierRollback")
 def test_what_is_delivered_twice_is_undone_once() -> Outcome:
-    return simulate(TRANSFER, "out into! -out", *twice("out/do", "out/undo"))
+    return simulate(TRANSFER, "out into! -out", *twice("out/do", "into/do", "out/undo"))
 
 
 def twice(*keys: str) -> list[Fault]:
