@@ -110,19 +110,16 @@ def test_shrinking_leaves_what_is_needed_and_no_more() -> None:
 # ── what was found in the engine ─────────────────────────────────────────────────────────────────
 
 
-def test_what_a_rival_committed_and_never_sent_is_sent_by_nobody() -> None:
-    """Law L45: two managers own the part; one commits a command and dies before it sends it.
-
-    The survivor learns of the event and arms its timer, but does not publish. The next attempt is
-    sent, so the saga goes on; a step with one attempt only would be given up.
-    """
+def test_what_a_rival_committed_and_never_sent_is_sent_by_the_survivor() -> None:
+    """Law L45: two managers own the part; one commits a command and dies before it sends it."""
     faults = (
         Fault(Kind.USURPED, "order-1#1", 60.0),
         Fault(Kind.LOST, "order-1/create/do/1"),  # so that the second one is there in time
         Fault(Kind.DIES_BEFORE_PUBLISH, "order-1/charge/do/1", 60.0),
     )
     outcome = World([order], faults=FaultPlan(faults, managers=2)).run()
-    assert [finding.law for finding in outcome.findings] == ["L45"], outcome
+    assert sum(outcome.happened.values()) == len(faults)
+    assert not outcome.findings, outcome
     assert outcome.states["order-1"].status is SagaStatus.COMPLETED
 
 
