@@ -40,13 +40,14 @@ def _laws_in(module: ModuleType) -> list[Law[Any, Any]]:
 
 _OF_STORIES = (shape, pivot, ambiguity, undoing, sourcing, outbox, parallel)
 
-LAWS: Final[Sequence[StoryLaw]] = sorted(
-    (found for module in _OF_STORIES for found in _laws_in(module)),
-    key=attrgetter("number"),
+LAWS: Final[tuple[StoryLaw, ...]] = tuple(
+    sorted(
+        (found for module in _OF_STORIES for found in _laws_in(module)), key=attrgetter("number")
+    )
 )
 """The laws of one saga, in the order of their numbers."""
 
-SYSTEM_LAWS: Final[Sequence[SystemLaw]] = _laws_in(system)
+SYSTEM_LAWS: Final[tuple[SystemLaw, ...]] = tuple(_laws_in(system))
 """The laws of several sagas together, and of what was kept and told of them."""
 
 NOT_JUDGED: Final[Mapping[str, str]] = {

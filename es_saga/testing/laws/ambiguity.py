@@ -74,7 +74,10 @@ def an_undo_of_nothing_succeeds_without_effect(reading: Reading) -> Iterator[Fou
 
 @law("L22", undone, effects_seen)
 def a_command_after_its_undo_has_no_effect(reading: Reading) -> Iterator[Found]:
-    """A forward command that arrives after its undo is refused without effect (TCC)."""
+    """A forward command that arrives after its undo is refused without effect (TCC).
+
+    By the order of effects; and by time, where effects and events were timed by one clock.
+    """
     for name in reading.undo:
         if name in reading.excused:
             continue
@@ -138,7 +141,12 @@ def a_saga_is_turned_back_once(reading: Reading) -> Iterator[Found]:
                 yield index, f"{deed.name} was issued anew; it was before, in event {first + 1}"
 
 
-@law("L27", answered)
+def replies_told(reading: Reading) -> object:
+    """The events tell by which reply they came."""
+    return any((event.cause or "").endswith("/r") for event in reading.history)
+
+
+@law("L27", replies_told)
 def a_reply_is_credited_to_what_it_names(reading: Reading) -> Iterator[Found]:
     """A reply is applied only to the step and attempt it names (D15).
 

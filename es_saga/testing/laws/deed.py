@@ -9,6 +9,7 @@ from es_saga.core.events import (
     CompensationFailed,
     CompensationIssued,
     CompensationSucceeded,
+    SagaEvent,
     StepFailed,
     StepRefused,
     StepRetried,
@@ -30,8 +31,18 @@ Answer = (
 
 DONE = frozenset({WorkStatus.SUCCEEDED, WorkStatus.SKIPPED})
 OPEN = frozenset({WorkStatus.STARTED, WorkStatus.BACKOFF})
-BY_TIMER = "timed out"
+SLACK = 1e-5
+"""Seconds: what arithmetic with the seconds since the epoch may cost in precision, and more."""
+
+_UNANSWERED = "timed out"
 """The error of an undo that stayed unanswered."""
+
+
+def by_timer(event: SagaEvent) -> bool:
+    """Whether time alone led to it: nobody answered."""
+    if isinstance(event, CompensationFailed):
+        return event.cause is None and event.error == _UNANSWERED
+    return isinstance(event, StepTimedOut)
 
 
 class Mark(NamedTuple):

@@ -103,14 +103,14 @@ def timed_out(reading: Reading) -> object:
     return any(deed.unanswered for deed in reading.do.values())
 
 
-def turned_back(reading: Reading) -> object:
-    """The saga was turned back."""
-    return reading.turned
-
-
 def undone(reading: Reading) -> object:
     """An undo was issued."""
     return any(deed.sendings for deed in reading.undo.values())
+
+
+def turned_back(reading: Reading) -> object:
+    """The saga was turned back."""
+    return reading.turned or undone(reading)
 
 
 def pivot_begun(reading: Reading) -> object:

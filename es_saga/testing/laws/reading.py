@@ -86,6 +86,7 @@ class Reading:
 
     @property
     def length(self) -> int:
+        """The number of events, and the index after the last one."""
         return len(self.history)
 
     @property

@@ -143,7 +143,7 @@ def each_owed_undo_succeeded_once(reading: Reading) -> Iterator[Found]:
 @law("L09", turned_back)
 def nothing_new_once_undoing(reading: Reading) -> Iterator[Found]:
     """Once the first undo is issued no new forward step starts (GS87)."""
-    turn = min(chain([reading.turned[0][0]], (index for index, _ in reading.first_undos)))
+    turn = min(index for index, _ in chain(reading.turned, reading.first_undos))
     for index, _, deed in reading.sendings:
         if index > turn and not deed.undo:
             yield index, f"{deed.name} was sent after the saga had turned back in event {turn + 1}"

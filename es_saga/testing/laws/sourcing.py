@@ -27,10 +27,9 @@ from es_saga.core.events import (
     StepFailed,
     StepRefused,
     StepSucceeded,
-    StepTimedOut,
 )
 from es_saga.core.state import WorkStatus
-from es_saga.testing.laws.deed import BY_TIMER, DONE, OPEN, Deed
+from es_saga.testing.laws.deed import DONE, OPEN, SLACK, Deed, by_timer
 from es_saga.testing.laws.law import Found, asked, begun, closed, law
 from es_saga.testing.laws.reading import Reading
 
@@ -51,9 +50,6 @@ _INPUTS = frozenset(
     }
 )
 """What a message leads to first; all else follows from it."""
-
-_SLACK = 1e-6
-"""Seconds: rounding of the seconds since the epoch."""
 
 
 def folded(reading: Reading) -> object:
@@ -128,15 +124,8 @@ def an_input_without_a_key_is_refused(reading: Reading) -> Iterator[Found]:
     """An input without a redelivery key is refused, not guessed (ES). A start has the saga's id."""
     for index, event in enumerate(reading.history):
         message = type(event) in _INPUTS and type(event) is not SagaStarted
-        if message and not event.cause and not _by_timer(event):
+        if message and not event.cause and not by_timer(event):
             yield index, f"{type(event).__name__} does not say which message it came by"
-
-
-def _by_timer(event: SagaEvent) -> bool:
-    """Whether time alone led to it."""
-    if isinstance(event, CompensationFailed):
-        return event.cause is None and event.error == BY_TIMER
-    return isinstance(event, StepTimedOut)
 
 
 @law("L48", closed)
@@ -164,12 +153,12 @@ def it_ends_in_an_allowed_state(reading: Reading) -> Iterator[Found]:
 def a_timer_acts_when_it_is_due_and_only_then(reading: Reading) -> Iterator[Found]:
     """A timer acts only if its attempt is still open, at most once, never after closing (ES)."""
     for index, event, deed in reading.answers:
-        if not _by_timer(event):
+        if not by_timer(event):
             continue
         mark = deed.before(index)
         if mark is None or mark.status is not WorkStatus.STARTED:
             yield index, f"{deed.name} timed out, and it was {mark.status if mark else 'not sent'}"
-        elif mark.due is not None and event.at < mark.due - _SLACK:
+        elif mark.due is not None and event.at < mark.due - SLACK:
             yield index, f"{deed.name} timed out {mark.due - event.at:g} s before it was due"
         if reading.closed is not None and index > reading.closed:
             yield index, f"{deed.name} timed out after the saga's end"
@@ -178,8 +167,8 @@ def a_timer_acts_when_it_is_due_and_only_then(reading: Reading) -> Iterator[Foun
     for number, (index, passed) in enumerate(reading.deadlines):
         if number or (reading.closed is not None and index > reading.closed):
             yield index, "its deadline passed once already" if number else "it was closed already"
-        elif deadline is None or passed.at < deadline - _SLACK:
-            yield index, f"its deadline is {deadline or 'none'}, and it passed at {passed.at}"
+        elif deadline is None or passed.at < deadline - SLACK:
+            yield index, f"its deadline passed at {passed.at}, and it is {deadline}"
 
 
 def _early_attempts(reading: Reading) -> Iterator[Found]:
@@ -188,7 +177,7 @@ def _early_attempts(reading: Reading) -> Iterator[Found]:
             mark = deed.before(index)
             if mark is None or mark.status is WorkStatus.STARTED:
                 yield index, f"{deed.name} was sent again, and its last attempt was still open"
-            elif mark.due is not None and event.at < mark.due - _SLACK:
+            elif mark.due is not None and event.at < mark.due - SLACK:
                 yield index, f"{deed.name} was sent again {mark.due - event.at:g} s early"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from es_saga.core.events import (
@@ -14,7 +15,7 @@ from es_saga.core.events import (
 )
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.state import GIVEN_UP, WorkStatus
-from es_saga.testing.laws.deed import BY_TIMER, DONE, OPEN, Deed
+from es_saga.testing.laws.deed import DONE, OPEN, SLACK, Deed, by_timer
 from es_saga.testing.laws.law import (
     Found,
     asked,
@@ -23,15 +24,12 @@ from es_saga.testing.laws.law import (
     law,
     operated,
     stuck,
-    turned_back,
     undone,
 )
 from es_saga.testing.laws.reading import Reading
 
-_SLACK = 1e-5
-"""Seconds: what adding a wait to the seconds since the epoch may cost in precision, and more."""
-
 _MAX_EXPONENT = 64
+"""Where waits stop growing at the latest: the coefficient to this power is still a float."""
 
 
 @law("L30", compensated)
@@ -63,7 +61,7 @@ def waits_follow_the_policy(reading: Reading) -> Iterator[Found]:
     operator may have one more attempt made.
     """
     asked = sum(isinstance(event, OperatorRetried) for _, event in reading.operators)
-    for deed in (*reading.do.values(), *reading.undo.values()):
+    for deed in reading.deeds:
         work = deed.step.undo if deed.undo else deed.step
         if work is None:
             continue
@@ -83,16 +81,14 @@ def _waits(deed: Deed, policy: Retry) -> Iterator[Found]:
         if event.retry_at is None:
             continue
         wait, least = event.retry_at - event.at, _least_wait(policy, event.attempt)
-        error = BY_TIMER if isinstance(event, StepTimedOut) else event.error
-        if error in policy.never:
-            yield index, f"{deed.name} is sent again after {error}, which is final"
-        if wait < least - _SLACK:
+        if not isinstance(event, StepTimedOut) and event.error in policy.never:
+            yield index, f"{deed.name} is sent again after {event.error}, which is final"
+        most = least * (1 + policy.jitter) if by_timer(event) else math.inf
+        if not least - SLACK <= wait <= most + SLACK:
             yield index, f"{deed.name} waits {wait:g} s, and its policy says {least:g} s"
-        if error != BY_TIMER:
+        if not by_timer(event):
             continue
-        if wait > least * (1 + policy.jitter) + _SLACK:
-            yield index, f"{deed.name} waits {wait:g} s, and its policy says {least:g} s"
-        if wait < longest - _SLACK:
+        if wait < longest - SLACK:
             yield index, f"{deed.name} waits {wait:g} s, and before that it was {longest:g} s"
         longest = max(longest, wait)
 
@@ -170,7 +166,7 @@ def only_a_stuck_saga_is_retried(reading: Reading) -> Iterator[Found]:
             yield index, "it was retried while it was going on by itself"
 
 
-@law("L37", turned_back, undone)
+@law("L37", undone)
 def one_failed_undo_does_not_lose_the_others(reading: Reading) -> Iterator[Found]:
     """One failed undo does not lose the record or the attempt of the others (R037, R038, R039).
 

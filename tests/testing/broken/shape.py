@@ -109,6 +109,11 @@ BROKEN = [
         "b was sent after the saga had turned back in event 4",
     ),
     broken(
+        "L09",
+        Told(_TWO).do("a").ok("a").undo("a").do("b"),
+        "b was sent after the saga had turned back in event 4",
+    ),
+    broken(
         "L10",
         Told(_ONE).do("a").ok("a").undo("a").completed(),
         "the undo of a was issued, and the saga completed",

@@ -106,11 +106,11 @@ BROKEN = [
         "a was sent again, and its last attempt was still open",
     ),
     broken("L49", Told(_ONE).do("a").fails("a", wait=3).again("a"), "a was sent again 2 s early"),
-    broken("L49", Told(_ONE).do("a").overdue(), "its deadline is none, and it passed at 2.0"),
+    broken("L49", Told(_ONE).do("a").overdue(), "its deadline passed at 2.0, and it is None"),
     broken(
         "L49",
         Told(_LATE, deadline=60.0).do("a").overdue(),
-        "its deadline is 60.0, and it passed at 2.0",
+        "its deadline passed at 2.0, and it is 60.0",
     ),
     broken(
         "L49",
