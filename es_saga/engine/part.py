@@ -81,7 +81,9 @@ class Part:
         self._one_by_one = 0
         """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
-        self._rivals = Rivals(number, self._states, self.timers, around.clock)
+        self._rivals = Rivals(
+            number, self._states, self.timers, around.clock, publish=self._publish_open
+        )
         self.relay = Relay(around.transport, self._undeliverable)
         self._held: set[str] = set()
         """Ids of the deliveries that wait while the log is away: it may be long, and the broker
@@ -147,22 +149,26 @@ class Part:
 
     async def _publish_again(self, position: int, head: int) -> None:
         """Publish what is in flight of every saga that moved after `position`."""
-        relay, around, states = self.relay, self._around, self._states
-        relay.position = position
-        async for sagas, last in states.moved(self.number, position, head):
-            messages: list[Outgoing] = []
-            for state in (await states.load(sagas)).values():
-                if state.closed is not None:
-                    self._notify(state)
-                    continue
-                try:
-                    definition = around.registry.of(state)
-                except Unavailable as error:
-                    _log.error("unregistered", saga=state.saga_id, error=error.message)
-                    continue
-                messages += around.sender.open_commands(definition, state)
-            relay.send(last, messages)
-            await relay.room()
+        self.relay.position = position
+        async for sagas, last in self._states.moved(self.number, position, head):
+            self._publish_open(last, (await self._states.load(sagas)).values())
+            await self.relay.room()
+
+    def _publish_open(self, position: int, states: Iterable[SagaState]) -> None:
+        """Publish what is in flight of these sagas, as it was or should have been sent before."""
+        around = self._around
+        messages: list[Outgoing] = []
+        for state in states:
+            if state.closed is not None:
+                self._notify(state)
+                continue
+            try:
+                definition = around.registry.of(state)
+            except Unavailable as error:
+                _log.error("unregistered", saga=state.saga_id, error=error.message)
+                continue
+            messages += around.sender.open_commands(definition, state)
+        self.relay.send(position, messages)
 
     async def run(self) -> None:
         """React until stopped; what is enqueued by then is still handled."""
@@ -314,7 +320,8 @@ class Part:
         if not events:
             if isinstance(input, Tick) and after.next_due is not None:
                 # What is due and yet waits for something else must not be looked at all the time.
-                self.timers.arm(saga_id, max(after.next_due, now + HELD_SECONDS))
+                held = after.next_due <= now
+                self.timers.arm(saga_id, now + HELD_SECONDS if held else after.next_due)
             return False
         if draft is None:
             draft = drafts[saga_id] = _Draft(state.version if state else 0, after, definition)
@@ -362,10 +369,10 @@ class Part:
             messages += around.sender.commands(definition, item.state, item.events)
         self._states.forget(refused)
         if last:
-            self.relay.send(last, messages)
-            around.committed(written)
             await self._rivals.follow(last - added)
             self._rivals.head = max(self._rivals.head, last)
+            self.relay.send(last, messages)
+            around.committed(written)
         return refused
 
     def _remember(self, state: SagaState) -> None:
@@ -403,5 +410,7 @@ class Part:
                 # A start is not looked up: if the saga is there, the log refuses the first version.
                 missing.add(saga_id)
         if missing:
+            # What we do not remember a rival may have moved, and died before it published.
+            await self._rivals.follow(await self._around.store.head(self.number))
             known.update(await self._states.load(missing))
         return known

@@ -6,8 +6,11 @@ us will look after what it has begun.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import structlog
 
+from es_saga.core.state import SagaState
 from es_saga.engine.ports import Clock
 from es_saga.engine.states import States
 from es_saga.engine.timers import Timers
@@ -21,8 +24,17 @@ _log = structlog.get_logger("es_saga.part")
 class Rivals:
     """Knows how far we know a part's log, and learns what others added to it."""
 
-    def __init__(self, part: int, states: States, timers: Timers, clock: Clock) -> None:
+    def __init__(
+        self,
+        part: int,
+        states: States,
+        timers: Timers,
+        clock: Clock,
+        *,
+        publish: Callable[[int, Collection[SagaState]], None],
+    ) -> None:
         self._part = part
+        self._publish = publish
         self._states = states
         self._timers = timers
         self._clock = clock
@@ -33,6 +45,8 @@ class Rivals:
     async def follow(self, head: int) -> None:
         """Take note of what is new up to `head`: those sagas need our timers, too.
 
+        And their commands are published once more: whoever committed them may have died before.
+
         Raises:
             Unavailable: the log is out of reach; what was learnt by then is kept.
         """
@@ -42,9 +56,11 @@ class Rivals:
         states = self._states
         async for sagas, last in states.moved(self._part, self.head, head):
             states.forget(sagas)
-            for state in (await states.load(sagas)).values():
+            moved = (await states.load(sagas)).values()
+            for state in moved:
                 if state.closed is None and state.next_due is not None:
                     self._timers.arm(state.saga_id, state.next_due)
+            self._publish(last, moved)
             self.head = last
 
     def _warn(self, head: int) -> None:
