@@ -55,7 +55,7 @@ def check(
     """
     from es_saga.cli import compose
     from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
-    from es_saga.testing.explore import Bounds
+    from es_saga.testing.exploring import Bounds
 
     found = compose.load_app(app)
     definitions = found.definitions()

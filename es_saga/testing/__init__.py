@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from es_saga.testing.check import Checked, LawBroken, check_saga
-    from es_saga.testing.explore import Bounds, Exploration, explore
+    from es_saga.testing.exploring import Bounds, Exploration, explore
     from es_saga.testing.faults import Fault, FaultPlan, Kind
     from es_saga.testing.history import History, read_history, write_history
     from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
@@ -51,7 +51,7 @@ __all__ = [
 
 _HOMES = {
     "es_saga.testing.check": ("Checked", "LawBroken", "check_saga"),
-    "es_saga.testing.explore": ("Bounds", "Exploration", "explore"),
+    "es_saga.testing.exploring": ("Bounds", "Exploration", "explore"),
     "es_saga.testing.faults": ("Fault", "FaultPlan", "Kind"),
     "es_saga.testing.history": ("History", "read_history", "write_history"),
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),

@@ -24,7 +24,7 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Command, Message, reply_type
 from es_saga.core.state import SagaStatus
 from es_saga.participant.kit import Participant
-from es_saga.testing.explore import Bounds, Exploration, explore
+from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.simulation.people import Begin

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from es_saga import Saga
-from es_saga.testing.explore import explore
+from es_saga.testing.exploring import explore
 from es_saga.testing.laws import judge
 from tests.mutants.interpreter import MUTANTS, Mutant
 

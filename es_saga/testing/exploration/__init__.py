@@ -1,1 +1,1 @@
-"""The parts of `es_saga.testing.explore`: what can happen, what is the same, and the search."""
+"""The parts of `es_saga.testing.exploring`: what can happen, what is the same, and the search."""
