@@ -222,14 +222,14 @@ def test_sagas_compete_for_what_is_scarce_and_never_get_more_than_there_is() -> 
 
 
 def test_two_owners_of_a_part_write_and_nothing_is_doubled() -> None:
-    """Law L47: both have the timers; the log refuses whoever is second."""
+    """Law L47: both get answers; the log refuses whoever is second."""
     steps = ("flight", "room", "car")
     lost = [Fault(Kind.LOST, f"trip-1/{step}/do/{n}") for step in steps for n in (1, 2)]
     faults = (Fault(Kind.USURPED, "trip-1#1", 60.0), *lost)
     met = Counter[str]()
-    for seed in range(20):
+    for seed in range(60):
         outcome = World([trip], faults=FaultPlan(faults, seed=seed, managers=2)).run()
         assert not objections(outcome), outcome
         assert outcome.states["trip-1"].status is SagaStatus.COMPLETED
         met += outcome.met
-    assert met["conflict"] >= 10
+    assert met["conflict"]
