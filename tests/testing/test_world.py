@@ -25,6 +25,7 @@ from es_saga.core.messages import Direction
 from es_saga.core.state import SagaStatus
 from es_saga.testing.faults import Fault, FaultPlan, Kind, Moment
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.simulation.journal import What
 from es_saga.testing.story import Violation
 from es_saga.testing.world import World
 from tests.core.plans import Plan, build, plans
@@ -204,6 +205,41 @@ def test_nothing_is_lost_or_doubled_at_any_boundary(kind: Kind, managers: int) -
         assert not outcome.findings, outcome
         assert outcome.states["order-1"].status is SagaStatus.COMPLETED
         assert [effect.step for effect in outcome.effects] == [*order.definition.steps]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_once"),
+    [
+        (Kind.DIES_BEFORE_APPEND, False),
+        (Kind.DIES_AFTER_APPEND, True),
+        (Kind.LOG_AWAY, False),
+        (Kind.LOG_UNSURE, True),
+        (Kind.DIES_BEFORE_PUBLISH, False),
+        (Kind.DIES_AFTER_PUBLISH, True),
+    ],
+)
+def test_a_boundary_is_on_one_side_of_the_deed(kind: Kind, at_once: bool) -> None:
+    """What comes after the commit or the publish finds it done; what comes before does not."""
+    place = "order-1#5" if kind.moment is Moment.WRITING else "order-1/charge/do/1"
+    notes = World([order], faults=FaultPlan((Fault(kind, place, 5.0),))).run().notes
+    struck = next(note.at for note in notes if note.what is What.FAULT)
+    deeds = (
+        note.at
+        for note in notes
+        if (note.what is What.WRITTEN and note.about.version == 5 and "#" in place)
+        or (note.what is What.SENT and note.about.id == place)
+    )
+    assert (next(deeds) == struck) is at_once
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"), [(Kind.DIES_BEFORE_ACK, True), (Kind.DIES_AFTER_ACK, False)]
+)
+def test_what_was_not_acknowledged_comes_again(kind: Kind, again: bool) -> None:
+    faults = (Fault(kind, "order-1/charge/do/1", 0.5), Fault(Kind.LOST, "order-1/ship/do/1"))
+    outcome = World([order], faults=FaultPlan(faults)).run()
+    assert outcome.happened == {kind: 1, Kind.LOST: 1}
+    assert (outcome.met["repeated"] == 1) is again
 
 
 def test_sagas_compete_for_what_is_scarce_and_never_get_more_than_there_is() -> None:
