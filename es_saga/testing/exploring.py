@@ -48,8 +48,8 @@ from es_saga.core.definition import Saga
 from es_saga.core.messages import Message
 from es_saga.participant.kit import Participant
 from es_saga.testing.examples import example
-from es_saga.testing.exploration.counterexample import Counterexample
 from es_saga.testing.exploration.bounds import Bounds
+from es_saga.testing.exploration.counterexample import Counterexample
 from es_saga.testing.exploration.explorer import Explorer, Outcome, Progress
 from es_saga.testing.exploration.roles import Answers, answers_of
 from es_saga.testing.laws import LAWS, StoryLaw

@@ -17,7 +17,8 @@ def shrink(plan: FaultPlan, still_fails: Callable[[FaultPlan], bool]) -> FaultPl
     `plan` itself is taken to fail. Other managers, scarcity and long times are left out, too, where
     they are not needed.
     """
-    for simpler in ({"managers": 1}, {"scarce": ()}, {"seed": 0}):
+    none_left = tuple((command, 0) for command, _ in plan.scarce)
+    for simpler in ({"managers": 1}, {"scarce": none_left}, {"scarce": ()}, {"seed": 0}):
         tried = replace(plan, **simpler)
         if tried != plan and still_fails(tried):
             plan = tried

@@ -9,11 +9,13 @@ its own time. One seed decides everything: the same seed gives the same run, byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from es_saga.core.compiled import Definition
 from es_saga.core.definition import Saga
+from es_saga.core.events import Json
 from es_saga.core.messages import Command, Message
 from es_saga.core.state import SagaState
 from es_saga.engine.manager import ProcessManager
@@ -113,13 +115,9 @@ class World:
     def _begins(self, sagas: int | Iterable[Begin]) -> tuple[Begin, ...]:
         if not isinstance(sagas, int):
             return tuple(sagas)
-        data = {
-            name: made_up(definition.data).model_dump(mode="json")
-            for name, definition in self._types.items()
-        }
         return tuple(
-            Begin(f"{name}-{number}", name, data[name])
-            for name in data
+            Begin(f"{name}-{number}", name, data)
+            for name, data in self._made_up().items()
             for number in range(1, sagas + 1)
         )
 
@@ -191,10 +189,32 @@ class World:
             found = self._play(begins, plan).findings
             return any(finding.law in laws for finding in found)
 
-        begins, plan = list(outcome.begins), outcome.plan
-        for begin in outcome.begins:
-            fewer = [other for other in begins if other != begin]
-            if fewer and fails(fewer, plan):
-                begins = fewer
-        plan = shrink(plan, lambda smaller: fails(begins, smaller))
+        plain = self._plain(outcome.begins)
+        begins = plain if fails(plain, outcome.plan) else outcome.begins
+        plan = outcome.plan
+        for _ in range(2):  # fewer faults may need fewer sagas
+            begins = self._fewest(begins, partial(fails, plan=plan))
+            plan = shrink(plan, partial(fails, begins))
         return self._play(begins, plan)
+
+    def _plain(self, begins: Sequence[Begin]) -> Sequence[Begin]:
+        """The same sagas, with inputs that are made up."""
+        made = self._made_up()
+        return [begin._replace(data=made[begin.saga_type]) for begin in begins]
+
+    def _made_up(self) -> dict[str, Json]:
+        """An input for each saga type."""
+        return {
+            name: made_up(definition.data).model_dump(mode="json")
+            for name, definition in self._types.items()
+        }
+
+    @staticmethod
+    def _fewest(
+        begins: Sequence[Begin], still_fails: Callable[[Sequence[Begin]], bool]
+    ) -> Sequence[Begin]:
+        for begin in begins:
+            fewer = [other for other in begins if other != begin]
+            if fewer and still_fails(fewer):
+                begins = fewer
+        return begins

@@ -57,6 +57,7 @@ def test_the_simulated_world_finds_them_too_and_hands_over_a_script() -> None:
     found = broken.value.finding
 
     assert isinstance(found, Outcome)
+    assert len(found.begins) == 1, "one saga is enough"
     assert len(found.plan.faults) + len(found.plan.scarce) == 1, "one fault is enough"
     assert broken.value.violation is not None
     assert broken.value.violation.law == "L01"

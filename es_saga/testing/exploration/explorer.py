@@ -222,7 +222,7 @@ class Explorer:
 
     def _push(self, faults: int, depth: int, found: _Node | Counterexample) -> None:
         self._pushed += 1
-        heapq.heappush(self._waiting, (faults, depth, self._pushed, found))
+        heapq.heappush(self._waiting, (-faults, depth, self._pushed, found))
 
     def _found(self, node: _Node, violation: Violation) -> None:
         """It waits with the others, so that the one with fewest faults comes out first."""
@@ -303,7 +303,7 @@ class Explorer:
                     ends.add(source)
                     good.append(source)
         trapped = [node for node in self._nodes if node.index not in ends]
-        if True:
+        if not trapped:
             return None
         first = min(trapped, key=lambda node: (node.faults, node.depth))
         violation = Violation("L53", SAGA_ID, None, "from here the saga can never end")
