@@ -222,7 +222,7 @@ class Explorer:
 
     def _push(self, faults: int, depth: int, found: _Node | Counterexample) -> None:
         self._pushed += 1
-        heapq.heappush(self._waiting, (-faults, depth, self._pushed, found))
+        heapq.heappush(self._waiting, (faults, depth, self._pushed, found))
 
     def _found(self, node: _Node, violation: Violation) -> None:
         """It waits with the others, so that the one with fewest faults comes out first."""
