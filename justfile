@@ -36,6 +36,18 @@ types:
 lint:
     .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
 
+# Look for what breaks the sagas of the reference business.
+check:
+    for app in orders travel transfer credit activities; do .venv/bin/es-saga check domain.$app:app || exit; done
+
+# Record histories that are missing; those that are there stay.
+record:
+    .venv/bin/python -m tests.histories.record
+
+# The notebooks' second form, after a change of the first.
+notebooks:
+    .venv/bin/jupytext --to ipynb notebooks/*.py
+
 # Format the code.
 format:
     .venv/bin/ruff format .

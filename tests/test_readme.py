@@ -102,3 +102,20 @@ def test_every_command_that_the_readme_names_exists() -> None:
     shown = es_saga(Path.cwd(), "--help").stdout
     words = named - {"es-saga", "up", "sql"}
     assert {name for name in words if not re.search(rf"^  {name}\b", shown, re.MULTILINE)} == set()
+
+
+def test_the_readmes_tests_pass_and_tell_what_they_looked_at(tmp_path: Path) -> None:
+    for block in blocks("python"):
+        file = re.match(r"# (\w+\.py)\n", block)
+        if file is not None:
+            (tmp_path / file[1]).write_text(block)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+    assert "sagas checked" in done.stdout
