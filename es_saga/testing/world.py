@@ -218,3 +218,6 @@ class World:
             if fewer and still_fails(fewer):
                 begins = fewer
         return begins
+
+
+__all__ = ["Begin", "World"]

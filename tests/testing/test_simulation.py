@@ -104,6 +104,7 @@ def test_it_is_a_loop_as_asyncio_wants_it(loop: SimulatedLoop) -> None:
         assert asyncio.get_running_loop() is mine
 
     asyncio.run(outside())
+    loop.play(never, EPOCH + 100)
     assert told == [5.0, ["a", "b"], 7.0]
 
 
@@ -219,13 +220,13 @@ def test_what_is_put_back_comes_again_when_it_was_asked_for(loop: SimulatedLoop)
 def test_no_more_is_handed_over_than_may_be_unsettled(loop: SimulatedLoop) -> None:
     town, held = Town(loop), list[Delivery]()
     town.read(held.append, max_ack_pending=2)
-    for name in "abc":
+    for name in "abcd":
         town.send(name)
     town.loop.play(never, EPOCH + 1.0)
     assert len(held) == 2
-    held[0].ack()
-    held[0].ack()
-    assert len(held) == 3
+    for _ in range(2):  # the second time is none
+        held[0].ack()
+        assert len(held) == 3
 
 
 def test_who_died_settles_nothing_and_the_next_life_gets_it(loop: SimulatedLoop) -> None:

@@ -93,6 +93,12 @@ def test_a_saga_that_stands_in_no_module_needs_lines_that_define_it() -> None:
     assert "sagas = [mine]" in outcome.script("from mine import mine\nsagas = [mine]")
 
 
+def test_shrinking_takes_the_shortest_time_that_will_do() -> None:
+    long = Fault(Kind.DELAYED, "order-1/charge/do/1", 400.0)
+    found = shrink(FaultPlan((long,)), lambda plan: any(f.seconds > 3 for f in plan.faults))
+    assert found == FaultPlan((long._replace(seconds=5.0),))
+
+
 def test_shrinking_leaves_what_is_needed_and_no_more() -> None:
     faults = [Fault(Kind.LOST, f"order-1/{n}/do/1") for n in range(40)]
     needed = {faults[7], faults[8], faults[31]}

@@ -31,8 +31,8 @@ RING_SECONDS: Final = 0.125
 MAX_RING_SECONDS: Final = 3600.0
 """And at most this much later."""
 
-VIEW_EVENTS: Final = 1_000
-"""Events that the views take in together."""
+BACKLOG: Final = 8
+"""Events that the views may be behind; besides, a quarter of all that they have seen."""
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -78,7 +78,7 @@ class Log:
                 self.open.add(saga_id)
             else:
                 self.open.discard(saga_id)
-        if len(self._news) >= VIEW_EVENTS:
+        if len(self._news) > BACKLOG + len(self.audit) // 4:
             self.catch_up()
         return positions
 
