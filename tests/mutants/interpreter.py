@@ -11,6 +11,7 @@ import pytest
 from es_saga import OnFailedUndo, Saga
 from es_saga.core import aggregate, decide, replies
 from es_saga.core.compiled import StepDefinition
+from es_saga.core.events import DeadlineExceeded
 from es_saga.core.inputs import Reply
 from es_saga.core.reaction import Reaction
 from es_saga.core.state import Work, WorkStatus
@@ -28,6 +29,8 @@ class Mutant(NamedTuple):
     """The law that it breaks first."""
     rows: tuple[str, ...] = ()
     """The rows of the requirements that it stands for."""
+    faults: int = 3
+    """How many it takes, at most."""
 
     @property
     def name(self) -> str:
@@ -123,6 +126,15 @@ def cancels_what_the_pivot_made_final(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reaction, "pivot_begun", pivot_begun)
 
 
+def lets_a_deadline_undo_the_pivot(patch: pytest.MonkeyPatch) -> None:
+    def pass_deadline(reaction: Reaction) -> None:
+        reaction.emit(DeadlineExceeded(at=reaction.now, effect="compensating"))
+        if not reaction.state.backward:
+            reaction.turn_back("deadline exceeded", None)
+
+    patch.setattr(decide, "_pass_deadline", pass_deadline)
+
+
 # ── what is not known ────────────────────────────────────────────────────────────────────────────
 
 
@@ -168,6 +180,20 @@ def starts_again_on_a_late_reply(patch: pytest.MonkeyPatch) -> None:
             reaction.state = reaction.state._replace(steps={}, closed=None, backward=False)
             reaction.begin(next(iter(reaction.definition.steps.values())))
         real(reaction, reply)
+
+    patch.setattr(decide, "credit", credit)
+
+
+def notes_every_late_reply(patch: pytest.MonkeyPatch) -> None:
+    real = replies.credit
+
+    def credit(reaction: Reaction, reply: Reply) -> None:
+        state = reaction.state
+        steps = {name: own._replace(late=False) for name, own in state.steps.items()}
+        reaction.state = state._replace(steps=steps)
+        real(reaction, reply)
+        if not reaction.events:
+            reaction.state = state
 
     patch.setattr(decide, "credit", credit)
 
@@ -239,6 +265,8 @@ MUTANTS = [
     Mutant(believes_late_answers, planted.right, "L38"),
     Mutant(credits_any_reply_to_the_current_step, _parallel, "L27", ("D15",)),
     Mutant(starts_again_on_a_late_reply, planted.right, "L28", ("D16",)),
+    Mutant(notes_every_late_reply, planted.right, "L42", faults=4),
+    Mutant(lets_a_deadline_undo_the_pivot, planted.with_deadline, "L15"),
     Mutant(swallows_a_failed_undo, planted.right, "L30", ("D09", "D17")),
     Mutant(reports_a_waived_undo_as_done, _reporting, "L30", ("D17",)),
     Mutant(goes_on_without_what_failed, planted.right, "L05"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from es_saga import Saga
-from es_saga.testing.exploring import explore
+from es_saga.testing.exploring import Bounds, explore
 from es_saga.testing.laws import judge
 from tests.mutants.interpreter import MUTANTS, Mutant
 
@@ -36,7 +36,7 @@ def test_a_mistake_is_found(
     record_property: Callable[[str, object], None],
 ) -> None:
     mutant.plant(monkeypatch)
-    found = explore(mutant.saga())
+    found = explore(mutant.saga(), bounds=Bounds(faults=mutant.faults))
     counterexample = found.counterexample
     assert counterexample is not None
     broken = {found.law for found in judge(counterexample.story).violations}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from es_saga import START, Command, Message, Participant, Refusal, Saga, SyncTx
 
 
@@ -126,6 +128,25 @@ def refusable_after_the_pivot() -> Saga[PlaceOrder]:
     @saga.step
     def ship(o: PlaceOrder) -> ShipParcel:
         return ShipParcel(order_id=o.order_id)
+
+    return saga
+
+
+def with_deadline() -> Saga[PlaceOrder]:
+    """The right one, with a pivot, in a hurry."""
+    saga = Saga("with_deadline", PlaceOrder, deadline=timedelta(seconds=10))
+
+    @saga.step
+    def reserve(o: PlaceOrder) -> ReserveStock:
+        return ReserveStock(order_id=o.order_id, sku=o.sku)
+
+    @reserve.compensation
+    def release(o: PlaceOrder) -> ReleaseStock:
+        return ReleaseStock(reservation=o.order_id)
+
+    @saga.pivot
+    def charge(o: PlaceOrder) -> ChargeCard:
+        return ChargeCard(order_id=o.order_id, pence=o.pence)
 
     return saga
 
