@@ -31,9 +31,9 @@ NOON = 43_200.0
 REPORT_EVERY = 100
 """Situations between two calls of `progress`."""
 
-LAWS_OF_FOLDS = frozenset({"L38", "L40"})
-"""They look at a history prefix by prefix, and cost as much as all others together: they are judged
-once a history has come to its end."""
+LAWS_OF_FOLDS = frozenset({"L38", "L40", "L52"})
+"""They fold a history, and cost as much as all others together: they are judged once it has come to
+its end. An event that does not fit is noticed at once all the same, for it stops the core."""
 
 Progress = Callable[[int, int], None]
 """Is told how many situations are explored, and how many of those found still wait."""
