@@ -12,7 +12,7 @@ from es_saga.core.events import LateReplyNoted, SagaEvent
 from es_saga.core.inputs import RetryStuck, Tick
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.testing.laws import judge
-from tests.core.worlds import SAGA, Run, Turn
+from tests.core.run import SAGA, Run, Turn
 
 
 def every_law_of_a_story_holds_after_each_input(run: Run) -> None:

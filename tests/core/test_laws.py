@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.core import laws
-from tests.core.worlds import Run, runs
+from tests.core.run import Run
+from tests.core.worlds import runs
 
 EXAMPLES = 40
 """Runs a law of inputs."""
 
-STORIES = 500
+STORIES = 300
 """Runs that all laws of a story judge."""
 
 Law = Callable[[Run], None]

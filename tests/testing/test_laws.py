@@ -14,8 +14,9 @@ from es_saga.engine.monitor import Alert, AlertKind
 from es_saga.engine.ports import Recorded
 from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
 from es_saga.testing.story import Effect, Row, Story, System
+from tests.core.run import Run
 from tests.core.sagas import chain
-from tests.core.worlds import Run, runs
+from tests.core.worlds import runs
 from tests.testing import broken
 from tests.testing.broken import ambiguity, parallel, pivot, shape, undoing
 from tests.testing.broken import sourcing as broken_sourcing
