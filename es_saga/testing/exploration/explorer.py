@@ -258,32 +258,28 @@ class Explorer:
         self.applied |= judgement.applied
         if judgement.violations:
             return judgement.violations[0]
-        return self._shortcoming(situation.saga, node.events, len(history))
+        before = len(history) - len(node.events)
+        return self._shortcoming(situation.saga, enumerate(node.events, before + 1))
 
     def _shortcoming(
-        self, saga: SagaState, events: tuple[SagaEvent, ...], event: int
+        self, saga: SagaState, events: Iterable[tuple[int, SagaEvent]]
     ) -> Violation | None:
         """What no history shows by itself: it is known from the definition and the participants."""
-        if saga.closed is None and saga.stuck is None and saga.next_due is None:
-            return Violation(
-                "L53", SAGA_ID, event, "the saga is open, and nothing will ever happen"
-            )
-        for one in events:
-            if isinstance(one, SagaStuck) and one.detail:
-                return Violation(
-                    "L53", SAGA_ID, event, f"{one.why}: it would again, so the saga never ends"
-                )
-            if isinstance(one, StepRefused):
-                role = self.roles[one.step]
+        for number, event in events:
+            if isinstance(event, SagaStuck) and event.detail:
+                why = f"{event.why}: it would again, so the saga never ends"
+                return Violation("L53", SAGA_ID, number, why)
+            if isinstance(event, StepRefused):
+                role = self.roles[event.step]
                 if role.step.after_pivot and role.told:
-                    return Violation(
-                        "L11",
-                        SAGA_ID,
-                        event,
-                        f"{one.step} comes after the pivot {self.definition.pivot}, where nothing "
-                        f"may be refused, but {role.service} may answer {one.refusal_type}: "
-                        f"the saga can go neither on nor back",
+                    why = (
+                        f"{event.step} comes after the pivot {self.definition.pivot}, where "
+                        f"nothing may be refused, but {role.service} may answer "
+                        f"{event.refusal_type}: the saga can go neither on nor back"
                     )
+                    return Violation("L11", SAGA_ID, number, why)
+        if saga.closed is None and saga.stuck is None and saga.next_due is None:
+            return Violation("L53", SAGA_ID, saga.version, "it is open, and nothing will happen")
         return None
 
     def _trapped(self) -> Counterexample | None:
