@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from es_saga.testing.faults import Fault, FaultPlan, Kind
     from es_saga.testing.history import History, read_history, write_history
     from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
+    from es_saga.testing.machine import SagaMachine
     from es_saga.testing.scenes import Asked, Scene, given
     from es_saga.testing.story import Effect, Judgement, Story, System, Violation
     from es_saga.testing.strategies import fault_plans, messages
@@ -33,6 +34,7 @@ __all__ = [
     "Judgement",
     "Kind",
     "LawBroken",
+    "SagaMachine",
     "Scene",
     "Story",
     "System",
@@ -54,6 +56,7 @@ _HOMES = {
     "es_saga.testing.exploring": ("Bounds", "Exploration", "explore"),
     "es_saga.testing.faults": ("Fault", "FaultPlan", "Kind"),
     "es_saga.testing.history": ("History", "read_history", "write_history"),
+    "es_saga.testing.machine": ("SagaMachine",),
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
     "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
