@@ -407,13 +407,19 @@ def test_a_step_function_that_raises_parks_its_saga_with_the_traceback() -> None
     assert "in b" in stuck.detail
 
 
-def test_undos_that_are_retried_together_go_again_in_reverse_order() -> None:
+def with_two_failed_undos() -> Scene:
+    """`b` before `a`, and both given up."""
     scene = play(chain("a", "b", "c", undo_retry=ONCE))
     scene.succeed("a")
     scene.succeed("b")
     scene.refuse("c")
     scene.undo_fails("b")
     scene.undo_fails("a")
+    return scene
+
+
+def test_undos_that_are_retried_together_go_again_in_reverse_order() -> None:
+    scene = with_two_failed_undos()
     scene.retry()
     assert scene.sent[-1] == "b/undo #2"
     scene.wait(1)
@@ -425,12 +431,7 @@ def test_undos_that_are_retried_together_go_again_in_reverse_order() -> None:
 
 
 def test_an_undo_that_fails_again_keeps_no_other_waiting() -> None:
-    scene = play(chain("a", "b", "c", undo_retry=ONCE))
-    scene.succeed("a")
-    scene.succeed("b")
-    scene.refuse("c")
-    scene.undo_fails("b")
-    scene.undo_fails("a")
+    scene = with_two_failed_undos()
     scene.retry()
     scene.undo_fails("b")
     assert scene.sent[-1] == "a/undo #2"
