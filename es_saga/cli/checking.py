@@ -155,7 +155,9 @@ def _save(definition: Definition, finding: LawBroken) -> Path | None:
     file = folder / f"{definition.name}-{violation.law}.jsonl"
     file.unlink(missing_ok=True)
     try:
-        write_history(file, story.saga_id, story.history)
+        write_history(
+            file, story.saga_id, story.history, found=str(violation), effects=story.effects
+        )
     except CorruptHistory:  # that it is none is what was found
         return None
     return file

@@ -58,6 +58,8 @@ def replay(
     judgement = _judge(kept, definitions)
     violations = judgement.violations if judgement else ()
     _show(kept, output, next((one.event for one in violations if one.event), None))
+    if kept.found:
+        say(f"[dim]found[/] {escape(kept.found)}")
     changed = differences(kept.state, fold(kept.saga_id, kept.events))
     for difference in changed:
         complain(f"today it leads elsewhere: {difference}")
@@ -85,7 +87,7 @@ def _judge(kept: History, definitions: Sequence[Definition]) -> Judgement | None
         return None
     for definition in definitions:
         if (definition.name, definition.version) == (first.saga_type, first.definition):
-            return judge(Story(definition, kept.saga_id, kept.events))
+            return judge(Story(definition, kept.saga_id, kept.events, kept.effects))
     known = ", ".join(f"{one.name} v{one.version}" for one in definitions)
     raise NotFound(
         f"The app has no saga {first.saga_type} v{first.definition}.", hint=f"Known: {known}."

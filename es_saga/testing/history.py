@@ -8,7 +8,8 @@
 An event is written as the log stores it, so what an earlier release wrote is lifted by the same
 upcasters. The chain is a hash of the line and of the chain before it: an event that was edited,
 left out or moved is named (law L52). It is no signature: who means to deceive can hash again.
-The last line has the state that the events led to.
+The last line has the state that the events led to. What was found in a history, and the effects
+that participants had, may stand in the head.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from es_saga.adapters.codec import decode, encode
 from es_saga.core.aggregate import fold
 from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import Json, SagaEvent
+from es_saga.core.messages import Direction
+from es_saga.testing.story import Effect
 
 FORMAT = "es_saga.history/1"
 
@@ -43,10 +46,21 @@ class History(NamedTuple):
     events: Sequence[SagaEvent]
     state: Json
     """The saga after its last event, as that release folded it; see `differences`."""
+    found: str = ""
+    """What is wrong with it, where that is why it was recorded."""
+    effects: Sequence[Effect] | None = None
+    """None: not recorded."""
 
 
-def write_history(path: Path, saga_id: str, events: Sequence[SagaEvent]) -> None:
-    """Record a history, and the state it leads to.
+def write_history(
+    path: Path,
+    saga_id: str,
+    events: Sequence[SagaEvent],
+    *,
+    found: str = "",
+    effects: Sequence[Effect] | None = None,
+) -> None:
+    """Record a history, and the state it leads to; for the rest see `History`.
 
     Raises:
         FileExistsError: there is one: what was recorded is never recorded again.
@@ -55,7 +69,11 @@ def write_history(path: Path, saga_id: str, events: Sequence[SagaEvent]) -> None
     state = fold(saga_id, events)
     if state is None:
         raise CorruptHistory(f"saga {saga_id!r} has no events.")
-    head = {"format": FORMAT, "release": version("es-saga"), "saga_id": saga_id}
+    head: Json = {"format": FORMAT, "release": version("es-saga"), "saga_id": saga_id}
+    if found:
+        head["found"] = found
+    if effects is not None:
+        head["effects"] = [list(effect) for effect in effects]
     lines: list[Json] = [head]
     for event in events:
         topic, payload = encode(event)
@@ -93,12 +111,23 @@ def read_history(path: Path) -> History:
         if "state" in line:
             if place < len(lines) - 1:
                 raise CorruptHistory(f"{path.name}: it goes on after its end.")
-            return History(head["saga_id"], head["release"], events, line["state"])
+            return _history(head, events, line["state"])
         try:
             events.append(decode(line["topic"], json.dumps(line["event"]).encode()))
         except CorruptHistory as error:
             raise CorruptHistory(f"{path.name}, event {number}: {error.message}") from error
     raise CorruptHistory(f"{path.name}: event {len(events) + 1}, or the end, is missing.")
+
+
+def _history(head: Json, events: Sequence[SagaEvent], state: Json) -> History:
+    told = head.get("effects")
+    effects = None if told is None else [_effect(*one) for one in told]
+    found = head.get("found", "")
+    return History(head["saga_id"], head["release"], events, state, found, effects)
+
+
+def _effect(saga_id: str, step: str, direction: str, command_id: str, at: float) -> Effect:
+    return Effect(saga_id, step, Direction(direction), command_id, at)
 
 
 def differences(recorded: Any, today: Any, where: str = "state") -> list[str]:

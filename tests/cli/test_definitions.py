@@ -47,6 +47,10 @@ def test_a_saga_that_breaks_a_law_is_exit_6_and_its_history_is_kept(
     replayed = cli("replay", str(saved))
     assert replayed.code == 0
     assert "CompensationSucceeded" in replayed.out
+    assert "found L01 (saga-1)" in replayed.err
+    judged = cli("replay", str(saved), "--app", "tests.cli.bakery:swapped_app")
+    assert judged.code == 6
+    assert "error L01 (saga-1): it was undone, and the net effect of reserve is 1" in judged.err
 
 
 def test_a_history_is_replayed_from_its_file(cli: Cli, tmp_path: Path) -> None:
