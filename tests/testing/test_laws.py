@@ -156,6 +156,13 @@ def test_a_foreign_log_is_judged_by_the_same_laws() -> None:
     assert {"L27", "L42", "L43", "L44"}.isdisjoint(judged.applied)
 
 
+def test_another_answer_to_the_same_attempt_is_no_redelivery() -> None:
+    told = Told(chain("a", "b")).do("a").ok("a", cause="m-1").do("b").no("b", cause="m-2").back()
+    told.undo("a").undo_fails("a", cause="m-3").stuck("a").retried(cause="m-4").undo("a")
+    told.undo_fails("a", cause="m-3", refused=True, attempt=1).stuck("a")
+    assert judge(told.story()).violations == []
+
+
 def test_an_undo_that_a_human_waived_may_be_owed() -> None:
     told = Told(chain("a", "b")).do("a").ok("a").do("b").no("b").back().undo("a").undo_fails("a")
     told.stuck("a").skipped("a").compensated("a")

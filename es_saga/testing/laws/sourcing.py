@@ -21,7 +21,6 @@ from es_saga.core.events import (
     OperatorRetried,
     OperatorSkipped,
     SagaCompleted,
-    SagaEvent,
     SagaStarted,
     SignalReceived,
     StepFailed,
@@ -110,11 +109,17 @@ def a_command_id_is_a_function_of_its_key(reading: Reading) -> Iterator[Found]:
 
 @law("L42", causes_told)
 def a_redelivery_appends_nothing(reading: Reading) -> Iterator[Found]:
-    """Redelivery of an input event appends nothing (R030)."""
-    handled: dict[tuple[str, type[SagaEvent]], int] = {}
+    """Redelivery of an input event appends nothing (R030).
+
+    What is redelivered says the same again. A participant may answer an attempt that comes once
+    more in another way, as when a later attempt has succeeded: that is another input.
+    """
+    handled: dict[tuple[object, ...], int] = {}
     for index, event in enumerate(reading.history):
         if event.cause and type(event) in _INPUTS:
-            first = handled.setdefault((event.cause, type(event)), index)
+            fields = event.__dict__
+            said = (event.cause, type(event), fields.get("error"), fields.get("refused"))
+            first = handled.setdefault(said, index)
             if first != index:
                 yield index, f"{event.cause} had been handled already, in event {first + 1}"
 
