@@ -50,7 +50,7 @@ def allowed(parts: Mapping[str, Part], most_unknown: int | None = None) -> Trace
 
     `most_unknown` bounds how many steps end unknown; None: any number.
     """
-    before = {name: _ancestors(parts, name) for name in parts}
+    before = {name: ancestors(parts, name) for name in parts}
     passed = {name for name in parts if any(parts[a].kind == "pivot" for a in before[name])}
     undoable = [n for n in parts if n not in passed and parts[n].kind != "pivot"]
     effects = [name for name in parts if parts[name].kind != "check"]
@@ -95,6 +95,7 @@ def _subsets(names: Sequence[str], most: int | None = None) -> Iterator[tuple[st
     return chain.from_iterable(combinations(names, size) for size in sizes)
 
 
-def _ancestors(parts: Mapping[str, Part], name: str) -> frozenset[str]:
+def ancestors(parts: Mapping[str, Part], name: str) -> frozenset[str]:
+    """Everything that a step waits for, directly or not."""
     direct = parts[name].after
-    return frozenset(direct).union(*(_ancestors(parts, other) for other in direct))
+    return frozenset(direct).union(*(ancestors(parts, other) for other in direct))
