@@ -26,7 +26,7 @@ from es_saga.testing.faults import (
 )
 from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.loop import EPOCH, TURN, LoopClock, SimulatedLoop
-from es_saga.testing.simulation.network import LATENCIES, Link, Network
+from es_saga.testing.simulation.network import SPREADS, Link, Network
 from es_saga.testing.simulation.process import Process
 
 SAGAS = [("order-1", order.definition), ("trip-1", trip.definition)]
@@ -180,7 +180,7 @@ def test_a_message_arrives_once_within_a_few_turns(loop: SimulatedLoop) -> None:
     town.send("after")
     town.play()
     assert [(name, count) for name, count, _ in town.seen] == [("before", 1), ("after", 1)]
-    assert town.seen[1][2] - 1.0 <= LATENCIES * TURN
+    assert town.seen[1][2] - 1.0 <= SPREADS[0] * TURN
     assert town.network.quiet
 
 

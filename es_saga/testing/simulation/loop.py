@@ -45,7 +45,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.errors: list[str] = []
         """What callbacks raised, and what was lost with futures that nobody asked."""
         self._soon: deque[asyncio.Handle] = deque()
-        self._later: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
+        self._times: list[float] = []
+        self._later: dict[float, list[tuple[Callable[..., object], tuple[Any, ...]]]] = {}
+        """What is to be called at each of these times: much falls on the same one."""
         self._dozers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -114,11 +116,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def at(self, when: float, callback: Callable[..., object], *args: Any) -> None:
         """Call something at a time, or now if that has passed; it cannot be cancelled."""
-        heapq.heappush(self._later, (max(when, self.now), next(self._order), callback, args))
+        when = max(when, self.now)
+        calls = self._later.get(when)
+        if calls is None:
+            calls = self._later[when] = []
+            heapq.heappush(self._times, when)
+        calls.append((callback, args))
 
     def after(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
         """Call something so much later; it cannot be cancelled."""
-        heapq.heappush(self._later, (self.now + seconds, next(self._order), callback, args))
+        self.at(self.now + seconds, callback, *args)
 
     def pause(self, seconds: float) -> asyncio.Future[None]:
         """Done when that long has passed."""
@@ -165,9 +172,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _move_on(self, until: float) -> bool:
         """Jump to the next thing that happens; False where there is none up to `until`."""
-        later, dozers = self._later, self._dozers
-        if later:
-            when = later[0][0]
+        times, dozers = self._times, self._dozers
+        if times:
+            when = times[0]
         elif dozers:
             when = dozers[0][0]
         else:
@@ -177,9 +184,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.now = when
         while dozers and dozers[0][0] <= when:
             _wake(heapq.heappop(dozers)[2])
-        while later and later[0][0] <= when:
-            _, _, callback, args = heapq.heappop(later)
-            callback(*args)
+        if times and times[0] == when:
+            for callback, args in self._later.pop(heapq.heappop(times)):
+                callback(*args)
         return True
 
     def end(self) -> None:

@@ -20,8 +20,9 @@ from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.loop import TURN, SimulatedLoop
 from es_saga.testing.simulation.process import Process
 
-LATENCIES: Final = 4
-"""A message takes 1 to so many turns."""
+SPREADS: Final = (1, 2, 4, 8)
+"""By the seed, a message takes up to so many turns. Where all take one, they come in great batches;
+where they take up to eight, they overtake one another."""
 
 
 class Network:
@@ -34,6 +35,7 @@ class Network:
         """Messages that are on their way."""
         self.unsettled = 0
         """Messages that arrived and are not acknowledged, or put aside."""
+        self._spread = SPREADS[seed % len(SPREADS)]
         self._mix = (seed * 0x9E3779B1) & 0xFFFFFFFF
         self._queues: dict[str, _Queue] = {}
         self._routes: dict[str, list[_Queue]] = {}
@@ -51,7 +53,7 @@ class Network:
         message_id = envelope.id
         self.journal.note(who, What.SENT, envelope)
         mixed = ((zlib.crc32(message_id.encode()) ^ self._mix) * 0x85EBCA6B) & 0xFFFFFFFF
-        seconds = TURN * (1 + (mixed >> 16) % LATENCIES)
+        seconds = TURN * (1 + (mixed >> 16) % self._spread)
         message = _Message(envelope)
         for fault in self.journal.travelling.pop(message_id, ()):
             self.journal.strikes(fault, "network")
