@@ -1,0 +1,189 @@
+"""The searches of the kit, each to be run with a mistake planted, and without."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from domain.orders import order
+from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
+from es_saga import Saga
+from es_saga.core.events import SagaCompensated, SagaCompleted
+from es_saga.core.messages import Envelope
+from es_saga.database import make_engine
+from es_saga.participant import create_tables, runner
+from es_saga.testing.contracts import FenceContract
+from es_saga.testing.contracts.fence import Counter
+from es_saga.testing.examples import example
+from es_saga.testing.exploring import explore
+from es_saga.testing.laws import judge, judge_system
+from es_saga.testing.outcome import Outcome
+from es_saga.testing.scenes import given
+from es_saga.testing.simulation.journal import What
+from es_saga.testing.simulation.people import Begin
+from es_saga.testing.story import System
+from es_saga.testing.world import World
+from tests.mutants.planted import Found, Search
+from tests.participant.test_fence_contract import Warehouse
+from tests.participant.warehouse import fill, warehouse
+from tests.testing import planted
+
+MOST_WORLDS: Final = 300
+
+RATE: Final = 0.5
+"""How many of all commands meet with trouble, as a share."""
+
+HARSH: Final = 0.9
+
+AFTER_IT: Final = 120.0
+"""Seconds between two sagas: the first one is long over, and its deadline has passed."""
+
+
+# ── all schedules ────────────────────────────────────────────────────────────────────────────────
+
+
+def schedules(saga: Callable[[], Saga[Any]] = planted.right) -> Search:
+    """Every schedule of one saga within the usual bounds; examples are situations."""
+
+    def run(_law: str | None) -> Found | None:
+        found = explore(saga())
+        counterexample = found.counterexample
+        if counterexample is None:
+            return None
+        broken = {found.law for found in judge(counterexample.story).violations}
+        broken.add(counterexample.violation.law)  # from the definition, if no history shows it
+        return Found(frozenset(broken), found.states, str(counterexample))
+
+    return Search(f"schedules of {saga.__name__.replace('_', ' ')}", run)
+
+
+# ── random worlds ────────────────────────────────────────────────────────────────────────────────
+
+
+def worlds(rate: float = RATE, sagas: int = 2) -> Search:
+    """Orders in one random world after the other; what is found is made small."""
+
+    def run(law: str | None) -> Found | None:
+        for seed in range(MOST_WORLDS):
+            world = World([order], seed=seed, rate=rate, fence=vars(runner)["judge"])
+            outcome = world.run(sagas)
+            if law in _broken(outcome) if law else outcome.findings:
+                small = world.smaller(outcome, law=law)
+                return Found(_broken(small), seed + 1, str(small))
+        return None
+
+    return Search(f"worlds with {rate:.0%} trouble", run)
+
+
+def _broken(outcome: Outcome) -> frozenset[str]:
+    return frozenset(finding.law for finding in outcome.findings)
+
+
+def _hurried() -> Saga[planted.PlaceOrder]:
+    saga = planted.right()
+    saga.deadline = timedelta(seconds=AFTER_IT / 10)
+    return saga
+
+
+def _going_on(_law: str | None) -> Found | None:
+    """Nothing goes wrong, and the world is not over with the saga."""
+    data = example(planted.PlaceOrder).model_dump(mode="json")
+    begins = [Begin("right-1", "right", data), Begin("right-2", "right", data, after=AFTER_IT)]
+    outcome = World([_hurried()], rate=0).run(begins)
+    return Found(_broken(outcome), 1, str(outcome)) if outcome.findings else None
+
+
+def _rebuilding(_law: str | None) -> Found | None:
+    """What managers send for a saga that is closed was sent by a rebuild (law L39)."""
+    for seed in range(MOST_WORLDS):
+        outcome = World([order], seed=seed, rate=RATE).run(1)
+        if outcome.plan.managers > 1:
+            continue  # a second owner may send what it has not been told the end of
+        over = False
+        sent: list[Envelope] = []
+        for note in outcome.notes:
+            if note.what is What.WRITTEN:
+                last = note.about.events[-1]
+                over = over or isinstance(last, SagaCompleted | SagaCompensated)
+            elif note.what is What.SENT and over and note.who.startswith("manager"):
+                sent.append(note.about)
+        judged = judge_system(System(outcome.stories, rebuilding=sent), of_stories=())
+        if judged.violations:
+            broken = frozenset(found.law for found in judged.violations)
+            told = "\n".join(str(found) for found in judged.violations)
+            return Found(broken, seed + 1, f"{told}\n\n{outcome.timeline()}")
+    return None
+
+
+# ── scenes and suites ────────────────────────────────────────────────────────────────────────────
+
+
+def _refusal(_law: str | None) -> Found | None:
+    """The card is declined, and the order is cancelled at once."""
+    created = OrderCreated.model_validate(example(OrderCreated).model_dump())
+    try:
+        (
+            given(order, example(order.data))
+            .expect(CreateOrder)
+            .reply(created)
+            .expect(ChargeCard)
+            .refuse(CardDeclined(card="visa"))
+            .expect(CancelOrder)
+            .reply()
+            .compensated()
+        )
+    except AssertionError as error:
+        return Found(frozenset(), 1, str(error))
+    return None
+
+
+@contextmanager
+def _desk() -> Generator[Counter]:
+    """The warehouse of the participant kit's own tests, on a fresh database."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine: sa.Engine = make_engine(f"sqlite:///{Path(folder) / 'stock.db'}", pool_size=10)
+        create_tables(warehouse(), engine)
+        fill(engine)
+        desk = Warehouse(engine)
+        with asyncio.Runner() as loop:
+            opened = loop.run(desk.__aenter__())
+            try:
+                yield Counter(loop, opened)
+            finally:
+                loop.run(desk.__aexit__(None, None, None))
+                engine.dispose()
+
+
+def _fences(_law: str | None) -> Found | None:
+    """The suite that a participant has to pass; the laws are those that the failed test names.
+
+    But for its random orders: they come upon whatever one of the others tells apart.
+    """
+    tests = [name for name in vars(FenceContract) if name.startswith("test_")]
+    failed: dict[str, Exception] = {}
+    for name in tests[1:]:
+        try:
+            with _desk() as counter:
+                vars(FenceContract)[name](FenceContract(), counter)
+        except Exception as error:  # whatever a participant lets through fails the test
+            failed[name] = error
+    if not failed:
+        return None
+    named = " ".join(vars(FenceContract)[name].__doc__ or "" for name in failed)
+    told = "\n".join(f"{name}: {type(error).__name__} {error}" for name, error in failed.items())
+    first = next(number for number, name in enumerate(tests) if name in failed)
+    return Found(frozenset(re.findall(r"L\d\d", named)), first, told)
+
+
+worlds_that_go_on: Final = Search("a world that goes on", _going_on)
+rebuilds: Final = Search("what is sent by rebuilds", _rebuilding)
+scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)
+suite_of_fences: Final = Search("suite of fences", _fences)

@@ -1,0 +1,114 @@
+"""The mistakes planted around the interpreter, and which search finds each by which law.
+
+`python -m tests.mutants.table` looks for each of them and prints the tables of README.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from es_saga.adapters.telemetry import configure_logging
+from es_saga.testing.laws import LAWS, SYSTEM_LAWS
+from tests.mutants import planted_core as core
+from tests.mutants import planted_engine as engine
+from tests.mutants import planted_participant as participant
+from tests.mutants.interpreter import MUTANTS
+from tests.mutants.planted import Planted
+from tests.mutants.searches import (
+    HARSH,
+    rebuilds,
+    scene_of_a_refusal,
+    schedules,
+    suite_of_fences,
+    worlds,
+    worlds_that_go_on,
+)
+from tests.testing.planted import refusable_after_the_pivot
+
+HISTORY = "a broken history"
+
+_past_the_pivot = schedules(refusable_after_the_pivot)
+
+PLANTED = [
+    # the interpreter
+    Planted(core.takes_a_refusal_for_an_error, scene_of_a_refusal, "", ("D04",)),
+    Planted(core.takes_a_refusal_for_an_error, _past_the_pivot, "L53", ("D04",)),
+    Planted(core.announces_a_refusal_when_no_answer_comes, schedules(), "L01 L25 L58", ("D10",)),
+    Planted(core.undoes_what_the_pivot_made_final, _past_the_pivot, "L12 L01 L13 L58"),
+    Planted(core.starts_what_follows_the_pivot_at_once, _past_the_pivot, "L14 L05 L15"),
+    Planted(core.goes_on_while_it_undoes, schedules(), "L09 L05 L52"),
+    Planted(core.undoes_after_the_end, schedules(), "L10 L02 L28 L52"),
+    Planted(core.waits_less_each_time, _past_the_pivot, "L31"),
+    Planted(core.tries_once_more_than_it_may, _past_the_pivot, "L31"),
+    Planted(core.takes_every_timer_for_due, _past_the_pivot, "L49"),
+    Planted(core.drops_a_cancel_that_came_too_late, _past_the_pivot, "L17"),
+    Planted(core.forgets_who_intervened, schedules(), "L34"),
+    Planted(core.sends_again_what_had_succeeded, _past_the_pivot, "L35"),
+    Planted(core.lets_a_running_saga_be_retried, worlds(), "L36"),
+    Planted(core.asks_again_under_a_new_id, schedules(), "L41"),
+    Planted(core.retries_under_the_refused_key, schedules(), "L42"),
+    # the engine, the log, the views
+    Planted(engine.publishes_before_it_commits, worlds(HARSH, 1), "L44 L01", ("D11",)),
+    Planted(engine.forgets_what_it_had_not_published, worlds(), "L45", ("D11",)),
+    Planted(engine.sends_again_under_the_same_message_id, worlds(), "L46"),
+    Planted(engine.sends_again_on_replay, rebuilds, "L39"),
+    Planted(engine.overwrites_what_a_rival_wrote, worlds(), "L47 L54", ("D13", "D15")),
+    Planted(engine.keeps_what_was_done_in_memory_only, worlds(), "L53", ("D12",)),
+    Planted(engine.never_looks_at_its_timers, worlds(), "L53"),
+    Planted(engine.fires_a_timer_after_the_end, worlds_that_go_on, "L49 L02 L52"),
+    Planted(engine.alerts_at_every_event_while_it_is_stuck, worlds(), "L33"),
+    Planted(engine.never_closes_an_alert, worlds(), "L33"),
+    Planted(engine.leaves_timeouts_out_of_the_audit, worlds(), "L54"),
+    # participants
+    Planted(participant.forgets_the_fence, worlds(), "L23 L62"),
+    Planted(participant.forgets_the_fence, suite_of_fences, "L23 L24"),
+    Planted(participant.forgets_an_undo_that_came_first, worlds(), "L22 L19 L20"),
+    Planted(participant.forgets_an_undo_that_came_first, suite_of_fences, "L22 L20 L21"),
+    Planted(participant.has_a_fence_for_commands_and_none_for_undos, worlds(), "L24 L20"),
+    Planted(
+        participant.announces_a_failure_once_the_answer_was_lost, worlds(), "L25 L01", ("D10",)
+    ),
+    Planted(
+        participant.announces_a_failure_once_the_answer_was_lost, suite_of_fences, "L23", ("D10",)
+    ),
+    Planted(participant.remembers_nothing, suite_of_fences, "L23"),
+    Planted(participant.keeps_what_it_wrote_before_it_refused, suite_of_fences, "L25"),
+    Planted(participant.answers_a_refusal_with_an_error, suite_of_fences, "L25", ("D04",)),
+]
+
+
+def described(planted: Planted) -> str:
+    """Its row, but for what is measured."""
+    rows = " ".join(planted.rows)
+    return f"| {planted.name} | {rows} | {planted.search.how} | {planted.laws} |"
+
+
+def shown() -> dict[str, str]:
+    """By which mistakes each law has been seen to be broken, or otherwise by histories only."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for planted in PLANTED:
+        for law in planted.laws.split():
+            names[law].append(planted.name)
+    for mutant in MUTANTS:
+        names[mutant.law].append(mutant.name)
+    numbers = sorted([law.number for law in LAWS] + [law.number for law in SYSTEM_LAWS])
+    return {number: ", ".join(dict.fromkeys(names[number])) or HISTORY for number in numbers}
+
+
+def _tables() -> Iterator[str]:
+    yield "| mistake | stands for | found by | laws broken | examples |"
+    yield "|---|---|---|---|---|"
+    for planted in PLANTED:
+        found = planted.find()
+        assert found is not None, planted.name
+        yield f"{described(planted)} {found.examples} |"
+    yield "\n| law | broken by |\n|---|---|"
+    for number, names in shown().items():
+        yield f"| {number} | {names} |"
+
+
+if __name__ == "__main__":
+    configure_logging("critical")
+    for line in _tables():
+        print(line, flush=True)
