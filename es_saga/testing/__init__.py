@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from es_saga.testing.machine import SagaMachine
     from es_saga.testing.scenes import Asked, Scene, given
     from es_saga.testing.story import Effect, Judgement, Story, System, Violation
-    from es_saga.testing.strategies import fault_plans, messages
+    from es_saga.testing.strategies import definitions, fault_plans, messages
     from es_saga.testing.world import World
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Violation",
     "World",
     "check_saga",
+    "definitions",
     "explore",
     "fault_plans",
     "given",
@@ -60,7 +61,7 @@ _HOMES = {
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
     "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
-    "es_saga.testing.strategies": ("fault_plans", "messages"),
+    "es_saga.testing.strategies": ("definitions", "fault_plans", "messages"),
     "es_saga.testing.world": ("World",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

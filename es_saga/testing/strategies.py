@@ -1,4 +1,4 @@
-"""Hypothesis strategies: messages out of their models, fault plans, and random definitions.
+"""Hypothesis strategies: messages out of their models, random definitions, and fault plans.
 
     @given(messages(PlaceOrder), fault_plans(order.definition))
     def test_nothing_is_charged_twice(data, plan): ...
@@ -29,6 +29,7 @@ from es_saga.testing.faults import (
     Kind,
     Moment,
 )
+from es_saga.testing.plans import build, plans
 
 M = TypeVar("M", bound=BaseModel)
 Drawn = st.SearchStrategy[Any]
@@ -123,6 +124,17 @@ def _plain(annotation: Any, constraints: tuple[Any, ...]) -> Drawn:
         known.append(Predicate(math.isfinite))
     wanted: Any = Annotated[annotation, *known] if known else annotation
     return st.from_type(wanted)
+
+
+# ── definitions ──────────────────────────────────────────────────────────────────────────────────
+
+
+def definitions() -> st.SearchStrategy[Definition]:
+    """Sagas that can be run: up to seven steps as a graph, a pivot or none, checks, every policy.
+
+    What makes them is in `es_saga.testing.plans`; a plan prints better than its definition.
+    """
+    return plans().map(lambda plan: build(plan).saga.definition)
 
 
 # ── fault plans ──────────────────────────────────────────────────────────────────────────────────

@@ -40,8 +40,8 @@ from es_saga.core.messages import (
 )
 from es_saga.core.state import SagaState
 from es_saga.engine.outgoing import Sender
+from es_saga.testing.plans import Built
 from es_saga.testing.story import Story
-from tests.core.plans import Built
 from tests.core.service import Answer, Service
 
 SAGA = "s-1"

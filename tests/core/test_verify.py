@@ -647,6 +647,6 @@ def test_a_step_is_still_the_function_it_decorates() -> None:
 def test_a_reply_that_does_not_fit_is_refused_without_its_values() -> None:
     saga = chain("a")
     step = saga.definition.steps["a"]
-    with pytest.raises(InvalidInput, match="the reply is no Done: by: .*string") as caught:
+    with pytest.raises(InvalidInput, match=r"the reply is no Done: by: .*string") as caught:
         step.check_reply({"by": 4_111_111})
     assert "4111111" not in str(caught.value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from es_saga.core.inputs import Cancel, Reply, RetryStuck, Skip, Start, Tick
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaStatus, Work, WorkStatus
-from tests.core.plans import build, plans
+from es_saga.testing.plans import build, plans
 from tests.core.run import SAGA, Command, Deed, Run, key_of
 from tests.core.service import REFUSED, SUCCEEDED, Answer, reply_to
 

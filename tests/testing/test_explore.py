@@ -32,7 +32,7 @@ from es_saga.testing.examples import example
 from es_saga.testing.exploration.services import ANSWERS, Delivery, Fate, Services, Slot, Wish
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.laws import judge
-from tests.core.plans import Plan, build, plans
+from es_saga.testing.plans import Plan, build, plans
 from tests.testing import planted
 
 SAGAS = [

@@ -15,9 +15,11 @@ from hypothesis.errors import NoSuchExample
 from pydantic import Field, model_validator
 
 from domain.travel import trip
+from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.messages import Message
 from es_saga.testing.faults import Fault, FaultPlan, Kind
-from es_saga.testing.strategies import fault_plans, messages
+from es_saga.testing.strategies import definitions, fault_plans, messages
+from es_saga.testing.world import World
 
 
 class Size(Enum):
@@ -119,3 +121,22 @@ def test_the_number_of_troubles_is_bounded(most: int) -> None:
 def test_one_saga_alone_competes_with_nobody() -> None:
     alone = fault_plans(trip.definition)
     assert find(st.just(None).flatmap(lambda _: alone), lambda plan: not plan.scarce)
+
+
+@pytest.mark.parametrize("kind", StepKind)
+def test_definitions_have_steps_of_every_kind(kind: StepKind) -> None:
+    def has(definition: Definition) -> bool:
+        return kind in {step.kind for step in definition.steps.values()}
+
+    assert len(find(definitions(), has).steps) <= 2, "it shrinks"
+
+
+def test_definitions_have_branches() -> None:
+    beside = find(definitions(), lambda one: sum(not step.after for step in one.steps.values()) > 1)
+    assert len(beside.steps) == 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(definitions())
+def test_a_random_definition_runs_in_the_simulated_world(definition: Definition) -> None:
+    assert World([definition]).run().finished

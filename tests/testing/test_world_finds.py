@@ -19,9 +19,9 @@ from es_saga.core.messages import Direction
 from es_saga.core.state import SagaStatus
 from es_saga.testing.faults import Fault, FaultPlan, Kind
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.plans import Plan, StepPlan, build
 from es_saga.testing.shrinking import shrink
 from es_saga.testing.world import World
-from tests.core.plans import Plan, StepPlan, build
 from tests.testing import faulty
 
 ROOT = Path(__file__).parents[2]
