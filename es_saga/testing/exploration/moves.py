@@ -292,9 +292,7 @@ def _operator(situation: Situation, found: list[Unit], rounds: int) -> Iterator[
         what = f"the operator waives {'the undo of ' if saga.backward else ''}{step}"
         yield Move(what, 0, situation, Skip(OPERATOR, "never mind", verb_id, step))
     for unit in found:
-        # A pivot that failed stays so while the rest is undone: saying otherwise would be a lie.
-        gone = saga.backward and unit.role.step.kind is StepKind.PIVOT
-        if unit.work.status in GIVEN_UP and not gone:
+        if unit.work.status in GIVEN_UP:
             yield from _resolutions(situation, unit)
 
 
@@ -324,8 +322,9 @@ def _resolutions(situation: Situation, unit: Unit) -> Iterator[Move]:
             by_hand = by_hand if known else by_hand.settle(forward, Fate.UNDONE, 1)
         yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
         return
-    by_hand = services.carry_out(delivery, situation.now)
-    yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
+    if not situation.saga.backward:  # nobody does by hand what is being undone
+        by_hand = services.carry_out(delivery, situation.now)
+        yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
     if settled is None:
         services = services.settle(unit.slot, Fate.REFUSED, unit.work.attempt)
     yield told(f"sees to it that {unit.label} is not done", services, Outcome.REFUSED)
