@@ -51,6 +51,11 @@ def script(outcome: Outcome, setup: str | None) -> str:
             name: str = given.__qualname__
             imports.append(f"from {given.__module__} import {name}")
             instead += f", {option}={name}"
+    if world.replies:
+        types = {one for command, reply in world.replies.items() for one in (command, type(reply))}
+        imports += sorted(f"from {one.__module__} import {one.__name__}" for one in types)
+        replies = (f"{command.__name__}: {reply!r}" for command, reply in world.replies.items())
+        instead += f", replies={{{', '.join(replies)}}}"
     titles = [str(finding) for finding in outcome.findings] or ["No finding."]
     return _FILE.format(
         title="\n".join(titles).replace("\\", "\\\\").replace('"""', "'''"),

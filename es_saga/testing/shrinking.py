@@ -39,12 +39,13 @@ def _fewest(
     """Take out ever smaller pieces, until none can be missed."""
     size = len(faults)
     while size:
-        start = 0
+        before, start = len(faults), 0
         while start < len(faults):
             fewer = [*faults[:start], *faults[start + size :]]
             if still_fails(fewer):
                 faults = fewer
             else:
                 start += size
-        size //= 2
+        if size > 1 or len(faults) == before:  # the last round is repeated while it helps
+            size //= 2
     return faults

@@ -73,7 +73,8 @@ class World:
         self._seed = seed
         self._faults = faults
         self._rate = rate
-        self._book = Book(self.definitions, replies or {})
+        self.replies = dict(replies or {})
+        self._book = Book(self.definitions, self.replies)
         by_version = sorted(self.definitions, key=lambda definition: definition.version)
         self._types = {definition.name: definition for definition in by_version}
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from domain.orders import order
+from domain.orders.contracts import ReserveStock, StockReserved
 from es_saga import InvalidInput
 from es_saga.core.definition import StepKind
 from es_saga.core.events import StepStarted, StepTimedOut
@@ -71,6 +72,19 @@ def test_the_script_of_a_finding_runs_by_itself_and_shows_it_again(
     assert ran.stdout == f"{outcome}\n"
 
 
+def test_a_script_has_the_answers_that_were_given_by_hand() -> None:
+    reply = StockReserved(reservation="by hand")
+    told = World([order], rate=0, replies={ReserveStock: reply}).run().script()
+    assert "from domain.orders.contracts import ReserveStock" in told
+    assert "replies={ReserveStock: StockReserved(reservation='by hand')}" in told
+    names: dict[str, Any] = {}
+    with pytest.raises(SystemExit) as ended:
+        exec(told, names)
+    assert ended.value.code is False
+    shipped = next(e for e in names["outcome"].notes if "ship/do/1" in getattr(e.about, "id", ""))
+    assert shipped.about.data["reservation"] == "by hand"
+
+
 def test_the_report_names_the_law_the_faults_and_what_happened() -> None:
     outcome = found("L23")
     told = str(outcome)
@@ -91,6 +105,14 @@ def test_a_saga_that_stands_in_no_module_needs_lines_that_define_it() -> None:
     with pytest.raises(InvalidInput, match="stands in no module"):
         outcome.script()
     assert "sagas = [mine]" in outcome.script("from mine import mine\nsagas = [mine]")
+
+
+def test_taking_out_any_one_fault_of_what_was_shrunk_mends_it() -> None:
+    """What can be missed only after something later was taken out is taken out, too."""
+    one, two, three = (Fault(Kind.LOST, f"order-1/{n}/do/1") for n in "abc")
+    fails = {(one, two, three), (one, two), (two,)}
+    found = shrink(FaultPlan((one, two, three)), lambda plan: plan.faults in fails)
+    assert found.faults == (two,)
 
 
 def test_shrinking_takes_the_shortest_time_that_will_do() -> None:
