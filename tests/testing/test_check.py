@@ -102,7 +102,11 @@ def test_inputs_and_answers_can_be_given() -> None:
 
 def test_progress_is_told() -> None:
     told: list[tuple[str, int, int]] = []
-    check_saga(right, examples=20, progress=lambda *step: told.append(step))
+
+    def note(what: str, done: int, total: int) -> None:
+        told.append((what, done, total))
+
+    check_saga(right, examples=20, progress=note)
     assert ("played", 10, 20) in told
     assert ("played", 20, 20) in told
 
