@@ -86,7 +86,7 @@ class Exploration:
         if not self.complete:
             return (
                 f"{reached}, and that is not all of them: no law is broken so far. "
-                f"Raise Bounds(states=…), or set Bounds(faults=…)."
+                f"Raise Bounds(states=…), or lower Bounds(faults=…)."
             )
         return f"{reached}, all laws hold ({len(self.laws)} applied, {self.seconds:.1f} s)"
 

@@ -125,6 +125,7 @@ class Explorer:
 
     @property
     def transition_count(self) -> int:
+        """Ways between them, those to situations known already included."""
         return len(self._sources)
 
     @property

@@ -1,5 +1,4 @@
-"""When two situations are the same to every future: the key that explored situations are told
-apart by.
+"""When two situations are the same to every future: the key they are told apart by.
 
 Kept: how each step and undo stands, what its participant remembers, how many attempts are left, the
 operator's rounds. Left out: times, attempt numbers that no policy counts, message ids, the wording
