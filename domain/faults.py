@@ -14,6 +14,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,6 +67,7 @@ def with_faults(service: Participant, *, field: str) -> Participant:
 
 
 def _fated(handler: Callable[..., Any], field: str) -> Callable[..., Any]:
+    @wraps(handler)  # what it may answer can still be asked
     async def carry_out(cmd: Command[Any], tx: Tx) -> Any:
         value, _, word = str(getattr(cmd, field)).partition("!")
         fate = _FATES.get(word)

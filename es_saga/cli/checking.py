@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def check(
     app: AppArgument,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Every schedule, not only those with two faults.")
+        bool, typer.Option("--exhaustive", help="Explore up to three faults, not two.")
     ] = False,
     examples: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="Random schedules played for each saga.")

@@ -192,6 +192,16 @@ def _resolve(reaction: Reaction, verb: Resolve) -> None:
         raise IllegalOperation(f"{verb.step} comes after the pivot: it cannot end refused.")
     if verb.direction is Direction.DO and own is not None and own.undo is not None:
         raise IllegalOperation(f"The compensation of {verb.step} was issued already.")
+    if (
+        verb.direction is Direction.DO
+        and verb.outcome is Outcome.SUCCEEDED
+        and state.backward
+        and work.status is not WorkStatus.UNKNOWN
+    ):
+        raise IllegalOperation(
+            f"{verb.step} is known not to have been done, and the saga is being undone.",
+            hint="Whoever has done it by hand since has to undo it by hand.",
+        )
     reaction.emit(
         OperatorResolved(
             at=reaction.now,

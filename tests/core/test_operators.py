@@ -437,6 +437,16 @@ def test_an_undo_that_fails_again_keeps_no_other_waiting() -> None:
     assert scene.sent[-1] == "a/undo #2"
 
 
+def test_what_was_refused_is_not_resolved_as_done_while_the_rest_is_undone() -> None:
+    scene = play(chain("a", "b", undo_retry=ONCE))
+    scene.succeed("a")
+    scene.refuse("b")
+    scene.undo_fails("a")
+    with pytest.raises(IllegalOperation, match="b is known not to have been done"):
+        scene.resolve("b", reply={"by": "hand"})
+    assert scene.status is SagaStatus.STUCK
+
+
 def test_a_command_that_no_message_can_carry_parks_its_saga() -> None:
     saga = Saga("trip", Trip)
 

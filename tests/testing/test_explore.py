@@ -152,7 +152,6 @@ def test_the_events_are_numbered_and_the_culprit_is_marked() -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="accepted, and then undos follow the pivot (L12)")
 def test_a_pivot_is_not_resolved_as_done_while_the_rest_is_undone() -> None:
     """Found by the exploration, with an operator who does by hand what had been refused."""
     stuck = (

@@ -322,9 +322,8 @@ def _resolutions(situation: Situation, unit: Unit) -> Iterator[Move]:
             by_hand = by_hand if known else by_hand.settle(forward, Fate.UNDONE, 1)
         yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
         return
-    if not situation.saga.backward:  # nobody does by hand what is being undone
-        by_hand = services.carry_out(delivery, situation.now)
-        yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
+    by_hand = services.carry_out(delivery, situation.now)
+    yield told(f"does {unit.label} by hand", by_hand, Outcome.SUCCEEDED)
     if settled is None:
         services = services.settle(unit.slot, Fate.REFUSED, unit.work.attempt)
     yield told(f"sees to it that {unit.label} is not done", services, Outcome.REFUSED)
