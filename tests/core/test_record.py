@@ -10,6 +10,7 @@ import pytest
 from es_saga.core.aggregate import fold
 from es_saga.core.decide import decide, react
 from es_saga.core.definition import START, Saga
+from es_saga.core.errors import IllegalOperation
 from es_saga.core.events import (
     CompensationFailed,
     CompensationIssued,
@@ -249,7 +250,7 @@ def test_L32_an_answer_to_another_step_does_not_free_what_is_stuck() -> None:
     scene.succeed("mail")
     assert scene.state.stuck is not None
     assert scene.state.stuck.step == "ticket"
-    assert scene.status is SagaStatus.STUCK
+    assert scene.names.count("SagaStuck") == 1
 
 
 def test_what_is_owed_is_not_forgotten_over_a_late_answer() -> None:
@@ -276,6 +277,12 @@ def test_L31_the_waits_of_a_command_are_those_of_its_id() -> None:
     scene.silence()
     scene.fail("a")
     assert scene.last(StepFailed).retry_at == scene.now + JITTERY.wait("s-1/a/do", 2)
+
+
+def test_a_participant_that_asks_for_no_wait_gets_that_of_the_policy() -> None:
+    scene = play(chain("a", retry=Retry(first=timedelta(seconds=0.5), jitter=0)))
+    scene.fail("a")
+    assert scene.last(StepFailed).retry_at == scene.now + 0.5
 
 
 def test_L31_the_waits_of_an_undo_are_those_of_its_id() -> None:
@@ -379,6 +386,7 @@ def test_a_deadline_says_what_came_of_it(scene: Callable[[], Scene], effect: str
     late = scene()
     late.wait(61)
     assert late.last(DeadlineExceeded).effect == effect
+    assert late.state.updated == late.now
 
 
 def _late(saga: Saga[Trip]) -> Scene:
@@ -403,6 +411,42 @@ def test_a_step_that_asks_a_human_does_so_although_its_undo_could_do_without() -
     assert scene.status is SagaStatus.STUCK
     assert scene.state.stuck is not None
     assert scene.state.stuck.step == "a"
+
+
+def test_L37_what_waits_for_a_human_holds_up_no_other_undo() -> None:
+    saga = Saga("trip", Trip)
+    step = saga.step(after=START, retry=ONCE, on_unknown="stuck")(do("a"))
+    step.compensation(undo("a"))
+    add(saga, "b", after=(), retry=ONCE)
+    scene = play(saga)
+    scene.wait(30)
+    assert scene.last(CompensationIssued).step == "b"
+    scene.undone("b")
+    assert scene.state.stuck is not None
+    with pytest.raises(IllegalOperation) as caught:
+        scene.retry()
+    assert caught.value.message == (
+        "Whether a was done is unknown, and sending it again could do it."
+    )
+
+
+def test_each_undo_that_was_given_up_can_be_waived() -> None:
+    saga = Saga("trip", Trip)
+    for name in ("a", "b"):
+        add(saga, name, after=(), undo_retry=ONCE)
+    add(saga, "c", after=("a", "b"))
+    scene = play(saga)
+    for name in ("a", "b"):
+        scene.succeed(name)
+    scene.refuse("c")
+    for name in ("a", "b"):
+        scene.undo_refused(name)
+    with pytest.raises(IllegalOperation) as caught:
+        scene.retry("c")
+    assert caught.value.message == "c is not what saga s-1 is stuck at: a, b."
+    scene.skip("b")
+    scene.skip("a")
+    assert scene.status is SagaStatus.COMPENSATED_WITH_EXCEPTIONS
 
 
 def test_a_step_is_still_the_function_that_it_was() -> None:
