@@ -127,6 +127,7 @@ class FaultPlan:
 # ── a plan out of a seed ─────────────────────────────────────────────────────────────────────────
 
 _LATE: Final = (0.02, 1.0, 20.0, 100.0, 400.0)
+_BRIEF: Final = (0.5, 1.0, 5.0)
 _AWAY: Final = (0.5, 0.5, 1.0, 1.0, 5.0, 5.0, 40.0, DUPLICATE_WINDOW_SECONDS + 10)
 
 _Choices = tuple[tuple[Kind, float], ...]
@@ -159,7 +160,7 @@ _ON_REPLIES: Final = _choices(
     (5, Kind.DELAYED, _LATE),
 )
 _ON_PROCESSES: Final = _choices(
-    (2, Kind.DIES_ON_RECEIPT, _AWAY),
+    (2, Kind.DIES_ON_RECEIPT, (*_BRIEF, *_BRIEF, 40.0)),
     (4, Kind.DIES_BEFORE_PUBLISH, _AWAY),
     (4, Kind.DIES_AFTER_PUBLISH, _AWAY),
     (3, Kind.DIES_BEFORE_ACK, _AWAY),
@@ -236,7 +237,12 @@ def _on_process(chance: random.Random, saga_id: str, definition: Definition) -> 
         return fault._replace(at=f"{saga_id}#{chance.randint(1, 9)}")
     direction = Direction.UNDO if chance.random() < 0.2 else Direction.DO
     message = f"{command_id(saga_id, chance.choice(list(definition.steps)), direction)}/1"
-    answer = fault.kind is not Kind.DIES_ON_RECEIPT and chance.random() < 0.5
+    if fault.kind.moment is Moment.HANDLING:
+        return fault._replace(at=message)
+    answer = chance.random() < 0.5
+    if answer is (fault.kind.moment is Moment.PUBLISHING):
+        # A participant has it in hand: if that is away for long, every saga is given up.
+        fault = fault._replace(seconds=min(fault.seconds, _BRIEF[-1]))
     return fault._replace(at=f"{message}/r" if answer else message)
 
 
