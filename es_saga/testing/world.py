@@ -133,7 +133,7 @@ class World:
         log = Log(loop, journal)
         effects: list[Effect] = []
         scarce = dict(plan.scarce)
-        with journal.listening():
+        with journal.listening(), loop.running():
             services = {
                 name: Service(
                     name, self._book, network, fence=self.fence, scarce=scarce, effects=effects

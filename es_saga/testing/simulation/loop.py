@@ -143,15 +143,21 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def play(self, over: Callable[[], bool], until: float) -> None:
         """Let things happen until `over()` says so when all is quiet, or until a time."""
-        with self._running():
+        with self.running():
             self.settle()
             while not over() and self._move_on(until):
                 self.settle()
 
     @contextmanager
-    def _running(self) -> Generator[None]:
-        """Be the loop that runs. What is garbage waits: when it is swept must not matter."""
+    def running(self) -> Generator[None]:
+        """Be the loop that runs; what `play` and `end` do by themselves, once for all of them.
+
+        What is garbage waits: when it is swept must not matter, and it takes time.
+        """
         outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # for makers of loops
+        if outer is self:
+            yield
+            return
         collecting = gc.isenabled()
         gc.disable()
         asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
@@ -191,7 +197,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def end(self) -> None:
         """Cancel whatever still runs."""
-        with self._running():
+        with self.running():
             for task in self._tasks:
                 task.cancel()
             self.settle()
