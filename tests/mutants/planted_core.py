@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from es_saga.core import aggregate, decide, replies, verbs
+from es_saga.core import aggregate, decide, replies, verbs, verify
 from es_saga.core.compiled import StepDefinition
-from es_saga.core.events import OperatorRetried
+from es_saga.core.events import OperatorRetried, StepSucceeded
 from es_saga.core.inputs import Cancel, Reply, RetryStuck
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.policy import Retry
@@ -38,6 +38,30 @@ def announces_a_refusal_when_no_answer_comes(patch: pytest.MonkeyPatch) -> None:
             replies.credit(reaction, refusal)
 
     patch.setattr(decide, "_pass_do_time", pass_do_time)
+
+
+def forgets_which_message_came(patch: pytest.MonkeyPatch) -> None:
+    real = Reaction.__init__
+
+    def init(self: Reaction, *of: Any) -> None:
+        real(self, *of)
+        self.cause = None
+
+    patch.setattr(Reaction, "__init__", init)
+
+
+def counts_attempts_from_nought(patch: pytest.MonkeyPatch) -> None:
+    def succeeded(*, attempt: int, **fields: Any) -> StepSucceeded:
+        return StepSucceeded(attempt=attempt - 1, **fields)
+
+    patch.setattr(replies, "StepSucceeded", succeeded)
+
+
+def accepts_steps_without_an_undo(patch: pytest.MonkeyPatch) -> None:
+    def check_compensation(*of: Any) -> None:
+        """Nothing."""
+
+    patch.setattr(vars(verify)["_Verifier"], "check_compensation", check_compensation)
 
 
 def undoes_what_the_pivot_made_final(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from domain.orders import order
 from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
-from es_saga import Saga
+from es_saga import DefinitionError, Saga
 from es_saga.core.events import SagaCompensated, SagaCompleted
 from es_saga.core.messages import Envelope
 from es_saga.database import make_engine
@@ -63,6 +63,27 @@ def schedules(saga: Callable[[], Saga[Any]] = planted.right) -> Search:
         return Found(frozenset(broken), found.states, str(counterexample))
 
     return Search(f"schedules of {saga.__name__.replace('_', ' ')}", run)
+
+
+def _no_way_back() -> Saga[planted.PlaceOrder]:
+    """Its first step has no undo; that is refused, and so nothing can be found."""
+    saga = Saga("no_way_back", planted.PlaceOrder)
+
+    @saga.step
+    def reserve(o: planted.PlaceOrder) -> planted.ReserveStock:
+        return planted.ReserveStock(order_id=o.order_id, sku=o.sku)
+
+    @saga.pivot
+    def charge(o: planted.PlaceOrder) -> planted.ChargeCard:
+        return planted.ChargeCard(order_id=o.order_id, pence=o.pence)
+
+    return saga
+
+
+def _definitions(law: str | None) -> Found | None:
+    with suppress(DefinitionError):
+        return schedules(_no_way_back).run(law)
+    return None
 
 
 # ── random worlds ────────────────────────────────────────────────────────────────────────────────
@@ -183,6 +204,7 @@ def _fences(_law: str | None) -> Found | None:
     return Found(frozenset(re.findall(r"L\d\d", named)), first, told)
 
 
+definitions: Final = Search("a definition that must be refused", _definitions)
 worlds_that_go_on: Final = Search("a world that goes on", _going_on)
 rebuilds: Final = Search("what is sent by rebuilds", _rebuilding)
 scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)

@@ -17,6 +17,7 @@ from tests.mutants.interpreter import MUTANTS
 from tests.mutants.planted import Planted
 from tests.mutants.searches import (
     HARSH,
+    definitions,
     rebuilds,
     scene_of_a_refusal,
     schedules,
@@ -35,6 +36,9 @@ PLANTED = [
     Planted(core.takes_a_refusal_for_an_error, scene_of_a_refusal, "", ("D04",)),
     Planted(core.takes_a_refusal_for_an_error, _past_the_pivot, "L53", ("D04",)),
     Planted(core.announces_a_refusal_when_no_answer_comes, schedules(), "L01 L25 L58", ("D10",)),
+    Planted(core.forgets_which_message_came, schedules(), "L43"),
+    Planted(core.counts_attempts_from_nought, schedules(), "L04 L27"),
+    Planted(core.accepts_steps_without_an_undo, definitions, "L11"),
     Planted(core.undoes_what_the_pivot_made_final, _past_the_pivot, "L12 L01 L13 L58"),
     Planted(core.starts_what_follows_the_pivot_at_once, _past_the_pivot, "L14 L05 L15"),
     Planted(core.goes_on_while_it_undoes, schedules(), "L09 L05 L52"),
