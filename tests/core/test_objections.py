@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from es_saga.core.decide import react
+from es_saga.core.definition import Saga, of
 from es_saga.core.errors import SagaError, Unavailable
 from es_saga.core.inputs import Cancel, Start, Tick
 from es_saga.core.messages import (
@@ -20,7 +21,7 @@ from es_saga.core.messages import (
 from es_saga.core.policy import MAX_ATTEMPTS, MAX_COEFFICIENT, Retry
 from es_saga.core.reaction import MAX_COMMAND_BYTES
 from es_saga.core.verify import MAX_STEPS
-from tests.core.sagas import ONCE, chain, with_pivot
+from tests.core.sagas import ONCE, Do, Done, Trip, chain, do, with_pivot
 from tests.core.scene import Scene, play
 
 REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
@@ -37,6 +38,22 @@ def _stuck_at(step: str) -> Scene:
         scene.refuse("pay")
         scene.undo_refused("hold")
         return scene
+    scene.succeed("pay")
+    scene.refuse("ticket")
+    return scene
+
+
+def _printing() -> Scene:
+    """Stuck at a step whose reply the next one needs."""
+    saga = Saga("trip", Trip)
+    saga.pivot(do("pay"))
+    step = saga.step(do("ticket"))
+
+    @saga.step
+    def mail(trip: Trip, ticket: Done = of(step)) -> Do:
+        return Do(step="mail", who=ticket.by)
+
+    scene = play(saga)
     scene.succeed("pay")
     scene.refuse("ticket")
     return scene
@@ -101,6 +118,16 @@ OBJECTIONS: dict[str, Objection] = {
         lambda: _stuck_at("ticket").resolve("ticket", REFUSED),
         "ticket comes after the pivot: it cannot end refused.",
         "",
+    ),
+    "a needed reply": (
+        lambda: _printing().skip("ticket"),
+        "mail needs the reply of ticket.",
+        "Use `resolve --step ticket` with a reply instead.",
+    ),
+    "done by hand too late": (
+        lambda: _stuck_at("hold").resolve("pay", reply={"by": "hand"}),
+        "pay is known not to have been done, and the saga is being undone.",
+        "Whoever has done it by hand since has to undo it by hand.",
     ),
     "a bad id": (
         lambda: check_id("x" * 81 + "!"),

@@ -16,6 +16,7 @@ from es_saga.core.events import (
     CompensationIssued,
     DeadlineExceeded,
     LateReplyNoted,
+    OperatorCancelled,
     SagaEvent,
     SagaStarted,
     SagaStuck,
@@ -191,6 +192,10 @@ def test_a_saga_was_updated_when_its_last_event_came() -> None:
         scene.now += 1
         act()
         assert scene.state.updated == scene.log[-1].at == scene.now
+    paying = _paying()
+    paying.now += 1
+    assert [type(event) for event in paying.cancel()] == [OperatorCancelled]
+    assert paying.state.updated == paying.now
 
 
 def test_work_that_is_over_is_due_no_more_and_needs_no_command() -> None:
