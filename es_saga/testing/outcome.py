@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from es_saga.adapters.codec import encode
+from es_saga.core.errors import CorruptHistory
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaState
 from es_saga.engine.monitor import Alert
@@ -81,7 +82,7 @@ class Outcome:
     @cached_property
     def system(self) -> System:
         """All there is to judge."""
-        status = _rows(self.log.rebuilt())
+        rebuilt = self._rebuilt
         kept = [(saga_id, version, kind) for saga_id, version, _, _, kind, *_ in self.log.audit]
         crashed = any(kind.name.startswith(("DIES", "LOG")) for kind in self.happened)
         return System(
@@ -90,10 +91,18 @@ class Outcome:
             # What is open stands in the process: its alerts go with it, those in the views do not.
             alerts=None if crashed or self.plan.managers > 1 else self.alerts,
             status=_rows(self.log.status),
-            rebuilt=status,
+            rebuilt=None if isinstance(rebuilt, CorruptHistory) else _rows(rebuilt),
             audit=kept,
             settled=True,
         )
+
+    @cached_property
+    def _rebuilt(self) -> Mapping[str, tuple[object, ...]] | CorruptHistory:
+        """The status view, made anew; or why it cannot be: that is a finding, too."""
+        try:
+            return self.log.rebuilt()
+        except CorruptHistory as error:
+            return error
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -107,6 +116,8 @@ class Outcome:
     def findings(self) -> tuple[Violation, ...]:
         """Everything that should not be: broken laws, and exceptions inside the engine."""
         inside = [Violation("engine", "", None, trouble) for trouble in self.troubles]
+        if isinstance(self._rebuilt, CorruptHistory):
+            inside.append(Violation("L38", "", None, self._rebuilt.message))
         if not self.finished and not self.log.open:
             inside.append(Violation("engine", "", None, "messages come again and again for ever"))
         return (*self.judgement.violations, *inside)

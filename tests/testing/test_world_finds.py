@@ -15,6 +15,7 @@ from domain.orders import order
 from domain.orders.contracts import ReserveStock, StockReserved
 from es_saga import InvalidInput
 from es_saga.core.definition import StepKind
+from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import StepStarted, StepTimedOut
 from es_saga.core.messages import Direction
 from es_saga.core.state import SagaStatus
@@ -22,6 +23,7 @@ from es_saga.testing.faults import Fault, FaultPlan, Kind
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.plans import Plan, StepPlan, build
 from es_saga.testing.shrinking import shrink
+from es_saga.testing.simulation.log import Log
 from es_saga.testing.world import World
 from tests.testing import faulty
 
@@ -133,6 +135,18 @@ def test_shrinking_leaves_what_is_needed_and_no_more() -> None:
 
     assert shrink(plan, fails) == FaultPlan((faults[7], faults[8], faults[31]), managers=3)
     assert len(tried) < 80
+
+
+def test_a_log_that_cannot_be_folded_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = World([order]).run()
+
+    def torn(_: Log) -> None:
+        raise CorruptHistory("saga 'order-1': event 3 is missing, 4 comes next.")
+
+    monkeypatch.setattr(Log, "rebuilt", torn)
+    assert [str(one) for one in outcome.findings] == [
+        "L38 (): saga 'order-1': event 3 is missing, 4 comes next."
+    ]
 
 
 # ── what was found in the engine ─────────────────────────────────────────────────────────────────
