@@ -47,6 +47,10 @@ BURST: Final = 128
 
 _log = structlog.get_logger("es_saga.nats")
 
+_GONE: Final = (Error, OSError, TimeoutError, RuntimeError)
+"""What nats-py raises while we let go of a connection that breaks; the last one comes from uvloop,
+whose sockets cannot be written to once they are closed."""
+
 Callback = Callable[[Msg], Awaitable[None]]
 
 
@@ -171,7 +175,7 @@ class Link:
             # Bounded: nats-py swallows a cancellation here and there.
             await asyncio.wait(tasks, timeout=FLUSH_SECONDS)
         if self.connected:
-            with contextlib.suppress(Error, OSError, TimeoutError):
+            with contextlib.suppress(*_GONE):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     while self._out:
                         await self._client.publish(*self._out.popleft())
@@ -196,7 +200,7 @@ class Link:
         )
 
     async def _close_client(self) -> None:
-        with contextlib.suppress(Error, OSError, TimeoutError):
+        with contextlib.suppress(*_GONE):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._client.close()
 
@@ -300,7 +304,7 @@ class Link:
 
     async def _drain(self, subscription: Subscription) -> None:
         """Never to be cancelled: it flushes, and nats-py's reader dies of a cancelled flush."""
-        with contextlib.suppress(Error, OSError, TimeoutError):
+        with contextlib.suppress(*_GONE):
             await subscription.drain()  # type: ignore[no-untyped-call]  # not annotated there
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────

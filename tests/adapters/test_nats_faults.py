@@ -331,6 +331,21 @@ async def test_no_server_is_a_clear_error_at_once(tmp_path: Path) -> None:
     assert loop.time() - begun < 4
 
 
+async def test_closing_never_raises_whatever_has_become_of_the_socket(
+    server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = await NatsTransport.connect(server.url)
+    close = Client.close
+
+    async def closed_meanwhile(client: Client) -> None:
+        await close(client)
+        raise RuntimeError("the handler is closed")  # as uvloop says
+
+    monkeypatch.setattr(Client, "close", closed_meanwhile)
+    await pipe.close()
+    assert not pipe.connected
+
+
 async def test_dead_letters_wait_for_the_end_of_an_outage(
     server: EmbeddedNats, pipe: NatsTransport
 ) -> None:
