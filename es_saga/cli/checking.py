@@ -127,11 +127,10 @@ class _Bar:
 
 
 def _figures(checked: Checked) -> dict[str, Any]:
-    explored = checked.exploration
     return {
         "ok": True,
-        "states": explored.states if explored else 0,
-        "complete": explored.complete if explored else False,
+        "states": checked.exploration.states,
+        "complete": checked.exploration.complete,
         "schedules": checked.schedules,
         "faults": checked.faults.total(),
         "laws": sorted(checked.laws),

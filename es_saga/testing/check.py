@@ -81,6 +81,7 @@ class Checked:
     """What a check has seen."""
 
     saga: str
+    exploration: Exploration
     schedules: int = 0
     laws: set[str] = field(default_factory=set[str])
     """Numbers of the laws that had something to look at."""
@@ -88,7 +89,6 @@ class Checked:
     """How often a saga ended how."""
     faults: Counter[Kind] = field(default_factory=Counter[Kind])
     """Faults that struck."""
-    exploration: Exploration | None = None
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class Checked:
             f"{self.saga}: {self.schedules:,} schedules with {self.faults.total():,} faults of "
             f"{len(self.faults)} kinds, {len(self.laws)} laws hold; {fates} ({self.seconds:.1f} s)"
         )
-        return told if self.exploration is None else f"{told}\n{self.exploration}"
+        return f"{told}\n{self.exploration}"
 
 
 Progress = Callable[[str, int, int], None]
@@ -126,7 +126,7 @@ def check_saga(
         replies: what commands are answered with; default: made up from their models.
         examples: how many schedules to try.
         seeded: try others, those of this seed; without one it is the same schedules every time.
-        bounds: how far to explore one saga alone first; `Bounds()` is exhaustive.
+        bounds: how far to explore one saga alone first; `Bounds()`: up to three faults.
         progress: told every now and then what it is at, how far, and of how much.
 
     Raises:
@@ -144,18 +144,17 @@ def check_saga(
         for name, step in definition.steps.items()
         if step.command in replies
     }
-    checked = Checked(saga=definition.name)
     tell: Progress = progress or _say_nothing
-    checked.exploration = explore(
+    exploration = explore(
         definition,
         bounds=bounds,
         replies=by_step,
         participants=participants,
         progress=lambda done, waiting: tell("explored", done, done + waiting),
     )
-    if not checked.exploration:
-        raise LawBroken(checked.exploration)
-    checked.laws |= checked.exploration.laws
+    if not exploration:
+        raise LawBroken(exploration)
+    checked = Checked(saga=definition.name, exploration=exploration, laws=set(exploration.laws))
 
     def play(begins: list[Begin], plan: FaultPlan) -> None:
         world = World([saga], faults=plan, replies=replies)

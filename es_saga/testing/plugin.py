@@ -82,12 +82,11 @@ def _own() -> list[Row]:
 
 def _row(checked: Checked) -> Row:
     fates = ", ".join(f"{fate.value} {count:,}" for fate, count in checked.fates.most_common())
-    states = checked.exploration.states if checked.exploration is not None else 0
     return (
         checked.saga,
         f"{checked.schedules:,}",
         f"{checked.faults.total():,}",
-        f"{states:,}",
+        f"{checked.exploration.states:,}",
         str(len(checked.laws)),
         fates,
     )

@@ -70,7 +70,7 @@ class FenceContract:
     @pytest.fixture
     def desk(self) -> AbstractAsyncContextManager[Desk]:
         """Yours."""
-        raise NotImplementedError("Give your suite a fixture `desk`.")
+        pytest.fail("Give your suite a fixture `desk`.")
 
     @pytest.fixture
     def counter(self, desk: AbstractAsyncContextManager[Desk]) -> Iterator[Counter]:
@@ -124,8 +124,8 @@ class FenceContract:
             (first,) = counter.call(counter.ask(how.name, how))
             (again,) = counter.call(counter.ask(how.name, how, attempt=2))
             assert (first.id, again.id) == (
-                f"s-{how.name}/work/do/1/r",
-                f"s-{how.name}/work/do/2/r",
+                f"s-{how.name}/chore/do/1/r",
+                f"s-{how.name}/chore/do/2/r",
             )
             assert (again.data, again.type, again.outcome) == (
                 first.data,
@@ -217,14 +217,14 @@ class Counter:
     def ask(self, key: str, how: How = How.WELL, undo: bool = False, attempt: int = 1) -> Envelope:
         """The command of a piece of work, or its undo; each key is a saga of its own."""
         command = self._desk.undo(key) if undo else self._desk.work(key, how)
-        forward, saga = command_id(f"s-{key}", "work", Direction.DO), f"s-{key}"
-        name = command_id(saga, "work", Direction.UNDO) if undo else forward
+        forward, saga = command_id(f"s-{key}", "chore", Direction.DO), f"s-{key}"
+        name = command_id(saga, "chore", Direction.UNDO) if undo else forward
         return Envelope(
             id=f"{name}/{attempt}",
             source="test",
             type=type(command).__name__,
             sagaid=saga,
-            step="work",
+            step="chore",
             commandid=name,
             undoes=forward if undo else None,
             attempt=attempt,

@@ -84,7 +84,7 @@ class StoreContract(OnAsyncio):
     @pytest.fixture
     def connect(self) -> Connect:
         """Yours."""
-        raise NotImplementedError("Give your suite a fixture `connect`.")
+        pytest.fail("Give your suite a fixture `connect`.")
 
     @pytest.fixture
     async def open_store(self, connect: Connect) -> AsyncIterator[Connect]:

@@ -42,7 +42,7 @@ class TransportContract(OnAsyncio):
     @pytest.fixture
     def pipe(self) -> AsyncIterator[Pipe]:
         """Yours."""
-        raise NotImplementedError("Give your suite a fixture `pipe`.")
+        pytest.fail("Give your suite a fixture `pipe`.")
 
     async def test_what_is_sent_arrives_as_it_was(self, pipe: Pipe) -> None:
         seen = Seen()
