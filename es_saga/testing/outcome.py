@@ -19,6 +19,7 @@ from es_saga.testing.laws import LAWS, judge_system
 from es_saga.testing.script import script
 from es_saga.testing.simulation.journal import Note, What, timeline
 from es_saga.testing.simulation.log import Log
+from es_saga.testing.simulation.loop import unswept
 from es_saga.testing.simulation.people import Begin
 from es_saga.testing.story import Effect, Judgement, Story, System, Violation
 
@@ -108,9 +109,9 @@ class Outcome:
     def judgement(self) -> Judgement:
         """What the laws say; where a clock jumped, but for those that compare clocks."""
         skewed = _CLOCKS if self.happened[Kind.CLOCK_JUMPS] else ()
-        return judge_system(
-            self.system, of_stories=[law for law in LAWS if law.number not in skewed]
-        )
+        laws = [law for law in LAWS if law.number not in skewed]
+        with unswept():
+            return judge_system(self.system, of_stories=laws)
 
     @cached_property
     def findings(self) -> tuple[Violation, ...]:

@@ -28,9 +28,9 @@ from es_saga.testing.laws import (
     system,
     undoing,
 )
-from es_saga.testing.laws.law import Law, StoryLaw
+from es_saga.testing.laws.law import Law, StoryLaw, applicable
 from es_saga.testing.laws.reading import Reading
-from es_saga.testing.laws.system import SystemLaw
+from es_saga.testing.laws.system import Overview, SystemLaw
 from es_saga.testing.story import Judgement, Story, System, Violation
 
 
@@ -61,11 +61,14 @@ NOT_JUDGED: Final[Mapping[str, str]] = {
 
 def judge(story: Story, laws: Sequence[StoryLaw] = LAWS) -> Judgement:
     """What the laws say of one saga."""
-    reading = Reading(story)
-    applied = [law for law in laws if law.applies(reading)]
+    return _judge(Reading(story), laws)
+
+
+def _judge(reading: Reading, laws: Sequence[StoryLaw]) -> Judgement:
+    applied = applicable(laws, reading)
     return Judgement(
         [
-            Violation(law.number, story.saga_id, None if index is None else index + 1, why)
+            Violation(law.number, reading.saga_id, None if index is None else index + 1, why)
             for law in applied
             for index, why in law(reading)
         ],
@@ -77,12 +80,13 @@ def judge_system(
     system: System, laws: Sequence[SystemLaw] = SYSTEM_LAWS, of_stories: Sequence[StoryLaw] = LAWS
 ) -> Judgement:
     """What the laws say of several sagas: of each of them, and of them together."""
-    judged = [judge(story, of_stories) for story in system.stories]
-    applied = [law for law in laws if law.applies(system)]
+    seen = Overview(system, [Reading(story) for story in system.stories])
+    judged = [_judge(reading, of_stories) for reading in seen.readings]
+    applied = applicable(laws, seen)
     together = [
         Violation(law.number, saga_id, None if index is None else index + 1, why)
         for law in applied
-        for saga_id, index, why in law(system)
+        for saga_id, index, why in law(seen)
     ]
     return Judgement(
         [*(violation for one in judged for violation in one.violations), *together],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,10 +29,6 @@ class Law(Generic[S, F]):
     def __call__(self, seen: S) -> Iterable[F]:
         return self.check(seen)
 
-    def applies(self, seen: S) -> bool:
-        """Whether it has something to look at."""
-        return all(condition(seen) for condition in self.when)
-
     @property
     def applies_when(self) -> str:
         """The condition in words."""
@@ -40,6 +36,13 @@ class Law(Generic[S, F]):
 
     def __str__(self) -> str:
         return f"{self.number} {self.sentence}"
+
+
+def applicable(laws: Sequence[Law[S, F]], seen: S) -> list[Law[S, F]]:
+    """Those that have something to look at; laws share conditions, and each is asked once."""
+    conditions = {condition for law in laws for condition in law.when}
+    fails = {condition for condition in conditions if not condition(seen)}
+    return [law for law in laws if fails.isdisjoint(law.when)]
 
 
 def law(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from es_saga.testing.laws.law import Law, law
 from es_saga.testing.laws.reading import Reading
@@ -12,69 +13,77 @@ from es_saga.testing.story import System
 SystemFound = tuple[str, int | None, str]
 """Saga id (empty: no single one), index of an event or None, and why."""
 
-SystemLaw = Law[System, SystemFound]
+
+class Overview(NamedTuple):
+    """A system, and each of its stories read."""
+
+    system: System
+    readings: Sequence[Reading]
+    """In the order of the stories."""
 
 
-def log_seen(system: System) -> object:
+SystemLaw = Law[Overview, SystemFound]
+
+
+def log_seen(seen: Overview) -> object:
     """The log was observed."""
-    return system.log is not None
+    return seen.system.log is not None
 
 
-def alerts_seen(system: System) -> object:
+def alerts_seen(seen: Overview) -> object:
     """The monitor's alerts were observed."""
-    return system.alerts is not None
+    return seen.system.alerts is not None
 
 
-def rebuild_seen(system: System) -> object:
+def rebuild_seen(seen: Overview) -> object:
     """Messages during a rebuild were observed."""
-    return system.rebuilding is not None
+    return seen.system.rebuilding is not None
 
 
-def views_seen(system: System) -> object:
+def views_seen(seen: Overview) -> object:
     """The audit trail, or a view and its rebuilt copy, were observed."""
-    return system.audit is not None or None not in (system.status, system.rebuilt)
+    return seen.system.audit is not None or None not in (seen.system.status, seen.system.rebuilt)
 
 
-def settled(system: System) -> object:
+def settled(seen: Overview) -> object:
     """The faults are over, and time enough has passed."""
-    return system.settled
+    return seen.system.settled
 
 
-def poisoned(system: System) -> object:
+def poisoned(seen: Overview) -> object:
     """Some saga was sent what nobody can read."""
-    return system.poisoned
+    return seen.system.poisoned
 
 
 @law("L33", alerts_seen)
-def each_stuck_saga_has_one_alert(system: System) -> Iterator[SystemFound]:
+def each_stuck_saga_has_one_alert(seen: Overview) -> Iterator[SystemFound]:
     """Each needs-human state opens exactly one alert and its resolution closes it (R040, R082)."""
     told: dict[str, list[bool]] = defaultdict(list)
-    for alert in system.alerts or ():
+    for alert in seen.system.alerts or ():
         if alert.kind == "stuck":
             told[alert.saga_id].append(alert.opened)
-    for story in system.stories:
-        reading = Reading(story)
-        opened, stuck = told[story.saga_id], reading.stuck_before(reading.length)
+    for reading in seen.readings:
+        opened, stuck = told[reading.saga_id], reading.stuck_before(reading.length)
         if opened != [number % 2 == 0 for number in range(len(opened))]:
-            yield story.saga_id, None, "an alert was opened or closed twice"
+            yield reading.saga_id, None, "an alert was opened or closed twice"
         elif opened.count(True) > len(reading.stuck):
             times = f"{opened.count(True)} alerts for {len(reading.stuck)} times"
-            yield story.saga_id, None, f"{times} that it was stuck"
+            yield reading.saga_id, None, f"{times} that it was stuck"
         elif (bool(opened) and opened[-1]) != stuck or (reading.stuck and not opened):
             state = "is stuck" if stuck else "is not stuck"
             last = "none" if not opened else "open" if opened[-1] else "closed"
-            yield story.saga_id, None, f"it {state}, and its last alert is {last}"
+            yield reading.saga_id, None, f"it {state}, and its last alert is {last}"
 
 
 @law("L39", rebuild_seen)
-def rebuilding_sends_nothing(system: System) -> Iterator[SystemFound]:
+def rebuilding_sends_nothing(seen: Overview) -> Iterator[SystemFound]:
     """Rebuilding issues no command, timer or message (ES)."""
-    for envelope in system.rebuilding or ():
+    for envelope in seen.system.rebuilding or ():
         yield envelope.sagaid or "", None, f"{envelope.id} was published by a rebuild"
 
 
 @law("L47", log_seen)
-def versions_have_neither_gap_nor_twin(system: System) -> Iterator[SystemFound]:
+def versions_have_neither_gap_nor_twin(seen: Overview) -> Iterator[SystemFound]:
     """Two reactions on one saga never both commit one version, and versions have no gap (R059).
 
     The same holds for the positions of a part.
@@ -82,7 +91,7 @@ def versions_have_neither_gap_nor_twin(system: System) -> Iterator[SystemFound]:
     versions: Counter[str] = Counter()
     positions: Counter[int] = Counter()
     events: dict[str, list[object]] = defaultdict(list)
-    for row in system.log or ():
+    for row in seen.system.log or ():
         versions[row.saga_id] += 1
         positions[row.part] += 1
         events[row.saga_id].append(row.event)
@@ -92,18 +101,18 @@ def versions_have_neither_gap_nor_twin(system: System) -> Iterator[SystemFound]:
         if row.position != positions[row.part]:
             found = f"position {row.position} where {positions[row.part]} was expected"
             yield row.saga_id, row.version - 1, f"part {row.part} has {found}"
-    for story in system.stories:
+    for story in seen.system.stories:
         if events[story.saga_id] != list(story.history):
             yield story.saga_id, None, "its history is not what was committed"
 
 
 @law("L50", poisoned, settled)
-def poison_stops_no_other_saga(system: System) -> Iterator[SystemFound]:
+def poison_stops_no_other_saga(seen: Overview) -> Iterator[SystemFound]:
     """A poison instance does not stop any other, and no event queued behind it is lost (ES)."""
-    for story in system.stories:
-        if story.saga_id not in system.poisoned and _unfinished(Reading(story)):
-            who = ", ".join(sorted(system.poisoned))
-            yield story.saga_id, None, f"it did not come to its end; poisoned was {who}"
+    for reading in seen.readings:
+        if reading.saga_id not in seen.system.poisoned and _unfinished(reading):
+            who = ", ".join(sorted(seen.system.poisoned))
+            yield reading.saga_id, None, f"it did not come to its end; poisoned was {who}"
 
 
 def _unfinished(reading: Reading) -> bool:
@@ -112,33 +121,32 @@ def _unfinished(reading: Reading) -> bool:
 
 
 @law("L53", settled)
-def every_saga_closes_or_is_visibly_stuck(system: System) -> Iterator[SystemFound]:
+def every_saga_closes_or_is_visibly_stuck(seen: Overview) -> Iterator[SystemFound]:
     """Under fair participants and finitely many faults every saga closes, or is seen stuck."""
-    for story in system.stories:
-        reading = Reading(story)
+    for reading in seen.readings:
         if _unfinished(reading):
-            yield story.saga_id, None, "it is neither closed nor stuck"
-        elif reading.closed is None and system.status is not None:
-            shown = system.status.get(story.saga_id, {}).get("status", "missing")
+            yield reading.saga_id, None, "it is neither closed nor stuck"
+        elif reading.closed is None and seen.system.status is not None:
+            shown = seen.system.status.get(reading.saga_id, {}).get("status", "missing")
             if shown != "stuck":
-                yield story.saga_id, None, f"it is stuck, and its status is shown as {shown}"
+                yield reading.saga_id, None, f"it is stuck, and its status is shown as {shown}"
 
 
 @law("L54", views_seen)
-def views_tell_what_the_log_tells(system: System) -> Iterator[SystemFound]:
+def views_tell_what_the_log_tells(seen: Overview) -> Iterator[SystemFound]:
     """A view rebuilt from zero equals the live one, and the audit has one row per event (R077)."""
-    if system.status is not None and system.rebuilt is not None:
-        for saga_id in sorted({*system.status, *system.rebuilt}):
-            live, rebuilt = system.status.get(saga_id), system.rebuilt.get(saga_id)
+    if seen.system.status is not None and seen.system.rebuilt is not None:
+        for saga_id in sorted({*seen.system.status, *seen.system.rebuilt}):
+            live, rebuilt = seen.system.status.get(saga_id), seen.system.rebuilt.get(saga_id)
             if live != rebuilt:
                 yield saga_id, None, f"its row is {live}, and rebuilt it is {rebuilt}"
-    if system.audit is not None:
-        rows = Counter(system.audit)
-        for story in system.stories:
+    if seen.system.audit is not None:
+        rows = Counter(seen.system.audit)
+        of_saga = Counter(saga_id for saga_id, _, _ in seen.system.audit)
+        for story in seen.system.stories:
             for index, event in enumerate(story.history):
                 times = rows[story.saga_id, index + 1, type(event).__name__]
                 if times != 1:
                     yield story.saga_id, index, f"the audit has {times} rows of this event"
-            surplus = sum(n for row, n in rows.items() if row[0] == story.saga_id)
-            if surplus > len(story.history):
-                yield story.saga_id, None, f"the audit has {surplus} rows of it"
+            if of_saga[story.saga_id] > len(story.history):
+                yield story.saga_id, None, f"the audit has {of_saga[story.saga_id]} rows of it"

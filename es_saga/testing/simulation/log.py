@@ -32,7 +32,7 @@ MAX_RING_SECONDS: Final = 3600.0
 """And at most this much later."""
 
 BACKLOG: Final = 8
-"""Events that the views may be behind; besides, a quarter of all that they have seen."""
+"""Events that the views may be behind; besides, as many as they have seen."""
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -78,7 +78,7 @@ class Log:
                 self.open.add(saga_id)
             else:
                 self.open.discard(saga_id)
-        if len(self._news) > BACKLOG + len(self.audit) // 4:
+        if len(self._news) > BACKLOG + len(self.audit):
             self.catch_up()
         return positions
 

@@ -31,6 +31,18 @@ OWNER: ContextVar[list[asyncio.Task[Any]] | None] = ContextVar("OWNER", default=
 """Where the tasks of the process that runs right now are listed, so that it can be killed."""
 
 
+@contextmanager
+def unswept() -> Generator[None]:
+    """Let garbage wait: when it is swept must not matter in a world, and it takes time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs coroutines in simulated time, until `play` is told that it is over.
 
@@ -150,23 +162,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Be the loop that runs; what `play` and `end` do by themselves, once for all of them.
-
-        What is garbage waits: when it is swept must not matter, and it takes time.
-        """
+        """Be the loop that runs; what `play` and `end` do by themselves, once for all of them."""
         outer = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # for makers of loops
         if outer is self:
             yield
             return
-        collecting = gc.isenabled()
-        gc.disable()
-        asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
-        try:
-            yield
-        finally:
-            asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
-            if collecting:
-                gc.enable()
+        with unswept():
+            asyncio._set_running_loop(self)  # pyright: ignore[reportPrivateUsage]
+            try:
+                yield
+            finally:
+                asyncio._set_running_loop(outer)  # pyright: ignore[reportPrivateUsage]
 
     def settle(self) -> None:
         """Run what can run now, until nothing can."""

@@ -21,15 +21,14 @@ BROKEN = [
     broken(
         "L40",
         Told(_ONE).do("a").ok("a", reply={"by": (1, 2)}),
-        "a snapshot here and the events after it give another state",
-        2,
+        "after a snapshot, and read from the log, it leads to another state",
+        3,
     ),
     broken(
         "L40",
         Told(_ONE).do("a").ok("a", reply={"by": object}),
-        "what follows it cannot be written and read again: Unable to serialize unknown type: "
-        "<class 'type'>",
-        2,
+        "it cannot be written and read again: Unable to serialize unknown type: <class 'type'>",
+        3,
     ),
     broken(
         "L41",
