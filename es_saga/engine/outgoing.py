@@ -37,27 +37,24 @@ class Sender:
     def commands(
         self, definition: Definition, state: SagaState, events: Iterable[SagaEvent]
     ) -> Iterator[Outgoing]:
-        """The commands that these events carry; `state` is the saga after them.
+        """The commands that these events carry; `state` is the saga after them, or later still.
 
         What is not in flight any more by then is left out: events that came together may hold a
         command and its answer, as when a reply is read right after the timer asked again.
         """
         for event in events:
-            kind = type(event)
-            if kind is StepStarted or kind is StepRetried or kind is CompensationIssued:
-                step = str(event.step)  # type: ignore[attr-defined]  # these three have one
-                undo = kind is CompensationIssued
-                work = state.steps[step].undo if undo else state.steps[step].do
-                if work is not None and work.status is WorkStatus.STARTED:
-                    direction = Direction.UNDO if undo else Direction.DO
-                    yield self._command(definition, state, step, direction)
-
-    def open_commands(self, definition: Definition, state: SagaState) -> Iterator[Outgoing]:
-        """The command of every attempt in flight, as it was sent: for a relay that starts anew."""
-        for name, own in state.steps.items():
-            for direction, work in ((Direction.DO, own.do), (Direction.UNDO, own.undo)):
-                if work is not None and work.status is WorkStatus.STARTED:
-                    yield self._command(definition, state, name, direction)
+            if not isinstance(event, _SENDING):
+                continue
+            undo = isinstance(event, CompensationIssued)
+            own = state.steps[event.step]
+            work = own.undo if undo else own.do
+            if (
+                work is not None
+                and work.status is WorkStatus.STARTED
+                and work.attempt == event.attempt
+            ):
+                direction = Direction.UNDO if undo else Direction.DO
+                yield self._command(definition, state, event.step, direction)
 
     def _command(
         self, definition: Definition, state: SagaState, step: str, direction: Direction
@@ -112,6 +109,8 @@ class Sender:
 
 
 CLOSED_TYPE = "es_saga.closed"
+
+_SENDING = (StepStarted, StepRetried, CompensationIssued)
 
 
 def summary(state: SagaState) -> dict[str, object]:

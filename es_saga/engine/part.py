@@ -30,7 +30,7 @@ from es_saga.engine.ports import Append
 from es_saga.engine.relay import Relay
 from es_saga.engine.requests import undeliverable
 from es_saga.engine.rivals import Rivals
-from es_saga.engine.states import States
+from es_saga.engine.states import Moved, States
 from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
 
@@ -82,7 +82,7 @@ class Part:
         """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
         self._rivals = Rivals(
-            number, self._states, self.timers, around.clock, publish=self._publish_open
+            number, self._states, self.timers, around.clock, publish=self._publish_moved
         )
         self.relay = Relay(around.transport, self._undeliverable)
         self._held: set[str] = set()
@@ -148,27 +148,34 @@ class Part:
         self.healthy = True
 
     async def _publish_again(self, position: int, head: int) -> None:
-        """Publish what is in flight of every saga that moved after `position`."""
+        """Publish what was committed after `position`, as far as it is in flight."""
         self.relay.position = position
-        async for sagas, last in self._states.moved(self.number, position, head):
-            self._publish_open(last, (await self._states.load(sagas)).values())
+        async for moved in self._states.moved(self.number, position, head):
+            self._publish_moved(moved)
             await self.relay.room()
 
-    def _publish_open(self, position: int, states: Iterable[SagaState]) -> None:
-        """Publish what is in flight of these sagas, as it was or should have been sent before."""
+    def _publish_moved(self, moved: Moved) -> None:
+        """Publish what was committed, as it was or should have been published before.
+
+        In the order of the events (law L45); who waits for the end is told of it once more.
+        """
         around = self._around
-        messages: list[Outgoing] = []
-        for state in states:
+        definitions: dict[str, Definition] = {}
+        for saga_id, state in moved.states.items():
             if state.closed is not None:
                 self._notify(state)
                 continue
             try:
-                definition = around.registry.of(state)
+                definitions[saga_id] = around.registry.of(state)
             except Unavailable as error:
-                _log.error("unregistered", saga=state.saga_id, error=error.message)
-                continue
-            messages += around.sender.open_commands(definition, state)
-        self.relay.send(position, messages)
+                _log.error("unregistered", saga=saga_id, error=error.message)
+        messages: list[Outgoing] = []
+        for recorded in moved.events:
+            definition = definitions.get(recorded.saga_id)
+            if definition is not None:
+                state = moved.states[recorded.saga_id]
+                messages += around.sender.commands(definition, state, (recorded.event,))
+        self.relay.send(moved.position, messages)
 
     async def run(self) -> None:
         """React until stopped; what is enqueued by then is still handled."""

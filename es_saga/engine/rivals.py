@@ -6,13 +6,12 @@ us will look after what it has begun.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 
-from es_saga.core.state import SagaState
 from es_saga.engine.ports import Clock
-from es_saga.engine.states import States
+from es_saga.engine.states import Moved, States
 from es_saga.engine.timers import Timers
 
 WARN_SECONDS = 30.0
@@ -31,7 +30,7 @@ class Rivals:
         timers: Timers,
         clock: Clock,
         *,
-        publish: Callable[[int, Collection[SagaState]], None],
+        publish: Callable[[Moved], None],
     ) -> None:
         self._part = part
         self._publish = publish
@@ -53,15 +52,12 @@ class Rivals:
         if self.head >= head:
             return
         self._warn(head)
-        states = self._states
-        async for sagas, last in states.moved(self._part, self.head, head):
-            states.forget(sagas)
-            moved = (await states.load(sagas)).values()
-            for state in moved:
+        async for moved in self._states.moved(self._part, self.head, head):
+            for state in moved.states.values():
                 if state.closed is None and state.next_due is not None:
                     self._timers.arm(state.saga_id, state.next_due)
-            self._publish(last, moved)
-            self.head = last
+            self._publish(moved)
+            self.head = moved.position
 
     def _warn(self, head: int) -> None:
         now = self._clock.now()

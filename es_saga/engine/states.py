@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
 from es_saga.core.aggregate import SagaState, fold
 from es_saga.core.errors import CorruptHistory
-from es_saga.engine.ports import Store
+from es_saga.engine.ports import Recorded, Store
 
 PAGE = 1_000
 """Events read at once to see which sagas moved."""
 
 _log = structlog.get_logger("es_saga.states")
+
+
+class Moved(NamedTuple):
+    """A page of the log."""
+
+    position: int
+    """Of its last event."""
+    events: Sequence[Recorded]
+    states: Mapping[str, SagaState]
+    """The sagas of these events as they are by now; what is corrupt is left out."""
 
 
 class States:
@@ -68,8 +79,8 @@ class States:
                 folded.update(await self.load({saga_id}))
         return {saga_id: state for saga_id, state in folded.items() if state is not None}
 
-    async def moved(self, part: int, after: int, upto: int) -> AsyncIterator[tuple[set[str], int]]:
-        """The sagas that moved after one position and up to another: pages, each with its last.
+    async def moved(self, part: int, after: int, upto: int) -> AsyncIterator[Moved]:
+        """What was committed after one position and up to another, and the sagas it concerns.
 
         An event that cannot be read is stepped over: its saga is in trouble, the others are not.
 
@@ -90,4 +101,6 @@ class States:
             if not page:
                 return
             after = page[-1].position
-            yield {event.saga_id for event in page}, after
+            sagas = {event.saga_id for event in page}
+            self.forget(sagas)
+            yield Moved(after, page, await self.load(sagas))

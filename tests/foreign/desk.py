@@ -105,7 +105,7 @@ def conduct(saga: Saga[Trip], desk: Desk) -> Story:
     for _ in range(MAX_ROUNDS):
         if state.closed is not None or state.stuck is not None:
             return Story(definition, SAGA_ID, history)
-        asked = [sent.envelope for sent in SENDER.open_commands(definition, state)]
+        asked = [sent.envelope for sent in SENDER.commands(definition, state, history)]
         for answer in desk.call(*asked):
             state = follow(state, read_reply(answer))
         if not asked:
@@ -117,5 +117,6 @@ def conduct(saga: Saga[Trip], desk: Desk) -> Story:
 
 def in_flight(scene: Scene) -> Envelope:
     """The one command that is in flight, as the engine sends it."""
-    (sent,) = SENDER.open_commands(scene.story.definition, scene.state)
+    story = scene.story
+    (sent,) = SENDER.commands(story.definition, scene.state, story.history)
     return sent.envelope
