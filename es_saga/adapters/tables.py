@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The migration that this release needs."""
 
 REVISION_TABLE: Final = "es_schema"
@@ -64,6 +64,32 @@ DEFINITIONS: Final = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("shape", sa.Text, nullable=False),
     sa.Column("first_seen", sa.Double, nullable=False),
+    sa.Column("sensitive", sa.Text, nullable=False, server_default="{}"),
     sa.PrimaryKeyConstraint("type", "version", name="pk_es_definitions"),
     sqlite_with_rowid=False,
 )
+
+KEYS: Final = sa.Table(
+    "es_keys",
+    METADATA,
+    sa.Column("saga_id", ID_TYPE, nullable=False),
+    sa.Column("key", sa.LargeBinary, comment="null: shredded"),
+    sa.Column("changed", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("saga_id", name="pk_es_keys"),
+    sqlite_with_rowid=False,
+)
+"""With what a saga's sensitive fields are encrypted."""
+
+PROJECTIONS: Final = sa.Table(
+    "es_projections",
+    METADATA,
+    sa.Column("name", ID_TYPE, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False, comment="in a row"),
+    sa.Column("error", sa.Text, comment="null: it is well"),
+    sa.Column("part", sa.Integer, comment="where it stands still"),
+    sa.Column("position", sa.BigInteger, comment="of the event that it cannot take in"),
+    sa.Column("updated", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("name", name="pk_es_projections"),
+    sqlite_with_rowid=False,
+)
+"""How the views that follow behind are doing."""

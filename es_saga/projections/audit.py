@@ -34,11 +34,13 @@ AUDIT = sa.Table(
     sa.Column("at", sa.Double, nullable=False, comment="seconds since the epoch"),
     sa.Column("cause", sa.Text, comment="id of the message that led to it; null: a timer"),
     sa.Column("actor", sa.Text, comment="who intervened, if somebody did"),
+    sa.Column("trace", sa.Text, comment="W3C traceparent of the saga's start"),
+    sa.Column("hash", sa.Text, nullable=False, comment="of this event and of the hash before"),
 )
 """Who did what to which saga, when, and because of which message."""
 
-_COLUMNS = "saga_id, version, part, position, kind, step, at, cause, actor"
-_TYPES = ("text", "int4", "int4", "int8", "text", "text", "float8", "text", "text")
+_COLUMNS = "saga_id, version, part, position, kind, step, at, cause, actor, trace, hash"
+_TYPES = ("text", "int4", "int4", "int8", "text", "text", "float8", "text", "text", "text", "text")
 
 Row = tuple[Any, ...]
 """One row as the drivers take it."""
@@ -68,8 +70,21 @@ class AuditView:
             kind, fields = type(event).__name__, event.__dict__
             # Not `getattr`: a pydantic model takes a microsecond to say that it has no such field.
             step, actor = fields.get("step"), fields.get("actor")
+            trace = fields.get("trace")
             rows.append(
-                (saga_id, version, part, position, kind, step, event.at, event.cause, actor)
+                (
+                    saga_id,
+                    version,
+                    part,
+                    position,
+                    kind,
+                    step,
+                    event.at,
+                    event.cause,
+                    actor,
+                    trace,
+                    "",
+                )
             )
         return rows
 
