@@ -16,6 +16,7 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.sensitive import sensitive_paths
 from es_saga.core.state import SagaState
 
 C = TypeVar("C", bound=Command[Any])
@@ -136,6 +137,21 @@ class Definition:
         """16 hexadecimal digits of the shape's SHA-256."""
         canonical = json.dumps(self.shape, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @cached_property
+    def sensitive(self) -> Json:
+        """Which fields of its messages are sensitive: what `SensitiveFields` is made of."""
+        found: Json = {"input": sensitive_paths(self.data)}
+        for step in self.steps.values():
+            models = {
+                "command": step.command,
+                "reply": step.reply,
+                "undo": step.undo.command if step.undo else None,
+            }
+            own = {what: sensitive_paths(model) for what, model in models.items() if model}
+            if any(own.values()):
+                found.setdefault("steps", {})[step.name] = own
+        return found if any(found.values()) else {}
 
     def check_input(self, data: object) -> Json:
         """The input as it goes into the log.

@@ -1,0 +1,158 @@
+"""Which fields are sensitive, and what is left of them where they are hidden (R064)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field, StringConstraints
+
+from es_saga import Command, Message, Refusal, Saga
+from es_saga.core.sensitive import HIDDEN, Sensitive, SensitiveFields, sensitive_paths
+
+pytestmark = pytest.mark.requirement("R064")
+
+
+class Card(Message):
+    number: Sensitive[str]
+    bank: str = "bank"
+
+
+class Child(Message):
+    name: str
+    secret: Sensitive[int] = 1
+    below: list[Child] = Field(default_factory=list["Child"])
+
+
+class Place(Message):
+    who: Sensitive[Annotated[str, StringConstraints(min_length=1)]]
+    cards: dict[str, list[Card]] = Field(default_factory=dict[str, list[Card]])
+    best: Card | None = None
+    note: Sensitive[str] | None = None
+    family: Child | None = None
+    pence: int = 0
+
+
+class Charged(Message):
+    card: Card
+
+
+class Charge(Command[Charged]):
+    to = "payments"
+    card: Card
+    pence: int
+
+
+class Refund(Command[None]):
+    to = "payments"
+    number: Sensitive[str]
+
+
+class Declined(Refusal):
+    cards: list[Card]
+
+
+def test_every_marked_field_is_found_however_deep() -> None:
+    assert sensitive_paths(Place) == (
+        ("who",),
+        ("cards", "*", "*", "number"),
+        ("best", "number"),
+        ("note",),
+        ("family", "secret"),
+        ("family", "below", "*"),
+    )
+
+
+def _saga() -> Saga[Place]:
+    saga = Saga("place", Place)
+
+    @saga.step
+    def charge(place: Place) -> Charge:
+        return Charge(card=Card(number=place.who), pence=place.pence)
+
+    @charge.compensation
+    def refund(place: Place) -> Refund:
+        return Refund(number=place.who)
+
+    return saga
+
+
+FIELDS = SensitiveFields(_saga().definition.sensitive)
+CARD = {"number": "4711", "bank": "bank"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "event", "shown"),
+    [
+        (
+            "SagaStarted",
+            {"data": {"who": "ann", "pence": 5, "best": CARD, "note": None}},
+            {"data": {"who": HIDDEN, "pence": 5, "best": {**CARD, "number": HIDDEN}, "note": None}},
+        ),
+        (
+            "StepStarted",
+            {"step": "charge", "command": {"card": CARD, "pence": 5}},
+            {"step": "charge", "command": {"card": {**CARD, "number": HIDDEN}, "pence": 5}},
+        ),
+        (
+            "StepSucceeded",
+            {"step": "charge", "reply": {"card": CARD}},
+            {"step": "charge", "reply": {"card": {**CARD, "number": HIDDEN}}},
+        ),
+        (
+            "CompensationIssued",
+            {"step": "charge", "command": {"number": "4711"}},
+            {"step": "charge", "command": {"number": HIDDEN}},
+        ),
+        (
+            "StepRefused",
+            {"step": "charge", "refusal": {"cards": [CARD], "who": ["ann"]}},
+            {"step": "charge", "refusal": {"cards": [{**CARD, "number": HIDDEN}], "who": HIDDEN}},
+        ),
+        ("StepSucceeded", {"step": "charge", "reply": None}, {"step": "charge", "reply": None}),
+        ("StepStarted", {"step": "other", "command": CARD}, {"step": "other", "command": CARD}),
+        ("StepTimedOut", {"step": "charge"}, {"step": "charge"}),
+    ],
+)
+def test_what_is_sensitive_is_hidden_and_nothing_else(
+    topic: str, event: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    before = repr(event)
+    assert FIELDS.changed(topic, event) == shown
+    assert repr(event) == before, "a copy is changed"
+
+
+def test_input_and_replies_are_hidden_where_a_row_has_them() -> None:
+    assert FIELDS.input({"who": "ann", "pence": 5}) == {"who": HIDDEN, "pence": 5}
+    assert FIELDS.reply("charge", {"card": CARD}) == {"card": {**CARD, "number": HIDDEN}}
+    assert FIELDS.reply("other", {"card": CARD}) == {"card": CARD}
+
+
+def test_data_of_another_shape_than_the_model_does_no_harm() -> None:
+    """An earlier version of a message may have been another one."""
+    for data in ({}, {"who": [1], "cards": 5, "best": "x", "family": {"below": None}}):
+        FIELDS.input(data)
+    assert FIELDS.input({"cards": [[CARD]]}) == {"cards": [[{**CARD, "number": HIDDEN}]]}
+
+
+class Plain(Message):
+    name: str
+
+
+class Look(Command[None]):
+    to = "desk"
+
+
+def look(plain: Plain) -> Look:
+    return Look()
+
+
+def test_a_saga_without_sensitive_fields_is_shown_as_it_is() -> None:
+    saga = Saga("plain", Plain)
+    saga.check(look)
+    fields = SensitiveFields(saga.definition.sensitive)
+    assert saga.definition.sensitive == {}
+    assert not fields
+    event = {"data": {"name": "ann"}}
+    assert fields.changed("SagaStarted", event) is event
+    assert fields.input(event) is event
