@@ -8,7 +8,6 @@ is paid is left out; nobody who looks at the board needs to know.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ import sqlalchemy as sa
 from domain.orders import app
 from es_saga.core.aggregate import SagaState, SagaStatus
 from es_saga.core.events import CompensationIssued, StepStarted
-from es_saga.engine.ports import Recorded
+from es_saga.projections.view import Batch
 
 FLOWS = frozenset(saga.name for saga in app.sagas)
 """The saga types that stand on the board."""
@@ -82,23 +81,21 @@ class OrderBoard:
     name = "order_board"
     metadata = metadata
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Bring the rows of every order that the events touch up to date.
 
         A row follows from its saga's state, so events that come twice, or again from the beginning,
         do no harm. Sagas that are no orders of the shop are passed over.
         """
         last_steps: dict[str, str | None] = {}
-        for recorded in events:
+        for recorded in batch.events:
             last_steps.setdefault(recorded.saga_id, None)
             if isinstance(recorded.event, (StepStarted, CompensationIssued)):
                 last_steps[recorded.saga_id] = recorded.event.step
         rows = [
-            _row(states[saga_id], last_step)
+            _row(batch.states[saga_id], last_step)
             for saga_id, last_step in last_steps.items()
-            if _is_order(states[saga_id])
+            if _is_order(batch.states[saga_id])
         ]
         if rows:
             connection.execute(_UPSERT, rows)

@@ -8,14 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters.codec import decode
-from es_saga.adapters.statements import MAX_IDS, statements_for
+from es_saga.adapters.past import states_at
+from es_saga.adapters.statements import statements_for
 from es_saga.adapters.tables import EVENTS, TRACKING
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
-from es_saga.core.aggregate import SagaState, evolve, start
-from es_saga.core.errors import CorruptHistory
-from es_saga.core.events import SagaStarted
 from es_saga.engine.ports import Recorded
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 
 MAX_EVENTS = 1_000
 """Events in one transaction of a view."""
@@ -48,7 +46,7 @@ class CatchUp:
                 events = self._page(connection, view.name, part)
                 if not events:
                     return 0
-                view.apply(connection, events, self._states(connection, events))
+                view.apply(connection, self._batch(connection, events))
                 self._statements.mark(connection, [(view.name, part, events[-1].position)])
                 return len(events)
         except DBAPIError as error:
@@ -88,21 +86,10 @@ class CatchUp:
             for at, saga_id, version, topic, payload in rows
         ]
 
-    def _states(self, connection: sa.Connection, events: list[Recorded]) -> dict[str, SagaState]:
-        """Every saga the events touch, as it is after them, and not as it is by now."""
-        last = {event.saga_id: event.version for event in events}
-        ids = list(last)
-        states: dict[str, SagaState] = {}
-        for first in range(0, len(ids), MAX_IDS):
-            some = ids[first : first + MAX_IDS]
-            for saga_id, version, topic, payload in self._statements.histories(connection, some):
-                if version > last[saga_id]:
-                    continue
-                event = decode(topic, payload)
-                if saga_id in states:
-                    states[saga_id] = evolve(states[saga_id], event)
-                elif isinstance(event, SagaStarted):
-                    states[saga_id] = start(saga_id, event)
-                else:
-                    raise CorruptHistory(f"saga {saga_id!r} begins with {topic}.")
-        return states
+    def _batch(self, connection: sa.Connection, events: list[Recorded]) -> Batch:
+        """With every saga the events touch as it was then, and not as it is by now."""
+        first: dict[str, int] = {}
+        for recorded in events:
+            first.setdefault(recorded.saga_id, recorded.version)
+        versions = {saga_id: version - 1 for saga_id, version in first.items() if version > 1}
+        return Batch.following(events, states_at(self._statements, connection, versions))

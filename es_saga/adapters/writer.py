@@ -13,17 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from es_saga.adapters.past import states_at
 from es_saga.adapters.statements import Mark, Row, Statements
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
 from es_saga.core.aggregate import SagaState
 from es_saga.core.errors import Unavailable
 from es_saga.engine.ports import Append, Recorded
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 
 MAX_EVENTS = 1_000
 """Events in one transaction; the batch that reaches the limit is still taken whole."""
@@ -104,6 +106,7 @@ class _Draft:
     versions: dict[str, int]
     rows: list[Row]
     recorded: list[Recorded]
+    appends: list[Append]
     states: dict[str, SagaState]
     marks: list[Mark]
     results: _Results
@@ -240,8 +243,11 @@ class Writer:
             draft = self._draft(connection, jobs, certain=certain)
             if draft.rows:
                 self._statements.insert(connection, draft.rows)
+                batch = Batch(
+                    draft.recorded, draft.states, partial(self._before, connection, draft.appends)
+                )
                 for view in self._views:
-                    view.apply(connection, draft.recorded, draft.states)
+                    view.apply(connection, batch)
             if draft.marks:
                 self._statements.mark(connection, draft.marks)
         self._heads.update(draft.heads)
@@ -258,6 +264,7 @@ class Writer:
             versions=self._known_versions(connection, appends, certain=certain),
             rows=[],
             recorded=[],
+            appends=[],
             states={},
             marks=[],
             results=[],
@@ -283,7 +290,8 @@ class Writer:
         part, versions, rows, recorded = job.part, draft.versions, draft.rows, draft.recorded
         position = draft.heads[part]
         result: list[int | None] = []
-        for (saga_id, version, events, state), stored in job.items:
+        for append, stored in job.items:
+            saga_id, version, events, state, _ = append
             if versions[saga_id] != version:
                 # Taken; or it follows on something that was refused, and would leave a gap.
                 result.append(None)
@@ -296,8 +304,21 @@ class Writer:
             versions[saga_id] = version
             result.append(position)
             draft.states[saga_id] = state
+            draft.appends.append(append)
         draft.heads[part] = position
         return result
+
+    def _before(
+        self, connection: sa.Connection, appends: Sequence[Append], versions: Mapping[str, int]
+    ) -> dict[str, SagaState]:
+        """Sagas as they were when they had so many events: what `Batch` asks for."""
+        states = {
+            append.saga_id: append.before
+            for append in appends
+            if append.before is not None and versions.get(append.saga_id) == append.version
+        }
+        missing = {saga_id: n for saga_id, n in versions.items() if saga_id not in states}
+        return states | states_at(self._statements, connection, missing) if missing else states
 
     # ── what is remembered ───────────────────────────────────────────────────────────────────────
 

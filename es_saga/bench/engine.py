@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
@@ -22,13 +22,12 @@ from es_saga.bench.load import Load, Window
 from es_saga.bench.log_floor import Transaction, replay
 from es_saga.bench.orders import app
 from es_saga.core.messages import Envelope, Outcome
-from es_saga.core.state import SagaState
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
-from es_saga.engine.ports import Consumer, Delivery, Recorded
+from es_saga.engine.ports import Consumer, Delivery
 from es_saga.projections.audit import AuditView
 from es_saga.projections.status import StatusView
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 
 IN_FLIGHT: Final = 1_000
 
@@ -94,13 +93,11 @@ class _Tape:
         self.transactions: list[Transaction] = []
         self._events = 0
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Keep it, while there is room."""
         if self._events < MAX_TAPE_EVENTS:
-            self._events += len(events)
-            self.transactions.append(Transaction(list(events), dict(states)))
+            self._events += len(batch.events)
+            self.transactions.append(Transaction(list(batch.events), dict(batch.states)))
 
 
 async def measure(fresh: Callable[[], str], seconds: float) -> Figures:

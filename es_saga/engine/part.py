@@ -63,6 +63,7 @@ class _Draft:
     """What one batch adds to one saga."""
 
     version: int
+    before: SagaState | None
     state: SagaState
     definition: Definition
     events: list[SagaEvent] = field(default_factory=list[SagaEvent])
@@ -331,7 +332,9 @@ class Part:
                 self.timers.arm(saga_id, now + HELD_SECONDS if held else after.next_due)
             return False
         if draft is None:
-            draft = drafts[saga_id] = _Draft(state.version if state else 0, after, definition)
+            draft = drafts[saga_id] = _Draft(
+                state.version if state else 0, state, after, definition
+            )
         draft.state = after
         draft.events += events
         return True
@@ -356,7 +359,7 @@ class Part:
             return ()
         around = self._around
         batch = [
-            Append(saga_id, draft.version, draft.events, draft.state)
+            Append(saga_id, draft.version, draft.events, draft.state, draft.before)
             for saga_id, draft in drafts.items()
         ]
         positions = await around.store.append(self.number, batch)

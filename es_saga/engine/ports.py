@@ -41,6 +41,8 @@ class Append(NamedTuple):
     events: Sequence[SagaEvent]
     state: SagaState
     """The saga after these events."""
+    before: SagaState | None = None
+    """The saga before them, where it is at hand; else the log is read if a view asks."""
 
 
 class Store(Protocol):

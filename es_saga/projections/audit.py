@@ -6,13 +6,13 @@ same saga and version, and is not written twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from es_saga.core.aggregate import SagaState
 from es_saga.engine.ports import Recorded
+from es_saga.projections.view import Batch
 
 _metadata = sa.MetaData()
 
@@ -57,11 +57,9 @@ class AuditView:
         self._insert = f"INSERT INTO {table} ({_COLUMNS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         self._copy = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Add a row for each event; on SQLite one that is there already stays as it is."""
-        self.write(connection, self.rows(events))
+        self.write(connection, self.rows(batch.events))
 
     def rows(self, events: Sequence[Recorded]) -> list[Row]:
         """What `write` is given."""

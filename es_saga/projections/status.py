@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from es_saga.core.messages import part_of
 from es_saga.core.state import SagaState, StepState, Work
 from es_saga.engine.ports import Recorded
+from es_saga.projections.view import Batch
 
 _metadata = sa.MetaData()
 
@@ -82,11 +83,9 @@ class StatusView:
         )
         self._move = f"UPDATE {table} SET {changed} WHERE saga_id = ?"
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Write a row for each saga that begins, and the changing columns of the others."""
-        self.write(connection, *self.rows(events, states))
+        self.write(connection, *self.rows(batch.events, batch.states))
 
     def rows(
         self, events: Sequence[Recorded], states: Mapping[str, SagaState]

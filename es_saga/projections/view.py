@@ -2,13 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import sqlalchemy as sa
 
-from es_saga.core.aggregate import SagaState
+from es_saga.core.aggregate import SagaState, evolve, start
+from es_saga.core.events import SagaStarted
 from es_saga.engine.ports import Recorded
+
+
+class Batch:
+    """New events, and where the sagas they belong to stand after them.
+
+    How many events come together is an accident of the load. What a view makes of a batch must not
+    depend on it: either it looks at `states` alone, or it takes in the events one by one, `each`.
+
+    Args:
+        events: in the order of each part; parts may alternate.
+        states: every saga that the events touch, as it is after all of them.
+        before: sagas as they were when they had so many events; asked at most once, and only for
+            those of which it cannot be told otherwise.
+    """
+
+    __slots__ = ("_after", "_before", "events", "states")
+
+    def __init__(
+        self,
+        events: Sequence[Recorded],
+        states: Mapping[str, SagaState],
+        before: Callable[[Mapping[str, int]], Mapping[str, SagaState]],
+    ) -> None:
+        self.events = events
+        self.states = states
+        self._before = before
+        self._after: Sequence[SagaState] | None = None
+
+    @classmethod
+    def following(cls, events: Sequence[Recorded], before: Mapping[str, SagaState]) -> Batch:
+        """Events, given their sagas before them; those that begin here are absent."""
+        states = dict(before)
+        after: list[SagaState] = []
+        for recorded in events:
+            state = states[recorded.saga_id] = _after(recorded, states.get(recorded.saga_id))
+            after.append(state)
+        batch = cls(events, states, lambda _: before)
+        batch._after = after
+        return batch
+
+    def each(self) -> Iterator[tuple[Recorded, SagaState]]:
+        """Every event, with its saga as it was right after that very event.
+
+        Computed when first asked for: a view that does without costs the writer nothing.
+        """
+        if self._after is None:
+            self._after = self._evolved()
+        return zip(self.events, self._after, strict=True)
+
+    def _evolved(self) -> list[SagaState]:
+        last = {recorded.saga_id: recorded.version for recorded in self.events}
+        first: dict[str, int] = {}
+        for recorded in self.events:
+            first.setdefault(recorded.saga_id, recorded.version)
+        # Of a saga's only event in the batch, the state after it is at hand.
+        unknown = {
+            saga_id: version - 1
+            for saga_id, version in first.items()
+            if 1 < version < last[saga_id]
+        }
+        states = dict(self._before(unknown)) if unknown else {}
+        after: list[SagaState] = []
+        for recorded in self.events:
+            saga_id = recorded.saga_id
+            if recorded.version == last[saga_id]:
+                after.append(self.states[saga_id])
+                continue
+            state = states[saga_id] = _after(recorded, states.get(saga_id))
+            after.append(state)
+        return after
 
 
 class View(Protocol):
@@ -28,14 +99,20 @@ class View(Protocol):
         """Its tables, so that it can be built anew beside the one in use."""
         ...
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Take in new events.
 
         Args:
             connection: in a transaction that somebody else commits, on a thread of its own.
-            events: in the order of each part; parts may alternate.
-            states: every saga the events touch, as it is after them.
+            batch: the events, and the sagas after them.
         """
         ...
+
+
+def _after(recorded: Recorded, before: SagaState | None) -> SagaState:
+    event = recorded.event
+    if before is not None:
+        assert recorded.version == before.version + 1, "versions have no gap"
+        return evolve(before, event)
+    assert isinstance(event, SagaStarted), "the saga's state before it is known"
+    return start(recorded.saga_id, event)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from es_saga.core.messages import PARTS, part_of
 from es_saga.database import make_engine
 from es_saga.engine.ports import Append, Recorded
 from es_saga.projections.status import StatusView
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 
 pytestmark = pytest.mark.anyio
 
@@ -57,18 +57,16 @@ class Tally:
         self.go.set()
         self.entered = threading.Event()
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         self.entered.set()
         assert self.go.wait(30)
-        self.calls.append(events)
-        self.states |= states
-        for saga_id, state in states.items():
+        self.calls.append(batch.events)
+        self.states |= batch.states
+        for saga_id, state in batch.states.items():
             connection.execute(self.table.delete().where(self.table.c.saga_id == saga_id))
             connection.execute(self.table.insert().values(saga_id=saga_id, n=state.version))
         if self.fail is not None:
-            self.fail(connection, events)
+            self.fail(connection, batch.events)
 
 
 def item(saga_id: str, version: int = 0, *events: SagaEvent) -> Append:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,11 @@ from domain.activities.contracts import RunCourse
 from domain.orders import app, collect, counter, order
 from domain.orders.contracts import PlaceOrder
 from es_saga import App
-from es_saga.core.aggregate import SagaState, evolve, start
-from es_saga.core.events import SagaStarted
+from es_saga.core.aggregate import SagaState
 from es_saga.core.messages import part_of
 from es_saga.database import make_engine
 from es_saga.engine.ports import Recorded
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 from projections.order_board import StateTotal, board, order_board, totals
 from tests.domain.driver import Mishap, Run, Trouble, World
 
@@ -40,21 +39,13 @@ def recorded(run: Run) -> list[Recorded]:
 
 def show(engine: sa.Engine, run: Run, *, of: int | None = None, batch: int = 1_000) -> None:
     """Tell the board of the first `of` events, `batch` in a transaction."""
-    events, state = recorded(run)[:of], None
+    events = recorded(run)[:of]
+    before: Mapping[str, SagaState] = {}
     for first in range(0, len(events), batch):
-        told = events[first : first + batch]
-        for one in told:
-            state = _after(state, run, one)
-        assert state is not None
+        told = Batch.following(events[first : first + batch], before)
         with engine.begin() as connection:
-            board.apply(connection, told, {run.saga_id: state})
-
-
-def _after(state: SagaState | None, run: Run, one: Recorded) -> SagaState:
-    if state is None:
-        assert isinstance(one.event, SagaStarted)
-        return start(run.saga_id, one.event)
-    return evolve(state, one.event)
+            board.apply(connection, told)
+        before = told.states
 
 
 def rows(engine: sa.Engine) -> list[sa.Row[tuple[object, ...]]]:

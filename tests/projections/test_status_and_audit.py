@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,12 @@ from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.store import connect
 from es_saga.adapters.tables import TRACKING
-from es_saga.core.aggregate import SagaState
 from es_saga.database import make_engine
-from es_saga.engine.ports import Recorded
 from es_saga.engine.projector import Projector
 from es_saga.projections.audit import AUDIT, AuditView
 from es_saga.projections.queries import Queries
 from es_saga.projections.status import STATUS, StatusView
-from es_saga.projections.view import View
+from es_saga.projections.view import Batch, View
 from tests.engine.errand import Errand, errand, refusing, willing, world
 
 pytestmark = pytest.mark.anyio
@@ -170,9 +168,7 @@ class Broken(StatusView):
 
     name = "broken"
 
-    def apply(
-        self, connection: sa.Connection, events: Sequence[Recorded], states: Mapping[str, SagaState]
-    ) -> None:
+    def apply(self, connection: sa.Connection, batch: Batch) -> None:
         raise RuntimeError("out of ink")
 
 
