@@ -23,12 +23,7 @@ from es_saga.core.events import Json
 T = TypeVar("T")
 
 
-class _Mark:
-    def __repr__(self) -> str:
-        return "sensitive"
-
-
-_MARK: Final = _Mark()
+_MARK: Final = object()
 
 Sensitive: TypeAlias = Annotated[T, _MARK]
 """A field of a message that is hidden in views, in logs and from the HTTP API."""
@@ -51,7 +46,7 @@ Change = Callable[[Any], Any]
 def sensitive_paths(model: type[BaseModel]) -> tuple[Path, ...]:
     """Where the sensitive fields of a model stand; one inside another is not told of.
 
-    A model that contains itself is sensitive as a whole where it does so, if any of it is.
+    Where a model contains itself it is hidden as a whole, if anything in the message is sensitive.
 
     >>> from es_saga.core.messages import Message
     >>> class Card(Message):
@@ -63,40 +58,43 @@ def sensitive_paths(model: type[BaseModel]) -> tuple[Path, ...]:
     >>> sensitive_paths(Payment)
     (('cards', '*', 'number'),)
     """
-    return tuple(dict.fromkeys(_of_model(model, (), ())))
+    circles: list[Path] = []
+    found = dict.fromkeys(_of_model(model, (), (), circles))
+    return (*found, *circles) if found else ()
 
 
 def _of_model(
-    model: type[BaseModel], at: Path, above: tuple[type[BaseModel], ...]
+    model: type[BaseModel], at: Path, above: tuple[type[BaseModel], ...], circles: list[Path]
 ) -> Iterator[Path]:
     if model in above:
-        if any(_MARK in field.metadata for field in model.model_fields.values()):
-            yield at
+        circles.append(at)
         return
     for name, field in model.model_fields.items():
         where = (*at, field.serialization_alias or name)
         if _MARK in field.metadata:
             yield where
         else:
-            yield from _of_type(field.annotation, where, (*above, model))
+            yield from _of_type(field.annotation, where, (*above, model), circles)
 
 
-def _of_type(kind: Any, at: Path, above: tuple[type[BaseModel], ...]) -> Iterator[Path]:
+def _of_type(
+    kind: Any, at: Path, above: tuple[type[BaseModel], ...], circles: list[Path]
+) -> Iterator[Path]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield from _of_model(kind, at, above)
+        yield from _of_model(kind, at, above, circles)
         return
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         if _MARK in arguments[1:]:
             yield at
         else:
-            yield from _of_type(arguments[0], at, above)
+            yield from _of_type(arguments[0], at, above, circles)
     elif origin in (Union, UnionType):
         for one in arguments:
-            yield from _of_type(one, at, above)
+            yield from _of_type(one, at, above, circles)
     elif origin is not None:
         for one in arguments:
-            yield from _of_type(one, (*at, EACH), above)
+            yield from _of_type(one, (*at, EACH), above, circles)
 
 
 def changed(value: Any, paths: tuple[Path, ...], change: Change) -> Any:

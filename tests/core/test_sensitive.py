@@ -25,10 +25,15 @@ class Child(Message):
 
 
 class Place(Message):
+    """Everything that a field can be."""
+
     who: Sensitive[Annotated[str, StringConstraints(min_length=1)]]
     cards: dict[str, list[Card]] = Field(default_factory=dict[str, list[Card]])
     best: Card | None = None
     note: Sensitive[str] | None = None
+    spare: list[Annotated[Card, Field(description="another one")]] = Field(
+        default_factory=list[Card]
+    )
     family: Child | None = None
     pence: int = 0
 
@@ -58,6 +63,7 @@ def test_every_marked_field_is_found_however_deep() -> None:
         ("cards", "*", "*", "number"),
         ("best", "number"),
         ("note",),
+        ("spare", "*", "number"),
         ("family", "secret"),
         ("family", "below", "*"),
     )
@@ -126,6 +132,23 @@ def test_input_and_replies_are_hidden_where_a_row_has_them() -> None:
     assert FIELDS.input({"who": "ann", "pence": 5}) == {"who": HIDDEN, "pence": 5}
     assert FIELDS.reply("charge", {"card": CARD}) == {"card": {**CARD, "number": HIDDEN}}
     assert FIELDS.reply("other", {"card": CARD}) == {"card": CARD}
+
+
+def test_lists_mappings_and_what_contains_itself_are_hidden() -> None:
+    inner = {"name": "bob", "secret": 2, "below": []}
+    data = {"cards": {"gold": [CARD]}, "family": {"name": "eve", "secret": 3, "below": [inner]}}
+    assert FIELDS.input(data) == {
+        "cards": {"gold": [{**CARD, "number": HIDDEN}]},
+        "family": {"name": "eve", "secret": HIDDEN, "below": [HIDDEN]},
+    }
+
+
+class Tree(Message):
+    below: list[Tree] = Field(default_factory=list["Tree"])
+
+
+def test_what_contains_itself_and_nothing_sensitive_is_shown() -> None:
+    assert sensitive_paths(Tree) == ()
 
 
 def test_data_of_another_shape_than_the_model_does_no_harm() -> None:
