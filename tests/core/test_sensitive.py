@@ -135,7 +135,7 @@ def test_input_and_replies_are_hidden_where_a_row_has_them() -> None:
 
 
 def test_lists_mappings_and_what_contains_itself_are_hidden() -> None:
-    inner = {"name": "bob", "secret": 2, "below": []}
+    inner: dict[str, Any] = {"name": "bob", "secret": 2, "below": []}
     data = {"cards": {"gold": [CARD]}, "family": {"name": "eve", "secret": 3, "below": [inner]}}
     assert FIELDS.input(data) == {
         "cards": {"gold": [{**CARD, "number": HIDDEN}]},
