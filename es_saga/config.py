@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     """Commands that one participant process works on at once."""
     actor: str = Field(default_factory=lambda: _actor(), min_length=1, max_length=200)
     """Who intervenes, for the audit trail."""
+    tokens: SecretStr | None = None
+    """Who may use the HTTP API: NAME:ROLE:SECRET each, with commas between; role read, operate."""
+    tokens_file: Path | None = None
+    """A file of such tokens, one a line; `es-saga token` writes lines that hold no secret."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("projections", mode="before")

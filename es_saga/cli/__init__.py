@@ -17,6 +17,7 @@ from es_saga.cli import (
     replaying,
     run,
     schema,
+    serving,
     starting,
     streams,
 )
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    *(run, starting, reading, operating),
+    *(run, serving, starting, reading, operating),
     *(checking, replaying, drawing),
     *(schema, streams, operations, doctor),
 ):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from pydantic import SecretStr
@@ -45,6 +45,10 @@ from es_saga.projections.audit import AuditView
 from es_saga.projections.queries import Queries
 from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
+
+if TYPE_CHECKING:  # with the extra `web` only
+    from es_saga.web.access import Access
+    from es_saga.web.desk import Desk
 
 VIEWS: tuple[View, ...] = (StatusView(), AuditView())
 """What is kept in step with the log, in its own transactions."""
@@ -358,3 +362,27 @@ async def serving(
         for server in servers:
             await stack.enter_async_context(server)
         yield servers
+
+
+# ── the web ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGenerator[Desk, None]:
+    """What the HTTP side asks; with `app` its code too.
+
+    Raises:
+        DefinitionError: a definition of the app cannot be run.
+        Unavailable: a SQLite log that is not there.
+    """
+    from es_saga.cli.line import OnDemand
+    from es_saga.web.desk import Desk
+
+    found = () if app is None else app.definitions()
+    engine = existing_log(settings)
+    line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
+    try:
+        yield Desk(Queries(engine), line=line, definitions=found, access=access)
+    finally:
+        await line.close()
+        engine.dispose()

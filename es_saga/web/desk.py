@@ -1,0 +1,131 @@
+"""Everything that pages and endpoints may ask for; made in `es_saga.cli.compose`.
+
+Reads go to the database of the log, in a few threads of their own. Whatever changes something goes
+to the process manager, by message: this process never writes to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+from es_saga.core.compiled import Definition
+from es_saga.core.errors import NotFound, Unavailable
+from es_saga.engine.client import Client
+from es_saga.projections.queries import Queries
+from es_saga.web.access import Access
+
+READERS: Final = 4
+"""Threads that read from the database: one fewer than its pool has connections."""
+
+MAX_QUESTIONS: Final = 256
+"""Questions that may wait for a reader; beyond, whoever asks is told to come back."""
+
+BUSY_SECONDS: Final = 1.0
+"""When to come back, then."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Line(Protocol):
+    """The way to the process manager: connected when it is first needed, again when it broke."""
+
+    async def client(self) -> Client:
+        """A client of the app.
+
+        Raises:
+            Unavailable: the broker is out of reach, or no app runs.
+        """
+        ...
+
+
+class NoLine:
+    """Nobody to send anything to: only what is in the log can be looked at."""
+
+    async def client(self) -> Client:
+        """There is none.
+
+        Raises:
+            Unavailable: always.
+        """
+        raise Unavailable(
+            "There is no process manager to ask.",
+            hint="Start it with `es-saga run APP`, then ask again.",
+        )
+
+
+class Desk:
+    """The queries, the way to the process manager, the code, and who may ask.
+
+    Args:
+        queries: the read side of the log. Blocking: ask it by `ask`.
+        line: the way to the process manager.
+        definitions: the code, where an app was given; without it the log still has the shapes.
+        access: whose tokens count.
+    """
+
+    def __init__(
+        self,
+        queries: Queries,
+        *,
+        line: Line | None = None,
+        definitions: Sequence[Definition] = (),
+        access: Access | None = None,
+    ) -> None:
+        self.queries = queries
+        self.line: Line = line or NoLine()
+        self.code: Mapping[tuple[str, int], Definition] = {
+            (definition.name, definition.version): definition for definition in definitions
+        }
+        self.access = access or Access()
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="desk")
+        self._asked = 0
+
+    async def ask(self, question: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The answer to a blocking question, asked in one of a few threads.
+
+        Raises:
+            Unavailable: too many are waiting already.
+        """
+        if self._asked >= READERS + MAX_QUESTIONS:
+            raise Unavailable(
+                f"{MAX_QUESTIONS} questions are waiting already.", retry_after=BUSY_SECONDS
+            )
+        self._asked += 1
+        loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(self._threads, partial(question, *args, **kwargs))
+        asked.add_done_callback(self._answered)
+        return await asked
+
+    def _answered(self, _answer: object) -> None:
+        self._asked -= 1
+
+    async def client(self) -> Client:
+        """Who to send starts and verbs to.
+
+        Raises:
+            Unavailable: the broker is out of reach, or no app runs.
+        """
+        return await self.line.client()
+
+    def definition(self, saga_type: str, version: int) -> Definition:
+        """The code of one version of a saga type.
+
+        Raises:
+            NotFound: it is not here.
+        """
+        try:
+            return self.code[saga_type, version]
+        except KeyError:
+            raise NotFound(
+                f"The code of {saga_type[:80]!r}, version {version}, is not here.",
+                hint="Start it as `es-saga ui APP`, with the app that has it.",
+            ) from None
+
+    def close(self) -> None:
+        """Answer what was asked, then no more."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
