@@ -18,7 +18,8 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, cast, get_a
 
 from pydantic import BaseModel
 
-from es_saga.core.events import Json
+from es_saga.core.events import Json, SagaEvent
+from es_saga.core.state import SagaState, Work
 
 T = TypeVar("T")
 
@@ -164,13 +165,38 @@ class SensitiveFields:
             return event
         return {**event, field: changed(event[field], self._of(what, event.get("step")), change)}
 
-    def input(self, data: Json) -> Json:
-        """The input of a saga with its sensitive values hidden."""
-        return cast(Json, changed(data, self._input, lambda _: HIDDEN)) if self else data
+    def event(self, event: SagaEvent) -> SagaEvent:
+        """An event with its sensitive values hidden."""
+        where = _PLACES.get(type(event).__name__)
+        if where is None:
+            return event
+        field, what = where
+        step: str | None = getattr(event, "step", None)
+        shown = self._shown(what, step, getattr(event, field))
+        return event.model_copy(update={field: shown})
 
-    def reply(self, step: str, reply: Json) -> Json:
-        """The reply of a step with its sensitive values hidden."""
-        return cast(Json, changed(reply, self._of("reply", step), lambda _: HIDDEN))
+    def state(self, state: SagaState) -> SagaState:
+        """A saga with its sensitive values hidden."""
+        origin = state.origin
+        return state._replace(
+            origin=origin._replace(data=self._shown("input", None, origin.data)),
+            steps={
+                name: step._replace(
+                    do=self._work("command", name, step.do),
+                    undo=step.undo and self._work("undo", name, step.undo),
+                )
+                for name, step in state.steps.items()
+            },
+        )
+
+    def _work(self, what: str, step: str, work: Work) -> Work:
+        sent = work.sent
+        if sent is not None:
+            sent = sent._replace(data=self._shown(what, step, sent.data))
+        return work._replace(sent=sent, reply=self._shown("reply", step, work.reply))
+
+    def _shown(self, what: str, step: str | None, data: Any) -> Any:
+        return changed(data, self._of(what, step), lambda _: HIDDEN)
 
     def _of(self, what: str, step: str | None) -> tuple[Path, ...]:
         if what == "input":
