@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class TransactionMisuse(RuntimeError):
     """A handler tried to end the transaction. Return or raise instead: the kit ends it."""
 
 
-class _Ending(NamedTuple):
+class Ending(NamedTuple):
     """How the work on one command ended."""
 
     answer: Envelope
@@ -87,21 +87,33 @@ class _Ending(NamedTuple):
 class _Spoilt(Exception):
     """The job at `index` ended badly, after it may have written: its writes must not stay."""
 
-    def __init__(self, index: int, ending: _Ending) -> None:
+    def __init__(self, index: int, ending: Ending) -> None:
         self.index = index
         self.ending = ending
 
 
 class Runner:
-    """Carries out commands, in the thread and the event loop it is used in, on one connection."""
+    """Carries out commands, in the thread and the event loop it is used in, on one connection.
+
+    `now` tells seconds since the epoch; `clock` those that pass.
+    """
 
     def __init__(
-        self, participant: Participant, engine: sa.Engine, *, source: str, handler_seconds: float
+        self,
+        participant: Participant,
+        engine: sa.Engine,
+        *,
+        source: str,
+        handler_seconds: float,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._participant = participant
         self._engine = engine
         self._source = source
         self._handler_seconds = handler_seconds
+        self._now = now
+        self._clock = clock
         self._statements = Statements(engine.dialect)
         self._desk: Desk | None = None
         self._connect_after = 0.0
@@ -177,14 +189,14 @@ class Runner:
                 self._log_failure(job, ending.error)
         return len(endings)
 
-    async def _carry_out(self, group: list[Job], desk: Desk) -> list[_Ending]:
+    async def _carry_out(self, group: list[Job], desk: Desk) -> list[Ending]:
         """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
-        started = time.monotonic()
+        started = self._clock()
         known = look(desk.connection, {key for job in group for key in _keys(job.envelope)})
-        endings: list[_Ending] = []
+        endings: list[Ending] = []
         async with asyncio.timeout(SHARED_SECONDS + self._handler_seconds):
             for index, job in enumerate(group):
-                if index and time.monotonic() - started > SHARED_SECONDS:
+                if index and self._clock() - started > SHARED_SECONDS:
                     break
                 verdict = judge(job.envelope, known)
                 if verdict.rule is Rule.RUN:
@@ -200,7 +212,7 @@ class Runner:
                 endings.append(ending)
         return endings
 
-    async def _call(self, job: Job, work: Work) -> _Ending:
+    async def _call(self, job: Job, work: Work) -> Ending:
         """Run the handler."""
         handling = job.handling
         assert handling is not None, "only a job that could be read comes so far"
@@ -226,27 +238,27 @@ class Runner:
             if isinstance(error, asyncio.CancelledError):
                 error = TimeoutError(f"The handler took more than {self._handler_seconds} s.")
             failure = failure_of(error, job.envelope, self._source)
-            return _Ending(failure, failure_record(failure, job.envelope, time.time()), error)
+            return Ending(failure, failure_record(failure, job.envelope, self._now()), error)
         return self._ending_of(job, answer)
 
-    def _answer_without(self, job: Job, verdict: Verdict) -> _Ending:
+    def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
         """The answer to a command that must have no effect, or none any more."""
         envelope = job.envelope
         if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
             assert verdict.record is not None
-            return _Ending(repeat(verdict.record, envelope, self._source), None)
+            return Ending(repeat(verdict.record, envelope, self._source), None)
         record = None
         if verdict.rule is Rule.NEVER_RAN:
             assert envelope.undoes is not None
-            record = Record(envelope.undoes, Status.UNDONE, None, None, time.time())
-        return _Ending(envelope_of(NOTHING, envelope, self._source), record)
+            record = Record(envelope.undoes, Status.UNDONE, None, None, self._now())
+        return Ending(envelope_of(NOTHING, envelope, self._source), record)
 
-    def _ending_of(self, job: Job, answer: Answer) -> _Ending:
+    def _ending_of(self, job: Job, answer: Answer) -> Ending:
         assert job.envelope.commandid is not None
-        return _Ending(
+        return Ending(
             envelope_of(answer, job.envelope, self._source),
             Record(
-                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, time.time()
+                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, self._now()
             ),
         )
 
@@ -255,14 +267,14 @@ class Runner:
     def _connect(self) -> Desk:
         if self._desk is not None:
             return self._desk
-        if time.monotonic() < self._connect_after:
+        if self._clock() < self._connect_after:
             raise Unreachable(Unreachable.__doc__)
         self._misused = False
         try:
             connection = self._engine.connect().execution_options(preserve_rowcount=True)
             counts_prove = _counts_prove(connection)
         except SQLAlchemyError:
-            self._connect_after = time.monotonic() + RECONNECT_SECONDS
+            self._connect_after = self._clock() + RECONNECT_SECONDS
             raise
         for moment in ("commit", "rollback"):
             event.listen(connection, moment, self._guard)
@@ -276,7 +288,7 @@ class Runner:
             raise TransactionMisuse(TransactionMisuse.__doc__)
 
     def _commit(
-        self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[_Ending]
+        self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
     ) -> None:
         remember(desk.connection, [e.record for e in endings if e.record is not None])
         transaction.commit()
@@ -289,7 +301,7 @@ class Runner:
         if self._misused:  # SQLAlchemy no longer knows what state the transaction is in
             self.disconnect()
 
-    def _settle_alone(self, job: Job, ending: _Ending) -> _Ending:
+    def _settle_alone(self, job: Job, ending: Ending) -> Ending:
         """After what the handler had written was rolled back: remember a refusal or a failure.
 
         And ask whether a failure is only the trace of a twin that was quicker: the one that loses

@@ -112,19 +112,8 @@ class Server:
         self._concurrency = concurrency
         self._create_tables = create_tables
         self._source = f"svc/{participant.name}"
-        self._workers = [
-            Worker(
-                f"{participant.name}-{number}",
-                Runner(
-                    participant,
-                    self._engine,
-                    source=self._source,
-                    handler_seconds=handler_seconds,
-                ),
-                self._worked,
-            )
-            for number in range(threads)
-        ]
+        self._handler_seconds = handler_seconds
+        self._workers = [self._worker(f"{participant.name}-{n}") for n in range(threads)]
         self._subscription: Subscription | None = None
         self._pending: dict[str, _Task] = {}
         self._calls = 0
@@ -146,6 +135,10 @@ class Server:
         except BaseException:
             self._let_go()
             raise
+        await self._open()
+
+    async def _open(self) -> None:
+        """Start the workers, then take commands."""
         for worker in self._workers:
             worker.start()
         self._accepting = True
@@ -177,6 +170,14 @@ class Server:
             left = max(0.0, deadline - self._loop.time())
             await asyncio.to_thread(worker.stop, left)
         self._let_go()
+
+    def _worker(self, name: str) -> Worker:
+        """Who carries them out."""
+        seconds = self._handler_seconds
+        runner = Runner(
+            self.participant, self._engine, source=self._source, handler_seconds=seconds
+        )
+        return Worker(name, runner, self._worked)
 
     def _consumer(self) -> Consumer:
         name = self.participant.name
