@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """Folder of everything embedded: logs in SQLite, the NATS server's store."""
     database: SecretStr | None = None
     """URL of the log's database; default: SQLite in the data folder."""
+    encryption_key: SecretStr | None = None
+    """32 bytes in base64: sensitive fields of sagas that begin from now on are encrypted in the log
+    with it, each saga's with a key of its own."""
     nats: str | None = None
     """URL of the broker, several with commas; default: a server of our own in the data folder."""
     nats_credentials: Path | None = None

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters.codec import decode
+from es_saga.adapters.definitions import KnownFields
 from es_saga.adapters.past import states_at
 from es_saga.adapters.statements import statements_for
 from es_saga.adapters.tables import EVENTS, TRACKING
@@ -25,6 +26,7 @@ class CatchUp:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._statements = statements_for(engine)
+        self._fields = KnownFields()
 
     async def prepare(self, view: View) -> None:
         """Create the view's tables where they are missing."""
@@ -46,7 +48,9 @@ class CatchUp:
                 events = self._page(connection, view.name, part)
                 if not events:
                     return 0
-                view.apply(connection, self._batch(connection, events))
+                view.apply(
+                    connection, self._batch(connection, events).hidden(self._fields.on(connection))
+                )
                 self._statements.mark(connection, [(view.name, part, events[-1].position)])
                 return len(events)
         except DBAPIError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from es_saga.adapters.tables import DEFINITIONS
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.core.definition import Definition
 from es_saga.core.errors import DefinitionError
+from es_saga.core.sensitive import SensitiveFields
 
 
 def register(engine: sa.Engine, definitions: Iterable[Definition]) -> None:
@@ -32,6 +33,7 @@ def register(engine: sa.Engine, definitions: Iterable[Definition]) -> None:
                 fingerprint, shape = _known(connection, definition)
                 if fingerprint != definition.fingerprint:
                     raise _changed(definition, json.loads(shape))
+                _update_sensitive(connection, definition)
     except DBAPIError as error:
         if trouble(error) is Trouble.OUTAGE:
             raise unavailable(error) from error
@@ -58,8 +60,47 @@ def _remember(connection: sa.Connection, definition: Definition) -> None:
         "fingerprint": definition.fingerprint,
         "shape": json.dumps(definition.shape),
         "first_seen": time.time(),
+        "sensitive": "{}",
     }
     connection.execute(insert(DEFINITIONS).values(row).on_conflict_do_nothing())
+
+
+def _update_sensitive(connection: sa.Connection, definition: Definition) -> None:
+    """Marking a field changes nothing that a saga does, and so needs no new version."""
+    connection.execute(
+        DEFINITIONS.update()
+        .where(DEFINITIONS.c.type == definition.name, DEFINITIONS.c.version == definition.version)
+        .values(sensitive=json.dumps(definition.sensitive))
+    )
+
+
+class KnownFields:
+    """The sensitive fields of the definitions in a database, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], SensitiveFields] = {}
+
+    def on(self, connection: sa.Connection) -> Callable[[str, int], SensitiveFields]:
+        """Asked by type and version; what is not known is read through this connection."""
+
+        def fields_of(saga_type: str, version: int) -> SensitiveFields:
+            key = (saga_type, version)
+            found = self._known.get(key)
+            if found is None:
+                found = self._known[key] = SensitiveFields(_sensitive(connection, *key))
+            return found
+
+        return fields_of
+
+
+def _sensitive(connection: sa.Connection, saga_type: str, version: int) -> dict[str, Any]:
+    text = connection.execute(
+        sa.select(DEFINITIONS.c.sensitive).where(
+            DEFINITIONS.c.type == saga_type, DEFINITIONS.c.version == version
+        )
+    ).scalar()
+    found: dict[str, Any] = json.loads(text or "{}")
+    return found
 
 
 def _known(connection: sa.Connection, definition: Definition) -> tuple[str, str]:

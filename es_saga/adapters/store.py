@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from es_saga.adapters.codec import decode, encode
+from es_saga.adapters.sealing import Sealing, refuse_sealed
 from es_saga.adapters.statements import MAX_IDS, History, statements_for
 from es_saga.adapters.tables import EVENTS, REVISION_TABLE, SCHEMA_REVISION, TRACKING
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
@@ -69,7 +70,9 @@ class SqlStore:
     was decided on top of something that was refused or lost must not leave a gap.
     """
 
-    def __init__(self, engine: sa.Engine, *, views: Sequence[View] = ()) -> None:
+    def __init__(
+        self, engine: sa.Engine, *, views: Sequence[View] = (), sealing: Sealing | None = None
+    ) -> None:
         if isinstance(engine.pool, StaticPool):
             raise InvalidInput(
                 "SQLite in memory cannot hold the log: its threads would share one connection.",
@@ -82,7 +85,8 @@ class SqlStore:
         options = {"isolation_level": "AUTOCOMMIT"} if postgres else {READ_ONLY: True}
         self._reading = engine.execution_options(**options)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="es-saga-reader")
-        self._writer = Writer(engine, self._statements, views)
+        self._sealing = sealing
+        self._writer = Writer(engine, self._statements, views, sealing)
         self._closed = False
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
@@ -144,19 +148,36 @@ class SqlStore:
         return histories
 
     def _fold(self, connection: sa.Connection, *, ids: list[str]) -> dict[str, list[SagaEvent]]:
-        return _histories(self._statements.histories(connection, ids))
+        rows = self._statements.histories(connection, ids)
+        if self._sealing is None:
+            return _histories(rows)
+        rows = list(rows)
+        opened = self._sealing.opened(connection, [(row.originator_id, row.state) for row in rows])
+        return _histories(
+            row._replace(state=payload) for row, payload in zip(rows, opened, strict=True)
+        )
 
     async def read(self, part: int, *, after: int, limit: int) -> Sequence[Recorded]:
         """See `Store.read`. `limit` is at most MAX_PAGE."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"A page has 1 to {MAX_PAGE} events, not {limit}.")
         bounds = {"part": part, "after": after, "limit": limit}
-        return await self._read(
-            lambda connection: [
-                _recorded(part, position, saga_id, version, topic, payload)
-                for position, saga_id, version, topic, payload in connection.execute(_PAGE, bounds)
-            ]
-        )
+        return await self._read(partial(self._recorded, part=part, bounds=bounds))
+
+    def _recorded(
+        self, connection: sa.Connection, *, part: int, bounds: dict[str, int]
+    ) -> list[Recorded]:
+        rows = connection.execute(_PAGE, bounds).all()
+        payloads: Sequence[bytes] = [row.state for row in rows]
+        if self._sealing is not None:
+            ids = (row.originator_id for row in rows)
+            payloads = self._sealing.opened(connection, list(zip(ids, payloads, strict=True)))
+        return [
+            _recorded(
+                part, row.position, row.originator_id, row.originator_version, row.topic, payload
+            )
+            for row, payload in zip(rows, payloads, strict=True)
+        ]
 
     async def head(self, part: int) -> int:
         """See `Store.head`."""
@@ -222,11 +243,18 @@ class SqlStore:
         self._engine.dispose()
 
 
-def connect(url: str | sa.URL, *, views: Sequence[View] = (), migrate: bool = False) -> SqlStore:
+def connect(
+    url: str | sa.URL,
+    *,
+    views: Sequence[View] = (),
+    migrate: bool = False,
+    master: bytes | None = None,
+) -> SqlStore:
     """Open the log. Blocks until the database has answered.
 
     Args:
         migrate: bring the schema up to date first; for embedded databases that are ours alone.
+        master: the key that the keys of sagas are encrypted with; see `es_saga.adapters.sealing`.
 
     Raises:
         InvalidInput: the URL is of no database that we know.
@@ -240,7 +268,10 @@ def connect(url: str | sa.URL, *, views: Sequence[View] = (), migrate: bool = Fa
 
             upgrade(engine)
         check_schema(engine)
-        return SqlStore(engine, views=views)
+        if master is None:
+            refuse_sealed(engine)
+            return SqlStore(engine, views=views)
+        return SqlStore(engine, views=views, sealing=Sealing(master))
     except BaseException:
         engine.dispose()
         raise

@@ -75,6 +75,8 @@ KEYS: Final = sa.Table(
     sa.Column("saga_id", ID_TYPE, nullable=False),
     sa.Column("key", sa.LargeBinary, comment="null: shredded"),
     sa.Column("changed", sa.Double, nullable=False),
+    sa.Column("actor", sa.Text, comment="who shredded it"),
+    sa.Column("reason", sa.Text),
     sa.PrimaryKeyConstraint("saga_id", name="pk_es_keys"),
     sqlite_with_rowid=False,
 )

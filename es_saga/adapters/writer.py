@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from es_saga.adapters.definitions import KnownFields
 from es_saga.adapters.past import states_at
+from es_saga.adapters.sealing import Sealing
 from es_saga.adapters.statements import Mark, Row, Statements
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
 from es_saga.core.aggregate import SagaState
@@ -115,8 +117,16 @@ class _Draft:
 class Writer:
     """Owns the thread, its connection, and what is remembered of the log's end."""
 
-    def __init__(self, engine: sa.Engine, statements: Statements, views: Sequence[View]) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        statements: Statements,
+        views: Sequence[View],
+        sealing: Sealing | None = None,
+    ) -> None:
         self._engine = engine
+        self._sealing = sealing
+        self._fields = KnownFields()
         self._statements = statements
         self._views = tuple(views)
         self._gathered: list[Job] = []
@@ -246,6 +256,7 @@ class Writer:
                 batch = Batch(
                     draft.recorded, draft.states, partial(self._before, connection, draft.appends)
                 )
+                batch = batch.hidden(self._fields.on(connection))
                 for view in self._views:
                     view.apply(connection, batch)
             if draft.marks:
@@ -277,7 +288,8 @@ class Writer:
                 draft.results.append(None)
                 continue
             before = len(draft.rows)
-            draft.results.append(self._place(job, draft, now))
+            items = self._sealed(connection, job.items) if self._sealing else job.items
+            draft.results.append(self._place(job.part, items, draft, now))
             if len(draft.rows) > before:
                 written.add(job.part)
         draft.marks += [
@@ -286,11 +298,30 @@ class Writer:
         draft.marks = _furthest(draft.marks)
         return draft
 
-    def _place(self, job: AppendJob, draft: _Draft, now: float) -> list[int | None]:
-        part, versions, rows, recorded = job.part, draft.versions, draft.rows, draft.recorded
+    def _sealed(self, connection: sa.Connection, items: Sequence[Item]) -> list[Item]:
+        """The same, with the sensitive values of what is stored encrypted."""
+        assert self._sealing is not None, "asked for only where there is a key"
+        fields_of = self._fields.on(connection)
+        sealed: list[Item] = []
+        for item in items:
+            origin = item.append.state.origin
+            fields = fields_of(origin.saga_type, origin.definition)
+            if fields:
+                begins = item.append.version == 0
+                stored = self._sealing.seal(
+                    connection, origin.saga_id, fields, item.stored, begins=begins
+                )
+                item = item._replace(stored=stored)
+            sealed.append(item)
+        return sealed
+
+    def _place(
+        self, part: int, items: Sequence[Item], draft: _Draft, now: float
+    ) -> list[int | None]:
+        versions, rows, recorded = draft.versions, draft.rows, draft.recorded
         position = draft.heads[part]
         result: list[int | None] = []
-        for append, stored in job.items:
+        for append, stored in items:
             saga_id, version, events, state, _ = append
             if versions[saga_id] != version:
                 # Taken; or it follows on something that was refused, and would leave a gap.
@@ -357,6 +388,8 @@ class Writer:
             if isinstance(job, AppendJob):
                 self._heads.pop(job.part, None)
                 self._versions.forget(item.append.saga_id for item in job.items)
+                if self._sealing is not None:
+                    self._sealing.forget(item.append.saga_id for item in job.items)
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.nats_streams import StreamLimits, Streams
+from es_saga.adapters.sealing import master_key
 from es_saga.adapters.store import connect
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
@@ -227,6 +228,16 @@ async def streams(settings: Settings, url: str) -> AsyncGenerator[Streams, None]
         await link.close()
 
 
+def encryption_key(settings: Settings) -> bytes | None:
+    """The master key of the log; None: it is not encrypted.
+
+    Raises:
+        InvalidInput: it is no key.
+    """
+    found = settings.encryption_key
+    return None if found is None else master_key(found.get_secret_value())
+
+
 def log_engine(settings: Settings) -> sa.Engine:
     """An engine on the log's database; for SQLite its folder is made.
 
@@ -304,7 +315,12 @@ async def conducting(
         if not embedded:
             leases = locks = PostgresLeases(engine, app.name)
             stack.push_async_callback(locks.close)
-        store = connect(settings.database_url, views=VIEWS, migrate=migrate or embedded)
+        store = connect(
+            settings.database_url,
+            views=VIEWS,
+            migrate=migrate or embedded,
+            master=encryption_key(settings),
+        )
         stack.push_async_callback(store.close)
         with _within_reach():
             known_definitions.register(engine, found)

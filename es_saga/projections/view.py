@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from es_saga.core.aggregate import SagaState, evolve, start
 from es_saga.core.events import SagaStarted
+from es_saga.core.sensitive import SensitiveFields
 from es_saga.engine.ports import Recorded
 
 
@@ -59,6 +60,34 @@ class Batch:
             self._after = self._evolved()
         return zip(self.events, self._after, strict=True)
 
+    def hidden(self, fields_of: Callable[[str, int], SensitiveFields]) -> Batch:
+        """The same batch with sensitive values hidden: what a view does not know it cannot tell.
+
+        Args:
+            fields_of: those of a version of a saga type.
+        """
+        found: dict[str, SensitiveFields] = {}
+        for saga_id, state in self.states.items():
+            fields = fields_of(state.origin.saga_type, state.origin.definition)
+            if fields:
+                found[saga_id] = fields
+        if not found:
+            return self
+
+        def hide(states: Mapping[str, SagaState]) -> dict[str, SagaState]:
+            return {
+                saga_id: found[saga_id].state(state) if saga_id in found else state
+                for saga_id, state in states.items()
+            }
+
+        events = [
+            recorded._replace(event=found[recorded.saga_id].event(recorded.event))
+            if recorded.saga_id in found
+            else recorded
+            for recorded in self.events
+        ]
+        return Batch(events, hide(self.states), lambda versions: hide(self._before(versions)))
+
     def _evolved(self) -> list[SagaState]:
         last = {recorded.saga_id: recorded.version for recorded in self.events}
         first: dict[str, int] = {}
@@ -104,7 +133,7 @@ class View(Protocol):
 
         Args:
             connection: in a transaction that somebody else commits, on a thread of its own.
-            batch: the events, and the sagas after them.
+            batch: the events, and the sagas after them; sensitive values are hidden.
         """
         ...
 

@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("saga_id", ID, nullable=False),
         sa.Column("key", sa.LargeBinary),
         sa.Column("changed", sa.Double, nullable=False),
+        sa.Column("actor", sa.Text),
+        sa.Column("reason", sa.Text),
         sa.PrimaryKeyConstraint("saga_id", name="pk_es_keys"),
         sqlite_with_rowid=False,
     )
