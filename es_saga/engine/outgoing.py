@@ -35,9 +35,11 @@ class Sender:
         self.source = f"pm/{app}"
 
     def commands(
-        self, definition: Definition, state: SagaState, events: Iterable[SagaEvent]
+        self, definition: Definition | None, state: SagaState, events: Iterable[SagaEvent]
     ) -> Iterator[Outgoing]:
         """The commands that these events carry; `state` is the saga after them, or later still.
+
+        Without a definition nothing is known of how long they are worth delivering.
 
         What is not in flight any more by then is left out: events that came together may hold a
         command and its answer, as when a reply is read right after the timer asked again.
@@ -57,7 +59,7 @@ class Sender:
                 yield self._command(definition, state, event.step, direction)
 
     def _command(
-        self, definition: Definition, state: SagaState, step: str, direction: Direction
+        self, definition: Definition | None, state: SagaState, step: str, direction: Direction
     ) -> Outgoing:
         own = state.steps[step]
         undo = direction is Direction.UNDO
@@ -85,7 +87,7 @@ class Sender:
         return Outgoing(
             self.subjects.command(sent.to, part_of(origin.saga_id), sent.type),
             envelope,
-            None if undo else self._ttl(definition, step),
+            None if undo or definition is None else self._ttl(definition, step),
         )
 
     @staticmethod

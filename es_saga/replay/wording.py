@@ -1,0 +1,120 @@
+"""What was decided on, as a person says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from es_saga.core.events import (
+    CompensationFailed,
+    CompensationIssued,
+    CompensationSucceeded,
+    DeadlineExceeded,
+    Json,
+    LateReplyNoted,
+    OperatorCancelled,
+    OperatorEvent,
+    OperatorResolved,
+    SagaEvent,
+    SagaStarted,
+    SignalReceived,
+    StepFailed,
+    StepRefused,
+    StepRetried,
+    StepSucceeded,
+    StepTimedOut,
+)
+from es_saga.core.messages import Direction
+from es_saga.replay.inputs import TIMES, kind_of
+
+
+def decided_on(events: Sequence[SagaEvent]) -> str:
+    """The input that these events follow from, on one line.
+
+    >>> from es_saga.core.events import StepRefused
+    >>> decided_on([StepRefused(
+    ...     at=0, step="charge", attempt=1, refusal_type="CardDeclined", refusal={"card": "visa"}
+    ... )])
+    'charge is refused: CardDeclined {"card": "visa"}'
+    """
+    if kind_of(events[0]) not in TIMES:
+        return _said(events[0])
+    return ", ".join(_said(one) for one in events if kind_of(one) in TIMES and not _follows(one))
+
+
+def _follows(event: SagaEvent) -> bool:
+    """The first sending of an undo: nobody waited for that."""
+    return isinstance(event, CompensationIssued) and event.attempt == 1
+
+
+def _said(event: SagaEvent) -> str:
+    if isinstance(event, OperatorEvent):
+        return _operated(event)
+    match event:
+        case SagaStarted():
+            return f"{event.saga_type} is started"
+        case StepSucceeded():
+            return _with(f"{event.step} is done", _json(event.reply))
+        case StepRefused():
+            return f"{event.step} is refused: {event.refusal_type} {_json(event.refusal)}".rstrip()
+        case StepFailed():
+            return f"{event.step} failed: {event.error}{_attempt(event.attempt)}"
+        case StepTimedOut():
+            return f"no answer to {event.step}{_attempt(event.attempt)}"
+        case StepRetried():
+            return f"{event.step} is due again"
+        case CompensationIssued():
+            return f"the undo of {event.step} is due again"
+        case CompensationSucceeded():
+            return f"{event.step} is undone"
+        case CompensationFailed():
+            return _undo_failed(event)
+        case DeadlineExceeded():
+            return "the deadline has passed"
+        case LateReplyNoted():
+            return f"a late answer to {_work(event.step, event.direction)}: {event.outcome}"
+        case SignalReceived():
+            return _with(f"signal {event.name}", _json(event.data))
+        case _:
+            return "nothing known"
+
+
+def _undo_failed(event: CompensationFailed) -> str:
+    work = _work(event.step, Direction.UNDO)
+    if event.refused:
+        return f"{work} is refused: {event.error}"
+    if event.cause is None:
+        return f"no answer to {work}{_attempt(event.attempt)}"
+    return f"{work} failed: {event.error}{_attempt(event.attempt)}"
+
+
+def _operated(event: OperatorEvent) -> str:
+    """The verb is in the event's name: OperatorRetried."""
+    verb = type(event).__name__.removeprefix("Operator").lower()
+    step: str | None = getattr(event, "step", None)
+    direction: Direction = getattr(event, "direction", Direction.DO)
+    what = f"{event.actor} {verb}"
+    if step is not None:
+        what += f" {_work(step, direction)}"
+    if isinstance(event, OperatorResolved):
+        what += f" as {event.outcome}"
+    what += f": {event.reason}"
+    if isinstance(event, OperatorCancelled) and event.refused:
+        what += f"; not done, {event.refused}"
+    return what
+
+
+def _work(step: str, direction: Direction) -> str:
+    return step if direction is Direction.DO else f"the undo of {step}"
+
+
+def _attempt(number: int) -> str:
+    return f" (attempt {number})" if number > 1 else ""
+
+
+def _with(what: str, data: str) -> str:
+    return f"{what}: {data}" if data else what
+
+
+def _json(data: Json | None) -> str:
+    return json.dumps(data, ensure_ascii=False, default=str) if data else ""
