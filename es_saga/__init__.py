@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from es_saga.core.messages import Command, Message, Refusal
     from es_saga.core.policy import OnFailedUndo, Retry
+    from es_saga.core.sensitive import Sensitive
     from es_saga.participant import Participant, SyncTx, Tx
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Retry",
     "Saga",
     "SagaError",
+    "Sensitive",
     "Step",
     "SyncTx",
     "Terminal",
@@ -57,6 +59,7 @@ _HOMES = {
     "es_saga.core.definition": ("START", "Saga", "Step", "of"),
     "es_saga.core.messages": ("Command", "Message", "Refusal"),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
+    "es_saga.core.sensitive": ("Sensitive",),
     "es_saga.participant": ("Participant", "SyncTx", "Tx"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from es_saga import Command, Message, Refusal
+from es_saga import Command, Message, Refusal, Sensitive
 
 MOST_PENCE = 100_000_000
 """The dearest order: a million pounds."""
@@ -33,7 +33,7 @@ class PlaceOrder(Message):
     quantity: Pieces = 1
     pence: Pence
     """The price of the whole order."""
-    card: Name
+    card: Sensitive[Name]
     town: Name
 
 
@@ -82,7 +82,7 @@ class CardCharged(Message):
 class CardDeclined(Refusal):
     """The card is unknown, or there is not enough money behind it."""
 
-    card: str
+    card: Sensitive[str]
 
 
 class ChargeCard(Command[CardCharged]):
@@ -90,7 +90,7 @@ class ChargeCard(Command[CardCharged]):
 
     to = "payments"
     order_id: Name
-    card: Name
+    card: Sensitive[Name]
     pence: Pence
 
 

@@ -18,6 +18,7 @@ from es_saga.cli import (
     run,
     schema,
     serving,
+    shredding,
     starting,
     streams,
 )
@@ -41,7 +42,7 @@ app = typer.Typer(
 for part in (
     *(run, serving, starting, reading, operating),
     *(checking, replaying, drawing),
-    *(schema, streams, operations, doctor),
+    *(schema, shredding, streams, operations, doctor),
 ):
     part.register(app)
 
