@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from es_saga.adapters.codec import encode
 from es_saga.core.errors import CorruptHistory
+from es_saga.core.events import SagaCompensated, SagaCompleted
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaState
 from es_saga.engine.monitor import Alert
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 _CLOCKS = ("L22",)
 """Laws that compare the time of an effect with the time of an event: different machines'."""
+
+_ENDS = (SagaCompleted, SagaCompensated)
+
+_UNREADABLE = frozenset({Kind.GARBLED, Kind.POISON})
+"""Faults that send a saga what nobody can read."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,8 +100,35 @@ class Outcome:
             status=_rows(self.log.status),
             rebuilt=None if isinstance(rebuilt, CorruptHistory) else _rows(rebuilt),
             audit=kept,
+            rebuilding=self._sent_for_the_closed(),
+            poisoned=frozenset(
+                note.about.at.partition("/")[0]
+                for note in self.notes
+                if note.what is What.FAULT and note.about.kind in _UNREADABLE
+            ),
             settled=True,
         )
+
+    def _sent_for_the_closed(self) -> Sequence[Envelope] | None:
+        """What managers that came back sent for sagas that had been closed before that.
+
+        Such a saga they know from the log alone: who sends for it does so by a rebuild (law L39).
+        None: no manager came back.
+        """
+        closed: set[str] = set()
+        known: dict[str, frozenset[str]] = {}
+        sent: list[Envelope] = []
+        for note in self.notes:
+            if note.what is What.WRITTEN:
+                if any(isinstance(event, _ENDS) for event in note.about.events):
+                    closed.add(note.about.saga_id)
+            elif not note.who.startswith("manager"):
+                continue
+            elif note.what is What.LIFE:
+                known[note.who] = frozenset(closed)
+            elif note.what is What.SENT and note.about.sagaid in known.get(note.who, ()):
+                sent.append(note.about)
+        return sent if known else None
 
     @cached_property
     def _rebuilt(self) -> Mapping[str, tuple[object, ...]] | CorruptHistory:

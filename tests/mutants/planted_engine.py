@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+from pydantic_core import from_json
 
+from es_saga.adapters import codec
 from es_saga.adapters.memory_store import MemoryStore
 from es_saga.core import aggregate, decide
 from es_saga.core import reaction as reactions
-from es_saga.core.events import SagaEvent, StepTimedOut
+from es_saga.core.definition import Definition
+from es_saga.core.errors import SagaError, Unavailable
+from es_saga.core.events import SagaEvent, StepStarted, StepSucceeded, StepTimedOut
 from es_saga.core.reaction import Reaction
 from es_saga.core.state import SagaState
+from es_saga.engine.arrival import Arrival
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.monitor import Monitor
 from es_saga.engine.outgoing import Outgoing, Sender
 from es_saga.engine.part import Part
 from es_saga.engine.ports import Append, Recorded
+from es_saga.engine.registry import Registry
 from es_saga.engine.states import States
 from es_saga.projections.audit import AuditView, Row
 
@@ -90,6 +97,44 @@ def keeps_what_was_done_in_memory_only(patch: pytest.MonkeyPatch) -> None:
         return {}
 
     patch.setattr(States, "load", load)
+
+
+def dies_of_what_it_cannot_read(patch: pytest.MonkeyPatch) -> None:
+    """The error is nobody's, and ends the loop of its part."""
+    real = Arrival.fail
+
+    def fail(self: Arrival, error: SagaError) -> None:
+        if self.input is None and not isinstance(error, Unavailable):
+            raise error
+        real(self, error)
+
+    async def isolate(self: Part, arrivals: list[Arrival], error: Exception) -> None:
+        raise error
+
+    patch.setattr(Arrival, "fail", fail)
+    patch.setattr(Part, "_isolate", isolate)
+
+
+def goes_on_under_the_newest_version(patch: pytest.MonkeyPatch) -> None:
+    def of(self: Registry, state: SagaState) -> Definition:
+        return self.latest(state.origin.saga_type)
+
+    patch.setattr(Registry, "of", of)
+
+
+def gives_a_field_another_default(patch: pytest.MonkeyPatch) -> None:
+    """What was written before leaves the field out: it had the old one."""
+
+    def read(payload: bytes) -> StepStarted:
+        return StepStarted.model_validate({"attempt": 0, **from_json(payload)})
+
+    patch.setitem(vars(codec)["_READERS"], "StepStarted", read)
+
+
+def forgets_to_write_an_answer(patch: pytest.MonkeyPatch) -> None:
+    topic, real = vars(codec)["_WRITERS"][StepSucceeded]
+    write = partial(real, exclude={"reply"})
+    patch.setitem(vars(codec)["_WRITERS"], StepSucceeded, (topic, write))
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────

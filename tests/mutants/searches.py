@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,25 +17,29 @@ import sqlalchemy as sa
 from domain.orders import order
 from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
 from es_saga import DefinitionError, Saga
-from es_saga.core.events import SagaCompensated, SagaCompleted
-from es_saga.core.messages import Envelope
+from es_saga.core.definition import Definition
+from es_saga.core.messages import part_of
 from es_saga.database import make_engine
+from es_saga.engine.manager import ProcessManager
 from es_saga.participant import create_tables, runner
 from es_saga.testing.contracts import FenceContract
 from es_saga.testing.contracts.fence import Counter
 from es_saga.testing.examples import example
-from es_saga.testing.exploring import explore
-from es_saga.testing.laws import judge, judge_system
+from es_saga.testing.exploring import Bounds, explore
+from es_saga.testing.faults import Fault, FaultPlan, Kind
+from es_saga.testing.laws import LAWS, judge
 from es_saga.testing.outcome import Outcome
-from es_saga.testing.scenes import given
-from es_saga.testing.simulation.journal import What
+from es_saga.testing.scenes import Scene, given
+from es_saga.testing.simulation.managers import Make
 from es_saga.testing.simulation.people import Begin
-from es_saga.testing.story import System
 from es_saga.testing.world import World
 from tests.mutants.planted import Found, Search
 from tests.participant.test_fence_contract import Warehouse
 from tests.participant.warehouse import fill, warehouse
 from tests.testing import planted
+
+FAULTS: Final = 3
+"""Most faults in one schedule, unless a search says otherwise."""
 
 MOST_WORLDS: Final = 300
 
@@ -43,6 +48,9 @@ RATE: Final = 0.5
 
 HARSH: Final = 0.9
 
+RELEASE_SECONDS: Final = 1.0
+"""How long no manager is there while a new version is brought out."""
+
 AFTER_IT: Final = 120.0
 """Seconds between two sagas: the first one is long over, and its deadline has passed."""
 
@@ -50,11 +58,15 @@ AFTER_IT: Final = 120.0
 # ── all schedules ────────────────────────────────────────────────────────────────────────────────
 
 
-def schedules(saga: Callable[[], Saga[Any]] = planted.right) -> Search:
-    """Every schedule of one saga within the usual bounds; examples are situations."""
+def schedules(saga: Callable[[], Saga[Any]] = planted.right, faults: int = FAULTS) -> Search:
+    """Every schedule of one saga; examples are situations.
 
-    def run(_law: str | None) -> Found | None:
-        found = explore(saga())
+    Judged by the law that is looked for alone; then what was found is judged by all of them.
+    """
+
+    def run(law: str | None) -> Found | None:
+        laws = [one for one in LAWS if law in (None, one.number)]
+        found = explore(saga(), bounds=Bounds(faults=faults), laws=laws)
         counterexample = found.counterexample
         if counterexample is None:
             return None
@@ -62,7 +74,8 @@ def schedules(saga: Callable[[], Saga[Any]] = planted.right) -> Search:
         broken.add(counterexample.violation.law)  # from the definition, if no history shows it
         return Found(frozenset(broken), found.states, str(counterexample))
 
-    return Search(f"schedules of {saga.__name__.replace('_', ' ')}", run)
+    how = f"schedules of {saga.__name__.replace('_', ' ')}"
+    return Search(how if faults == FAULTS else f"{how} with {faults} faults", run)
 
 
 def _no_way_back() -> Saga[planted.PlaceOrder]:
@@ -122,26 +135,44 @@ def _going_on(_law: str | None) -> Found | None:
     return Found(_broken(outcome), 1, str(outcome)) if outcome.findings else None
 
 
-def _rebuilding(_law: str | None) -> Found | None:
-    """What managers send for a saga that is closed was sent by a rebuild (law L39)."""
-    for seed in range(MOST_WORLDS):
-        outcome = World([order], seed=seed, rate=RATE).run(1)
-        if outcome.plan.managers > 1:
-            continue  # a second owner may send what it has not been told the end of
-        over = False
-        sent: list[Envelope] = []
-        for note in outcome.notes:
-            if note.what is What.WRITTEN:
-                last = note.about.events[-1]
-                over = over or isinstance(last, SagaCompleted | SagaCompensated)
-            elif note.what is What.SENT and over and note.who.startswith("manager"):
-                sent.append(note.about)
-        judged = judge_system(System(outcome.stories, rebuilding=sent), of_stories=())
-        if judged.violations:
-            broken = frozenset(found.law for found in judged.violations)
-            told = "\n".join(str(found) for found in judged.violations)
-            return Found(broken, seed + 1, f"{told}\n\n{outcome.timeline()}")
+def _poison(_law: str | None) -> Found | None:
+    """Of two orders that one loop leads, one is sent what nobody can read, at each step in turn."""
+    data, others = example(order.data).model_dump(mode="json"), map("order-{}".format, count(2))
+    other = next(one for one in others if part_of(one) == part_of("order-1"))
+    begins = [Begin(saga_id, order.name, data) for saga_id in ("order-1", other)]
+    for number, step in enumerate(order.definition.steps, 1):
+        fault = Fault(Kind.POISON, f"order-1/{step}/do/1")
+        outcome = World([order], faults=FaultPlan((fault,))).run(begins)
+        if outcome.findings:
+            return Found(_broken(outcome), number, str(outcome))
     return None
+
+
+def _releases(_law: str | None) -> Found | None:
+    """At each moment of a saga's life its manager dies, and the next one knows a newer version."""
+    data = example(planted.PlaceOrder).model_dump(mode="json")
+    for moment in count(1):
+        death = Fault(Kind.DIES_AFTER_APPEND, f"right-1#{moment}", RELEASE_SECONDS)
+        outcome = World(
+            [planted.right(), planted.newer()],
+            faults=FaultPlan((death,)),
+            manager=_learning(),
+        ).run([Begin("right-1", "right", data)])
+        if outcome.findings:
+            return Found(_broken(outcome), moment, str(outcome))
+        if not outcome.happened:
+            break  # it was closed before that
+    return None
+
+
+def _learning() -> Make:
+    """Makes managers: the first one has the first definition only."""
+    lives = count()
+
+    def make(app: str, definitions: Sequence[Definition], **ports: Any) -> ProcessManager:
+        return ProcessManager(app, definitions if next(lives) else definitions[:1], **ports)
+
+    return make
 
 
 # ── scenes and suites ────────────────────────────────────────────────────────────────────────────
@@ -164,6 +195,26 @@ def _refusal(_law: str | None) -> Found | None:
     except AssertionError as error:
         return Found(frozenset(), 1, str(error))
     return None
+
+
+def _either_order(_law: str | None) -> Found | None:
+    """Two answers that commute, in both orders: they lead to the same (law L48)."""
+    asked = given(planted.beside(), example(planted.PlaceOrder)).expect(
+        planted.ReserveStock, planted.ChargeCard
+    )
+    no = planted.SoldOut(sku="sku")
+    one = asked.on(planted.ReserveStock).refuse(no).on(planted.ChargeCard).reply()
+    other = asked.on(planted.ChargeCard).reply().on(planted.ReserveStock).refuse(no)
+    if _stands(one) == _stands(other):
+        return None
+    return Found(frozenset(["L48"]), 2, f"{one}\n\n{other}")
+
+
+def _stands(scene: Scene) -> dict[str, object]:
+    """How a saga and each of its steps stand."""
+    steps = scene.state.steps.items()
+    works = {name: (own.do.status, own.undo and own.undo.status) for name, own in steps}
+    return {"": scene.state.status, **works}
 
 
 @contextmanager
@@ -206,6 +257,8 @@ def _fences(_law: str | None) -> Found | None:
 
 definitions: Final = Search("a definition that must be refused", _definitions)
 worlds_that_go_on: Final = Search("a world that goes on", _going_on)
-rebuilds: Final = Search("what is sent by rebuilds", _rebuilding)
+poison: Final = Search("poison at every step", _poison)
+releases: Final = Search("a release at every moment", _releases)
 scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)
+scenes_of_either_order: Final = Search("scenes of two answers in either order", _either_order)
 suite_of_fences: Final = Search("suite of fences", _fences)

@@ -1,4 +1,4 @@
-"""The mistakes planted around the interpreter, and which search finds each by which law.
+"""The mistakes, and which search finds each by which law.
 
 `python -m tests.mutants.table` looks for each of them and prints the tables of README.md.
 """
@@ -6,33 +6,71 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from es_saga.adapters.telemetry import configure_logging
 from es_saga.testing.laws import LAWS, SYSTEM_LAWS
 from tests.mutants import planted_core as core
 from tests.mutants import planted_engine as engine
+from tests.mutants import planted_interpreter as interpreter
 from tests.mutants import planted_participant as participant
-from tests.mutants.interpreter import MUTANTS
 from tests.mutants.planted import Planted
 from tests.mutants.searches import (
     HARSH,
     definitions,
-    rebuilds,
+    poison,
+    releases,
     scene_of_a_refusal,
+    scenes_of_either_order,
     schedules,
     suite_of_fences,
     worlds,
     worlds_that_go_on,
 )
-from tests.testing.planted import refusable_after_the_pivot
+from tests.testing.planted import beside, refusable_after_the_pivot, reporting, with_deadline
 
 HISTORY = "a broken history"
 
+UNPLANTED: Mapping[str, str] = {}
+"""Laws that no mistake breaks, and why: none is left."""
+
 _past_the_pivot = schedules(refusable_after_the_pivot)
+_beside = schedules(beside)
 
 PLANTED = [
-    # the interpreter
+    # the interpreter: what is undone, and when
+    Planted(interpreter.undoes_every_step, schedules(), "L29", ("D01",)),
+    Planted(interpreter.undoes_what_never_ran, schedules(), "L07", ("D01",)),
+    Planted(interpreter.stops_at_the_first_failed_undo, schedules(), "L37", ("D02",)),
+    Planted(interpreter.undoes_all_at_once, schedules(), "L06", ("D03",)),
+    Planted(interpreter.undoes_first_what_was_done_first, schedules(), "L57 L06"),
+    Planted(interpreter.undoes_one_by_one, _beside, "L57"),
+    Planted(interpreter.skips_the_last_undo, schedules(), "L01 L08 L30 L58"),
+    Planted(interpreter.undoes_twice, schedules(), "L38"),
+    Planted(interpreter.turns_back_at_every_failure, schedules(), "L26 L49"),
+    Planted(interpreter.takes_its_undos_back, schedules(), "L61 L09 L35"),
+    Planted(interpreter.undoes_while_a_step_is_in_flight, _beside, "L56"),
+    Planted(interpreter.cancels_what_the_pivot_made_final, _past_the_pivot, "L15"),
+    Planted(interpreter.lets_a_deadline_undo_the_pivot, schedules(with_deadline), "L15"),
+    # what is not known
+    Planted(interpreter.takes_silence_for_a_no, schedules(), "L18 L08 L30", ("D08", "D18")),
+    Planted(interpreter.registers_the_undo_after_the_step, schedules(), "L08 L18 L30", ("D19",)),
+    Planted(interpreter.counts_a_success_as_often_as_it_comes, schedules(), "L03 L42"),
+    Planted(interpreter.believes_late_answers, schedules(), "L38"),
+    Planted(interpreter.credits_any_reply_to_the_current_step, _beside, "L27", ("D15",)),
+    Planted(interpreter.starts_again_on_a_late_reply, schedules(), "L28 L02 L03 L62", ("D16",)),
+    Planted(interpreter.notes_every_late_reply, schedules(faults=4), "L42"),
+    # what fails, and how it ends
+    Planted(interpreter.swallows_a_failed_undo, schedules(), "L30 L01 L08 L58", ("D09", "D17")),
+    Planted(interpreter.reports_a_waived_undo_as_done, schedules(reporting), "L30", ("D17",)),
+    Planted(interpreter.asks_nobody_about_a_failed_undo, schedules(), "L32"),
+    Planted(interpreter.goes_on_without_what_failed, schedules(), "L05"),
+    Planted(interpreter.completes_with_the_step_listed_last, _beside, "L48"),
+    Planted(interpreter.completes_with_the_step_listed_last, scenes_of_either_order, "L48"),
+    Planted(interpreter.has_no_state_for_what_takes_a_human, schedules(), "L53 L32", ("D14",)),
+    Planted(interpreter.is_deaf, schedules(), "L53"),
+    Planted(interpreter.forgets_to_go_on, schedules(), "L53"),
+    # what is remembered, and time
     Planted(core.takes_a_refusal_for_an_error, scene_of_a_refusal, "", ("D04",)),
     Planted(core.takes_a_refusal_for_an_error, _past_the_pivot, "L53", ("D04",)),
     Planted(core.announces_a_refusal_when_no_answer_comes, schedules(), "L01 L25 L58", ("D10",)),
@@ -56,7 +94,11 @@ PLANTED = [
     Planted(engine.publishes_before_it_commits, worlds(HARSH, 1), "L44 L01", ("D11",)),
     Planted(engine.forgets_what_it_had_not_published, worlds(), "L45", ("D11",)),
     Planted(engine.sends_again_under_the_same_message_id, worlds(), "L46"),
-    Planted(engine.sends_again_on_replay, rebuilds, "L39"),
+    Planted(engine.sends_again_on_replay, worlds(), "L39"),
+    Planted(engine.gives_a_field_another_default, schedules(), "L40"),
+    Planted(engine.forgets_to_write_an_answer, schedules(), "L40"),
+    Planted(engine.dies_of_what_it_cannot_read, poison, "L50 L53"),
+    Planted(engine.goes_on_under_the_newest_version, releases, "L51 L44"),
     Planted(engine.overwrites_what_a_rival_wrote, worlds(), "L47 L54", ("D13", "D15")),
     Planted(engine.keeps_what_was_done_in_memory_only, worlds(), "L53", ("D12",)),
     Planted(engine.never_looks_at_its_timers, worlds(), "L53"),
@@ -94,8 +136,6 @@ def shown() -> dict[str, str]:
     for planted in PLANTED:
         for law in planted.laws.split():
             names[law].append(planted.name)
-    for mutant in MUTANTS:
-        names[mutant.law].append(mutant.name)
     numbers = sorted([law.number for law in LAWS] + [law.number for law in SYSTEM_LAWS])
     return {number: ", ".join(dict.fromkeys(names[number])) or HISTORY for number in numbers}
 

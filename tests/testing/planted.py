@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from es_saga import START, Command, Message, Participant, Refusal, Saga, SyncTx
+from es_saga import (
+    START,
+    Command,
+    Message,
+    OnFailedUndo,
+    Participant,
+    Refusal,
+    Saga,
+    SyncTx,
+)
 
 
 class PlaceOrder(Message):
@@ -48,6 +57,10 @@ class NoSuchAddress(Refusal):
     town: str
 
 
+class SoldOut(Refusal):
+    sku: str
+
+
 carrier = Participant("carrier")
 
 
@@ -56,9 +69,9 @@ def on_ship(cmd: ShipParcel, tx: SyncTx) -> NoSuchAddress | None:
     return NoSuchAddress(town="Atlantis")
 
 
-def right() -> Saga[PlaceOrder]:
+def right(version: int = 1) -> Saga[PlaceOrder]:
     """Reserve, then charge: each has its own undo, which bears an unknown answer."""
-    saga = Saga("right", PlaceOrder)
+    saga = Saga("right", PlaceOrder, version=version)
 
     @saga.step
     def reserve(o: PlaceOrder) -> ReserveStock:
@@ -76,6 +89,24 @@ def right() -> Saga[PlaceOrder]:
     def refund(o: PlaceOrder) -> RefundCard:
         return RefundCard(order_id=o.order_id)
 
+    return saga
+
+
+def newer() -> Saga[PlaceOrder]:
+    """The next version of the right one: it ships, too."""
+    saga = right(version=2)
+
+    @saga.pivot
+    def ship(o: PlaceOrder) -> ShipParcel:
+        return ShipParcel(order_id=o.order_id)
+
+    return saga
+
+
+def reporting() -> Saga[PlaceOrder]:
+    """The right one; if it cannot be undone it closes, and says so."""
+    saga = right()
+    saga.on_failed_undo = OnFailedUndo.REPORT
     return saga
 
 
@@ -147,6 +178,29 @@ def with_deadline() -> Saga[PlaceOrder]:
     @saga.pivot
     def charge(o: PlaceOrder) -> ChargeCard:
         return ChargeCard(order_id=o.order_id, pence=o.pence)
+
+    return saga
+
+
+def beside() -> Saga[PlaceOrder]:
+    """Reserve and charge at one time; neither waits for the other, and nothing comes after them."""
+    saga = Saga("beside", PlaceOrder)
+
+    @saga.step(after=START)
+    def reserve(o: PlaceOrder) -> ReserveStock:
+        return ReserveStock(order_id=o.order_id, sku=o.sku)
+
+    @reserve.compensation
+    def release(o: PlaceOrder) -> ReleaseStock:
+        return ReleaseStock(reservation=o.order_id)
+
+    @saga.step(after=START)
+    def charge(o: PlaceOrder) -> ChargeCard:
+        return ChargeCard(order_id=o.order_id, pence=o.pence)
+
+    @charge.compensation
+    def refund(o: PlaceOrder) -> RefundCard:
+        return RefundCard(order_id=o.order_id)
 
     return saga
 

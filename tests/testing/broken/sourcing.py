@@ -27,7 +27,8 @@ BROKEN = [
     broken(
         "L40",
         Told(_ONE).do("a").ok("a", reply={"by": object}),
-        "it cannot be written and read again: Unable to serialize unknown type: <class 'type'>",
+        "it cannot be written and read again: StepSucceeded cannot be written as JSON: "
+        "Unable to serialize unknown type: <class 'type'>",
         3,
     ),
     broken(

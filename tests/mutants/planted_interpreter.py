@@ -1,40 +1,42 @@
-"""Mistakes of an interpreter, each planted in ours: those that people make, by the requirements."""
+"""Mistakes of an interpreter, each planted in ours: those that people make, by the requirements.
+
+Where `evolve` would refuse what the mistake leads to, it is planted there, too: who gets it wrong
+gets it wrong in both places.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import pytest
 
-from es_saga import OnFailedUndo, Saga
 from es_saga.core import aggregate, decide, replies
 from es_saga.core.compiled import StepDefinition
-from es_saga.core.events import DeadlineExceeded
+from es_saga.core.events import (
+    CompensationStarted,
+    DeadlineExceeded,
+    SagaCompleted,
+    SagaEvent,
+    StepRetried,
+)
 from es_saga.core.inputs import Reply
+from es_saga.core.messages import Outcome
 from es_saga.core.reaction import Reaction
-from es_saga.core.state import Work, WorkStatus
-from tests.testing import planted
+from es_saga.core.state import (
+    GIVEN_UP,
+    UNDECIDED,
+    SagaState,
+    StepState,
+    Work,
+    WorkStatus,
+)
 
-Plant = Callable[[pytest.MonkeyPatch], None]
 Owed = Any
 """`decide._Owed`: how the undos that a saga owes stand."""
 
-
-class Mutant(NamedTuple):
-    plant: Plant
-    saga: Callable[[], Saga[Any]]
-    law: str
-    """The law that it breaks first."""
-    rows: tuple[str, ...] = ()
-    """The rows of the requirements that it stands for."""
-    faults: int = 3
-    """How many it takes, at most."""
-
-    @property
-    def name(self) -> str:
-        return self.plant.__name__.replace("_", " ")
+E = TypeVar("E", bound=SagaEvent)
 
 
 def _change_owed(patch: pytest.MonkeyPatch, change: Callable[[Owed], object]) -> None:
@@ -48,6 +50,19 @@ def _change_owed(patch: pytest.MonkeyPatch, change: Callable[[Owed], object]) ->
     patch.setattr(decide, "_owed", owed)
 
 
+def _change_before(
+    patch: pytest.MonkeyPatch, event: type[E], change: Callable[[SagaState, E], SagaState]
+) -> None:
+    """Have `evolve` take the state for another one before it looks at such an event."""
+    rules = vars(aggregate)["_RULES"]
+    real: Callable[[SagaState, E], SagaState] = rules[event]
+
+    def rule(state: SagaState, one: E) -> SagaState:
+        return real(change(state, one), one)
+
+    patch.setitem(rules, event, rule)
+
+
 # ── what is undone, and when ─────────────────────────────────────────────────────────────────────
 
 
@@ -56,6 +71,20 @@ def undoes_every_step(patch: pytest.MonkeyPatch) -> None:
         return step.undo is not None and step.name in self.state.steps
 
     patch.setattr(Reaction, "owes_undo", owes_undo)
+
+
+def undoes_what_never_ran(patch: pytest.MonkeyPatch) -> None:
+    """It goes through the list of its steps, not through what it has done of them."""
+    real = vars(decide)["_go_backward"]
+
+    def go_backward(reaction: Reaction) -> None:
+        never = StepState(Work(WorkStatus.UNKNOWN, 0, reaction.now))
+        begun = reaction.state.steps
+        steps = {name: begun.get(name, never) for name in reaction.definition.steps}
+        reaction.state = reaction.state._replace(steps=steps)
+        real(reaction)
+
+    patch.setattr(decide, "_go_backward", go_backward)
 
 
 def stops_at_the_first_failed_undo(patch: pytest.MonkeyPatch) -> None:
@@ -77,6 +106,15 @@ def undoes_all_at_once(patch: pytest.MonkeyPatch) -> None:
 def undoes_first_what_was_done_first(patch: pytest.MonkeyPatch) -> None:
     def change(owed: Owed) -> None:
         del owed.to_issue[1:]
+
+    _change_owed(patch, change)
+
+
+def undoes_one_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Also what was done side by side."""
+
+    def change(owed: Owed) -> None:
+        del owed.to_issue[: None if owed.in_flight else -1]
 
     _change_owed(patch, change)
 
@@ -104,6 +142,45 @@ def undoes_twice(patch: pytest.MonkeyPatch) -> None:
 
     _change_owed(patch, change)
     patch.setattr(decide, "_go_backward", go_backward)
+
+
+def turns_back_at_every_failure(patch: pytest.MonkeyPatch) -> None:
+    """A failure that comes late, after a timeout, starts once more what is going on already."""
+    real = replies.credit
+
+    def credit(reaction: Reaction, reply: Reply) -> None:
+        real(reaction, reply)
+        late = not reaction.events and reply.outcome is Outcome.FAILED
+        if late and reaction.state.backward and reaction.state.closed is None:
+            reaction.turn_back(reply.type, reply.key.step)
+
+    def begin_anew(state: SagaState, _: CompensationStarted) -> SagaState:
+        steps = {name: own._replace(undo=None) for name, own in state.steps.items()}
+        return state._replace(backward=False, steps=steps)
+
+    patch.setattr(decide, "credit", credit)
+    _change_before(patch, CompensationStarted, begin_anew)
+
+
+def takes_its_undos_back(patch: pytest.MonkeyPatch) -> None:
+    """An undo failed, and all or nothing: so what was undone is done again."""
+    real = vars(decide)["_go_backward"]
+
+    def go_backward(reaction: Reaction) -> None:
+        undos = {name: own.undo for name, own in reaction.state.steps.items() if own.undo}
+        if any(undo.status in GIVEN_UP for undo in undos.values()):
+            for name, undo in undos.items():
+                if undo.status is WorkStatus.SUCCEEDED:
+                    reaction.send_again(reaction.definition.steps[name])
+        real(reaction)
+
+    def back_to_work(state: SagaState, event: StepRetried) -> SagaState:
+        own = state.steps[event.step]
+        again = StepState(own.do._replace(status=WorkStatus.BACKOFF))
+        return state._replace(steps={**state.steps, event.step: again})
+
+    patch.setattr(decide, "_go_backward", go_backward)
+    _change_before(patch, StepRetried, back_to_work)
 
 
 def undoes_while_a_step_is_in_flight(patch: pytest.MonkeyPatch) -> None:
@@ -153,6 +230,12 @@ def registers_the_undo_after_the_step(patch: pytest.MonkeyPatch) -> None:
         return real(self, step) and own is not None and own.do.status is WorkStatus.SUCCEEDED
 
     patch.setattr(Reaction, "owes_undo", owes_undo)
+
+
+def counts_a_success_as_often_as_it_comes(patch: pytest.MonkeyPatch) -> None:
+    often = UNDECIDED | {WorkStatus.SUCCEEDED}
+    patch.setattr(replies, "UNDECIDED", often)
+    patch.setattr(aggregate, "UNDECIDED", often)
 
 
 def believes_late_answers(patch: pytest.MonkeyPatch) -> None:
@@ -216,6 +299,29 @@ def reports_a_waived_undo_as_done(patch: pytest.MonkeyPatch) -> None:
     _change_owed(patch, change)
 
 
+def asks_nobody_about_a_failed_undo(patch: pytest.MonkeyPatch) -> None:
+    """It tells of it when it closes; but it closes."""
+
+    def change(owed: Owed) -> None:
+        owed.failed.clear()
+
+    _change_owed(patch, change)
+
+
+def completes_with_the_step_listed_last(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is still under way beside it."""
+    real = vars(decide)["_go_forward"]
+
+    def go_forward(reaction: Reaction) -> None:
+        last = reaction.state.steps.get([*reaction.definition.steps][-1])
+        if last is not None and last.do.status is WorkStatus.SUCCEEDED:
+            reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
+        else:
+            real(reaction)
+
+    patch.setattr(decide, "_go_forward", go_forward)
+
+
 def goes_on_without_what_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_DONE", (*vars(decide)["_DONE"], WorkStatus.FAILED))
 
@@ -239,39 +345,3 @@ def forgets_to_go_on(patch: pytest.MonkeyPatch) -> None:
         """Nothing."""
 
     patch.setattr(decide, "_follow", follow)
-
-
-def _parallel() -> Saga[Any]:
-    return planted.side_by_side(2)
-
-
-def _reporting() -> Saga[Any]:
-    saga = planted.right()
-    saga.on_failed_undo = OnFailedUndo.REPORT
-    return saga
-
-
-MUTANTS = [
-    Mutant(undoes_every_step, planted.right, "L29", ("D01",)),
-    Mutant(stops_at_the_first_failed_undo, planted.right, "L37", ("D02",)),
-    Mutant(undoes_all_at_once, planted.right, "L06", ("D03",)),
-    Mutant(undoes_first_what_was_done_first, planted.right, "L06"),
-    Mutant(skips_the_last_undo, planted.right, "L01"),
-    Mutant(undoes_twice, planted.right, "L38"),
-    Mutant(undoes_while_a_step_is_in_flight, _parallel, "L08"),
-    Mutant(cancels_what_the_pivot_made_final, planted.refusable_after_the_pivot, "L15"),
-    Mutant(takes_silence_for_a_no, planted.right, "L08", ("D08", "D18")),
-    Mutant(registers_the_undo_after_the_step, planted.right, "L08", ("D19",)),
-    Mutant(believes_late_answers, planted.right, "L38"),
-    Mutant(credits_any_reply_to_the_current_step, _parallel, "L27", ("D15",)),
-    Mutant(starts_again_on_a_late_reply, planted.right, "L28", ("D16",)),
-    Mutant(notes_every_late_reply, planted.right, "L42", faults=4),
-    Mutant(lets_a_deadline_undo_the_pivot, planted.with_deadline, "L15"),
-    Mutant(swallows_a_failed_undo, planted.right, "L30", ("D09", "D17")),
-    Mutant(reports_a_waived_undo_as_done, _reporting, "L30", ("D17",)),
-    Mutant(goes_on_without_what_failed, planted.right, "L05"),
-    Mutant(has_no_state_for_what_takes_a_human, planted.right, "L53", ("D14",)),
-    Mutant(is_deaf, planted.right, "L53"),
-    Mutant(forgets_to_go_on, planted.right, "L53"),
-]
-"""Each with the saga that brings it to light."""
