@@ -148,8 +148,9 @@ class Definition:
                 "reply": step.reply,
                 "undo": step.undo.command if step.undo else None,
             }
-            own = {what: sensitive_paths(model) for what, model in models.items() if model}
-            if any(own.values()):
+            all_of_it = {what: sensitive_paths(model) for what, model in models.items() if model}
+            own = {what: paths for what, paths in all_of_it.items() if paths}
+            if own:
                 found.setdefault("steps", {})[step.name] = own
         return found if any(found.values()) else {}
 
