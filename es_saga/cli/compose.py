@@ -43,6 +43,7 @@ from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
 from es_saga.projections.audit import AuditView
+from es_saga.projections.news import News
 from es_saga.projections.queries import Queries
 from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
@@ -397,8 +398,10 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
     found = () if app is None else app.definitions()
     engine = existing_log(settings)
     line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
+    made = Desk(Queries(engine), News(engine), line=line, definitions=found, access=access)
     try:
-        yield Desk(Queries(engine), line=line, definitions=found, access=access)
+        yield made
     finally:
+        await made.close()
         await line.close()
         engine.dispose()

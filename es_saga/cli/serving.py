@@ -91,12 +91,11 @@ async def _serve(
     from es_saga.cli import compose
     from es_saga.cli.run import told_to_stop
     from es_saga.web import server
-    from es_saga.web.app import create_app
 
     with told_to_stop() as stop:
         async with compose.desk(settings, app, access) as desk:
             say(f"serving at [bold green]{server.address(listener)}[/]; Ctrl-C stops it")
-            await server.serve(create_app(desk), listener, stop.wait)
+            await server.serve(desk, listener, stop.wait)
 
 
 def _installed() -> None:

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
 
+from es_saga.web import api, faults
 from es_saga.web.desk import Desk
+from es_saga.web.guard import Guard
 
 API: Final = "/api/v1"
 """What the paths of the API begin with."""
 
+DESCRIPTION: Final = """\
+Start sagas, learn how they end, look at them, and help them on.
+
+Times are seconds since the epoch. Lists are paged by a cursor that a page gives. Every error has
+the shape `{"error": {"code", "message", "hint"}}`; `503` says in `Retry-After` when to come back.
+Whatever changes something goes to the process manager as a message and may be sent again: a start
+under its key, a verb with the version it was decided on.
+"""
+
 
 def create_app(desk: Desk) -> FastAPI:
     """The application over a desk; any ASGI server runs it, `es-saga ui` with uvicorn."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
-        yield
-        desk.close()
-
     app = FastAPI(
         title="es_saga",
+        description=DESCRIPTION,
         version=version("es-saga"),
-        openapi_url=f"{API}/openapi.json",
+        openapi_url=None,  # it needs a caller, like everything else
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.desk = desk
+    faults.register(app)
+    app.include_router(api.router(), prefix=API)
+    app.add_middleware(Guard, local_only=not desk.access.guarded, json_under=[API])
     return app

@@ -15,8 +15,10 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 from es_saga.core.compiled import Definition
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.engine.client import Client
+from es_saga.projections.news import News
 from es_saga.projections.queries import Queries
 from es_saga.web.access import Access
+from es_saga.web.feed import Feed
 
 READERS: Final = 4
 """Threads that read from the database: one fewer than its pool has connections."""
@@ -63,6 +65,7 @@ class Desk:
 
     Args:
         queries: the read side of the log. Blocking: ask it by `ask`.
+        news: what is new in the log, for those who follow it.
         line: the way to the process manager.
         definitions: the code, where an app was given; without it the log still has the shapes.
         access: whose tokens count.
@@ -71,6 +74,7 @@ class Desk:
     def __init__(
         self,
         queries: Queries,
+        news: News,
         *,
         line: Line | None = None,
         definitions: Sequence[Definition] = (),
@@ -82,10 +86,12 @@ class Desk:
             (definition.name, definition.version): definition for definition in definitions
         }
         self.access = access or Access()
+        self.feed = Feed(news, self.ask)
+        """The log as it grows."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="desk")
         self._asked = 0
 
-    async def ask(self, question: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def ask(self, question: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer to a blocking question, asked in one of a few threads.
 
         Raises:
@@ -126,6 +132,7 @@ class Desk:
                 hint="Start it as `es-saga ui APP`, with the app that has it.",
             ) from None
 
-    def close(self) -> None:
-        """Answer what was asked, then no more."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    async def close(self) -> None:
+        """End what does not end by itself; answer what was asked, then no more."""
+        await self.feed.close()
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)

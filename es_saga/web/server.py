@@ -14,10 +14,11 @@ from ipaddress import ip_address
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from es_saga.core.errors import InvalidInput
+from es_saga.web.app import create_app
+from es_saga.web.desk import Desk
 
 FIRST_PORT: Final = 8080
 """Where we listen unless told otherwise; if it is taken, at the next one that is free."""
@@ -116,15 +117,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: FastAPI, listener: socket.socket, stopped: Callable[[], Awaitable[object]]
+    desk: Desk, listener: socket.socket, stopped: Callable[[], Awaitable[object]]
 ) -> None:
     """Serve until `stopped` returns, then let requests end; the socket is closed afterwards."""
     server = _Server(
         uvicorn.Config(
-            app,
+            create_app(desk),
             http=_Connection,
             ws="none",
-            lifespan="on",
+            lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -140,6 +141,7 @@ async def serve(
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        await desk.feed.close()  # streams would not end by themselves
         server.should_exit = True
         await serving
         listener.close()

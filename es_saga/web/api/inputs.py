@@ -1,0 +1,58 @@
+"""What endpoints take: types whose limits hold before anybody is asked."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from es_saga.core.messages import MAX_PAYLOAD_BYTES
+
+MAX_REASON_CHARS: Final = 1_000
+MAX_KEY_CHARS: Final = 64
+MAX_NAME_CHARS: Final = 200
+
+ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
+"""What a saga's id looks like, see `es_saga.core.messages.check_id`."""
+
+
+class Input(BaseModel):
+    """A body: what it does not know is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _payload(value: dict[str, Any]) -> dict[str, Any]:
+    """JSON that can travel: with no number that is none, and no half characters."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("a text has half of a character") from None
+    if size > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"takes {size} bytes; {MAX_PAYLOAD_BYTES} are allowed")
+    return value
+
+
+def _text(value: str) -> str:
+    """Text that a database keeps and a terminal shows."""
+    if not value.strip():
+        raise ValueError("says nothing")
+    if not all(one.isprintable() or one in "\n\t" for one in value):
+        raise ValueError("has characters that cannot be shown")
+    return value
+
+
+Payload = Annotated[dict[str, Any], AfterValidator(_payload)]
+"""A JSON object of a size that travels."""
+
+Words = Annotated[str, AfterValidator(_text)]
+"""Text for people."""
+
+SagaId = Annotated[str, Path(pattern=ID_PATTERN, examples=["order-7"], description="A saga's id.")]
+
+Limit = Annotated[int, Query(ge=1, le=1_000, description="Rows at most.")]
