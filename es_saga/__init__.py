@@ -26,32 +26,46 @@ if TYPE_CHECKING:
     from es_saga.core.messages import Command, Message, Refusal
     from es_saga.core.policy import OnFailedUndo, Retry
     from es_saga.core.sensitive import Sensitive
+    from es_saga.core.state import SagaState, SagaStatus
+    from es_saga.engine.ports import Recorded
     from es_saga.participant import Participant, SyncTx, Tx
+    from es_saga.projections.changes import Add, Change, Delete, Put
+    from es_saga.projections.projection import projection
+    from es_saga.projections.view import View
 
 __all__ = [
     "START",
+    "Add",
     "App",
+    "Change",
     "Command",
     "ConflictError",
     "CorruptHistory",
     "DefinitionError",
+    "Delete",
     "IllegalOperation",
     "InvalidInput",
     "Message",
     "NotFound",
     "OnFailedUndo",
     "Participant",
+    "Put",
+    "Recorded",
     "Refusal",
     "Retry",
     "Saga",
     "SagaError",
+    "SagaState",
+    "SagaStatus",
     "Sensitive",
     "Step",
     "SyncTx",
     "Terminal",
     "Tx",
     "Unavailable",
+    "View",
     "of",
+    "projection",
 ]
 
 _HOMES = {
@@ -60,7 +74,12 @@ _HOMES = {
     "es_saga.core.messages": ("Command", "Message", "Refusal"),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),
+    "es_saga.core.state": ("SagaState", "SagaStatus"),
+    "es_saga.engine.ports": ("Recorded",),
     "es_saga.participant": ("Participant", "SyncTx", "Tx"),
+    "es_saga.projections.changes": ("Add", "Change", "Delete", "Put"),
+    "es_saga.projections.projection": ("projection",),
+    "es_saga.projections.view": ("View",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

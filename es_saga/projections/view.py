@@ -138,6 +138,14 @@ class View(Protocol):
         ...
 
 
+class Rebuildable(View, Protocol):
+    """A view that can be built anew beside itself. Those made by `projection` can."""
+
+    def beside(self, suffix: str) -> View:
+        """The same view, but its name and the names of its tables end in `suffix`."""
+        ...
+
+
 def _after(recorded: Recorded, before: SagaState | None) -> SagaState:
     event = recorded.event
     if before is not None:
