@@ -132,6 +132,14 @@ class Replay:
         self.at(version)
         return Replay(self.saga_id, self.events[:version], self._states[:version], self._sender)
 
+    def with_events(self, events: Sequence[SagaEvent]) -> Replay:
+        """Another history of the same saga.
+
+        Raises:
+            CorruptHistory: these events are no history.
+        """
+        return Replay(self.saga_id, events, list(_folded(self.saga_id, events)), self._sender)
+
     def commands_of(self, moment: Moment) -> tuple[Outgoing, ...]:
         """See `Moment.commands`: as things stood when the whole reaction was committed."""
         settled = self._states[moment.reaction.last - 1]

@@ -1,0 +1,31 @@
+"""Events that tell the same story, at whatever time and by whatever message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from es_saga.core.events import Json, SagaEvent, SagaStuck
+
+_WHEN: Final = frozenset({"at", "cause", "due", "deadline", "trace", "notify"})
+"""When it was, how it is told on, and which message brought it."""
+
+_WHETHER: Final = "retry_at"
+"""Only whether there is another attempt matters, not when."""
+
+
+def alike(one: SagaEvent | None, other: SagaEvent | None) -> bool:
+    """Whether two events differ in times and messages at most."""
+    if one is other:
+        return True
+    if one is None or other is None or type(one) is not type(other):
+        return False
+    return _story(one) == _story(other)
+
+
+def _story(event: SagaEvent) -> Json:
+    told = event.model_dump(exclude=set(_WHEN))
+    if _WHETHER in told:
+        told[_WHETHER] = told[_WHETHER] is not None
+    if isinstance(event, SagaStuck):
+        del told["detail"]  # a traceback: where code stands
+    return told

@@ -1,0 +1,153 @@
+"""What a history tells of the world outside: who answered what to which command, and when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from es_saga.core.events import (
+    CompensationIssued,
+    SagaEvent,
+    StepRetried,
+    StepStarted,
+)
+from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.messages import Direction, Outcome
+from es_saga.core.state import SagaState, Sent, Work, WorkStatus
+from es_saga.replay.again import Again
+from es_saga.replay.inputs import TIMES, Kind
+from es_saga.replay.replaying import Replay
+
+LAST: Final = 2**63
+"""The place of what is not on record, among what happens at the same time."""
+
+Sending = StepStarted | StepRetried | CompensationIssued
+SENDING: Final = (StepStarted, StepRetried, CompensationIssued)
+
+
+class Attempt(NamedTuple):
+    """One sending of a step's command, or of its undo."""
+
+    step: str
+    direction: Direction
+    number: int
+
+
+class Asked(NamedTuple):
+    """When an attempt was sent, and what."""
+
+    at: float
+    sent: Sent
+
+
+class Told(NamedTuple):
+    """An answer, or an operator's verb."""
+
+    version: int
+    """Number of the event that came of it first."""
+    at: float
+    input: Input
+
+
+class Away(NamedTuple):
+    """Something was due, and nobody looked: timers are late, or the process manager was down."""
+
+    since: float
+    until: float
+    version: int
+    """The first event after that."""
+
+
+class Record:
+    """A history, as the world that it took place in."""
+
+    def __init__(self, replay: Replay, again: Again) -> None:
+        self.asked: dict[Attempt, Asked] = {}
+        self.answers: defaultdict[Attempt, list[Told]] = defaultdict(list)
+        self.silent: set[Attempt] = set()
+        """Attempts that were waited for in vain."""
+        self.verbs: list[Told] = []
+        self._away: list[Away] = []
+        inputs = [*again.inputs]
+        inputs += [one.input or Tick() for one in replay.reactions[len(inputs) :]]
+        for reaction, given in zip(replay.reactions, inputs, strict=True):
+            state = replay.state_at(reaction.first - 1)
+            due = state.next_due if state is not None else None
+            if due is not None and due <= reaction.at:
+                self._away.append(Away(due, reaction.at, reaction.first))
+            if isinstance(given, Reply):
+                attempt = Attempt(given.key.step, given.key.direction, given.attempt)
+                self.answers[attempt].append(Told(reaction.first, reaction.at, given))
+            elif not isinstance(given, Start | Tick):
+                self.verbs.append(Told(reaction.first, reaction.at, given))
+        for moment in replay.moments:
+            self._note(moment.event, moment.after)
+            if moment.before is not None:
+                self.silent.update(_given_up(moment.before, moment.after, moment.reaction.kind))
+
+    def _note(self, event: SagaEvent, after: SagaState) -> None:
+        attempt = attempt_of(event)
+        if attempt is not None:
+            self.asked[attempt] = Asked(event.at, sent_by(after, attempt))
+
+    def looked_at(self, due: float) -> tuple[float, int]:
+        """When a timer that is due then is looked at, and which event of the record came of it.
+
+        At once, and after all that is on record for that moment, unless nobody was there.
+        """
+        covering = [away for away in self._away if away.since <= due <= away.until]
+        return (covering[-1].until, covering[-1].version) if covering else (due, LAST)
+
+    def settled(self, attempt: Attempt) -> tuple[Asked, Told] | None:
+        """The answer that the participant remembers, to whichever attempt it gave it."""
+        for other, answers in self.answers.items():
+            for answer in answers:
+                if other[:2] == attempt[:2] and _definite(answer.input):
+                    return self.asked[other], answer
+        return None
+
+
+def attempt_of(event: SagaEvent) -> Attempt | None:
+    """The attempt that an event has sent; None: it sends nothing."""
+    if not isinstance(event, SENDING):
+        return None
+    undo = isinstance(event, CompensationIssued)
+    return Attempt(event.step, Direction.UNDO if undo else Direction.DO, event.attempt)
+
+
+def work_of(state: SagaState, step: str, direction: Direction) -> Work | None:
+    """One direction of a step; None: it was never asked for."""
+    own = state.steps.get(step)
+    if own is None:
+        return None
+    return own.do if direction is Direction.DO else own.undo
+
+
+def sent_by(state: SagaState, attempt: Attempt) -> Sent:
+    """The command of an attempt that is in flight."""
+    work = work_of(state, attempt.step, attempt.direction)
+    assert work is not None, "it was just sent"
+    assert work.sent is not None, "it may have to be sent again"
+    return work.sent
+
+
+def _definite(given: Input) -> bool:
+    return isinstance(given, Reply) and given.outcome is not Outcome.FAILED
+
+
+def _given_up(before: SagaState, after: SagaState, kind: Kind) -> Iterator[Attempt]:
+    """Attempts in flight that the passing of time, or an operator, put an end to."""
+    if kind not in TIMES and kind is not Kind.VERB:
+        return
+    for name, own in before.steps.items():
+        now = after.steps[name]
+        if now is own:
+            continue
+        pairs: Sequence[tuple[Direction, Work | None, Work | None]] = (
+            (Direction.DO, own.do, now.do),
+            (Direction.UNDO, own.undo, now.undo),
+        )
+        for direction, was, work in pairs:
+            if was is not None and was is not work and was.status is WorkStatus.STARTED:
+                yield Attempt(name, direction, was.attempt)
