@@ -52,7 +52,7 @@ SYSTEM_LAWS: Final[tuple[SystemLaw, ...]] = tuple(_laws_in(system))
 
 NOT_JUDGED: Final[Mapping[str, str]] = {
     "L16": "there are no save-points: a saga is undone as a whole, or up to the pivot",
-    "L55": "there is no shredding of personal data yet",
+    "L55": "no history shows it: a log that was encrypted and shredded does",
     "L59": "there are no nested sagas yet",
     "L60": "there are no nested sagas yet",
 }
