@@ -154,7 +154,7 @@ class News:
         positions = list(seen.of) if saga_id is None else list(end.of)
         lanes: list[list[Happening]] = []
         for part, rows in zip(waiting, found, strict=True):
-            lanes.append([Happening(part, *row) for row in rows])
+            lanes.append([Happening._make((part, *row)) for row in rows])
             positions[part] = lanes[-1][-1].position if len(rows) == share else end.of[part]
         merged = heapq.merge(*lanes, key=lambda one: one.at)
         return Page(tuple(merged), Positions(tuple(positions)))

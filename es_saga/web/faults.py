@@ -47,7 +47,6 @@ STATUS_OF: Final = {
 """Of our own exceptions; all others are 500."""
 
 _CODE_OF: Final = {
-    400: "invalid-input",
     401: "unauthorized",
     403: "forbidden",
     404: "not-found",
@@ -163,7 +162,9 @@ def register(app: FastAPI) -> None:
 
     async def of_routing(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return answer(error.status_code, _routing(request, error), error.headers)
+        # 400 is how the framework says that a body cannot be read; such a body is invalid input.
+        status = 422 if error.status_code == 400 else error.status_code
+        return answer(status, _routing(request, status), error.headers)
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -175,13 +176,14 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
 
 
-def _routing(request: Request, error: HTTPException) -> Fault:
+def _routing(request: Request, status: int) -> Fault:
     path = request.url.path[:200]
-    status = error.status_code
     if status == 404:
         message = f"There is nothing at {path}."
     elif status == 405:
         message = f"{request.method[:20]} is not what {path} takes."
+    elif status == 422:
+        message = "The body cannot be read."
     else:
         message = HTTPStatus(status).phrase
     return Fault(code=_CODE_OF.get(status, "error"), message=message)

@@ -79,7 +79,7 @@ class Feed:
 
     def __init__(self, news: News, ask: Ask) -> None:
         self.closed = False
-        self._news = news
+        self.news = news
         self._ask = ask
         self._listeners: set[Listener] = set()
         self._listening = 0
@@ -93,6 +93,21 @@ class Feed:
         """Events in the pages kept."""
         self._number = 0
         """Of the next page."""
+
+    @property
+    def listeners(self) -> int:
+        """Streams that are open."""
+        return self._listening
+
+    @property
+    def watchers(self) -> int:
+        """Requests that wait for a saga."""
+        return self._watchers
+
+    @property
+    def reading(self) -> bool:
+        """Whether the log is being followed."""
+        return self._reader is not None
 
     # ── for those who follow ─────────────────────────────────────────────────────────────────────
 
@@ -114,7 +129,7 @@ class Feed:
         try:
             reached = await self._follow()
             if after is not None and not reached.covers(after):
-                end = await self._ask(self._news.end)
+                end = await self._ask(self.news.end)
                 if not end.covers(after):
                     raise InvalidInput(
                         "That place is beyond the log's end.", hint="Begin anew, without an id."
@@ -175,7 +190,7 @@ class Feed:
             raise Unavailable("The server is stopping.", retry_after=BUSY_SECONDS)
         async with self._entering:
             if self._reached is None:
-                self._reached = await self._ask(self._news.end)
+                self._reached = await self._ask(self.news.end)
             if self._reader is None:
                 self._reader = asyncio.create_task(self._read())
             return self._reached
@@ -199,9 +214,9 @@ class Feed:
         while True:
             try:
                 if self._reached is None:
-                    self._reached = await self._ask(self._news.end)
+                    self._reached = await self._ask(self.news.end)
                 before = self._reached
-                page = await self._ask(self._news.after, before)
+                page = await self._ask(self.news.after, before)
             except InvalidInput:  # the log is another one, as after a restore
                 self._begin_anew()
                 for listener in self._listeners:
@@ -252,7 +267,7 @@ class Feed:
     async def older(self, seen: Positions, wanted: Wanted) -> Page:
         """What is behind `seen`, from the database."""
         return await self._ask(
-            self._news.after, seen, saga_id=wanted.saga_id, saga_type=wanted.saga_type
+            self.news.after, seen, saga_id=wanted.saga_id, saga_type=wanted.saga_type
         )
 
 

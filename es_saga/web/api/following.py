@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from es_saga.projections.news import Positions
 from es_saga.web.api.inputs import ID_PATTERN, MAX_NAME_CHARS
@@ -24,7 +24,7 @@ _EXAMPLE = (
 
 @router.get(
     "/events",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses={
         200: {
             "description": "Server-sent events, until the client has enough.",
