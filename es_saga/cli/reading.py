@@ -296,7 +296,7 @@ def history(
             "at": clock(row.at),
             "event": row.kind,
             "step": row.step,
-            "what": _short(_gist(row.payload)),
+            "what": _short(_told(row)),
             "cause": _cause(row),
         }
         for row in rows
@@ -320,33 +320,17 @@ def _whole(found: Queries, saga_id: str) -> Iterator[AuditRow]:
         after = page[-1].version
 
 
-_TELLING: Final = (
-    "command_type",
-    "refusal_type",
-    "error",
-    "why",
-    "reply",
-    "refusal",
-    "outcome",
-    "reason",
-    "refused",
-    "effect",
-)
-"""The fields of events that say what happened, in the order in which they are read."""
+def _told(row: AuditRow) -> str:
+    """An event on one line; one that this release cannot read, as it is."""
+    from es_saga.adapters.codec import decode
+    from es_saga.core.errors import CorruptHistory
+    from es_saga.core.gist import gist
 
-
-def _gist(payload: Mapping[str, Any]) -> str:
-    """An event on one line."""
-    parts = [
-        value if isinstance(value, str) else _json(value)
-        for name in _TELLING
-        if (value := payload.get(name)) and value is not True
-    ]
-    if payload.get("attempt", 1) > 1:
-        parts.append(f"attempt {payload['attempt']}")
-    if payload.get("exceptions"):
-        parts.append(f"{len(payload['exceptions'])} not undone")
-    return ", ".join(parts)
+    payload = _json(row.payload)
+    try:
+        return gist(decode(row.kind, payload.encode()))
+    except CorruptHistory:
+        return payload
 
 
 def _cause(row: AuditRow) -> str:

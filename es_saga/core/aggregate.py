@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, TypeVar
 
+from es_saga.core import interventions
+from es_saga.core.change import ended, freed, moved, put
 from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import (
     CompensationFailed,
@@ -18,11 +20,6 @@ from es_saga.core.events import (
     CompensationSucceeded,
     DeadlineExceeded,
     LateReplyNoted,
-    OperatorCancelled,
-    OperatorEvent,
-    OperatorResolved,
-    OperatorRetried,
-    OperatorSkipped,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
@@ -37,11 +34,8 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import (
     CLOSED,
-    GIVEN_UP,
-    REMEMBERED_VERBS,
     UNDECIDED,
     Failure,
     Origin,
@@ -54,7 +48,7 @@ from es_saga.core.state import (
 )
 
 E_ = TypeVar("E_", bound=SagaEvent)
-_RULES: dict[type[SagaEvent], Callable[[SagaState, Any], SagaState]] = {}
+_RULES: dict[type[SagaEvent], Callable[[SagaState, Any], SagaState]] = {**interventions.RULES}
 
 
 def _on(
@@ -127,52 +121,15 @@ def fold(saga_id: str, events: Iterable[SagaEvent]) -> SagaState | None:
     return reduce(evolve, iterator, start(saga_id, first))
 
 
-def _next(state: SagaState, event: SagaEvent, **changes: Any) -> SagaState:
-    return state._replace(version=state.version + 1, updated=event.at, **changes)
-
-
-def _put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> SagaState:
-    """Like `_next`, with one step replaced.
-
-    Field by field: it runs for nearly every event, and `_replace` takes three times as long.
-    """
-    return SagaState(
-        state.origin,
-        state.version + 1,
-        state.status,
-        event.at,
-        {**state.steps, step: value},
-        state.backward,
-        state.failure,
-        state.stuck,
-        state.exceptions,
-        state.deadline_noted,
-        state.verbs,
-        state.closed,
-    )
-
-
-def _freed(state: SagaState) -> SagaState:
-    """No longer stuck. On the way forward again, what was in the way is no reason any more."""
-    if state.backward:
-        return state._replace(stuck=None, status=SagaStatus.COMPENSATING)
-    return state._replace(stuck=None, status=SagaStatus.RUNNING, failure=None)
-
-
 def _answered(state: SagaState, step: str) -> SagaState:
     """An answer for the step it was stuck at frees it."""
-    return _freed(state) if state.stuck is not None and state.stuck.step == step else state
+    return freed(state) if state.stuck is not None and state.stuck.step == step else state
 
 
 def _failing(state: SagaState, why: str, step: str | None, detail: str = "") -> SagaState:
     if state.failure is not None:
         return state
     return state._replace(failure=Failure(why, step, detail))
-
-
-def _ended(work: Work, status: WorkStatus, at: float) -> Work:
-    """Work that has its outcome; the command is forgotten, it is in the log."""
-    return work._replace(status=status, due=None, sent=None, ended=at)
 
 
 def _given_up(work: Work, at: float) -> Work:
@@ -191,7 +148,7 @@ def _step_started(state: SagaState, event: StepStarted) -> SagaState:
     assert event.step not in state.steps, "started twice"
     sent = Sent(event.command_type, event.to, event.command)
     work = Work(WorkStatus.STARTED, event.attempt, event.at, event.due, sent)
-    return _put(state, event, event.step, StepState(work))
+    return put(state, event, event.step, StepState(work))
 
 
 @_on(StepRetried)
@@ -200,7 +157,7 @@ def _step_retried(state: SagaState, event: StepRetried) -> SagaState:
     assert step.do.status is WorkStatus.BACKOFF, "no further attempt was due"
     assert event.attempt == step.do.attempt + 1, "attempts count up"
     work = step.do._replace(status=WorkStatus.STARTED, attempt=event.attempt, due=event.due)
-    return _put(state, event, event.step, step._replace(do=work))
+    return put(state, event, event.step, step._replace(do=work))
 
 
 @_on(StepSucceeded)
@@ -219,7 +176,7 @@ def _step_succeeded(state: SagaState, event: StepSucceeded) -> SagaState:
         ended=event.at,
     )
     value = StepState(work, step.undo, step.late)
-    return _put(_answered(state, event.step), event, event.step, value)
+    return put(_answered(state, event.step), event, event.step, value)
 
 
 @_on(StepRefused)
@@ -231,7 +188,7 @@ def _step_refused(state: SagaState, event: StepRefused) -> SagaState:
         status=WorkStatus.REFUSED, due=None, ended=event.at, error=event.refusal_type
     )
     state = _failing(_answered(state, event.step), event.refusal_type, event.step)
-    return _put(state, event, event.step, step._replace(do=work))
+    return put(state, event, event.step, step._replace(do=work))
 
 
 @_on(StepFailed)
@@ -240,7 +197,7 @@ def _step_failed(state: SagaState, event: StepFailed) -> SagaState:
     work = _unanswered_or_failed(step.do, event.attempt, event.retry_at, event.at)
     if event.retry_at is None:
         state = _failing(state, event.error, event.step, event.detail)
-    return _put(state, event, event.step, step._replace(do=work._replace(error=event.error)))
+    return put(state, event, event.step, step._replace(do=work._replace(error=event.error)))
 
 
 @_on(StepTimedOut)
@@ -250,7 +207,7 @@ def _step_timed_out(state: SagaState, event: StepTimedOut) -> SagaState:
     work = _unanswered_or_failed(work, event.attempt, event.retry_at, event.at)
     if event.retry_at is None:
         state = _failing(state, "timed out", event.step)
-    return _put(state, event, event.step, step._replace(do=work))
+    return put(state, event, event.step, step._replace(do=work))
 
 
 def _unanswered_or_failed(work: Work, attempt: int, retry_at: float | None, at: float) -> Work:
@@ -265,7 +222,7 @@ def _unanswered_or_failed(work: Work, attempt: int, retry_at: float | None, at: 
 def _step_skipped(state: SagaState, event: StepSkipped) -> SagaState:
     assert event.step not in state.steps, "already begun"
     work = Work(WorkStatus.SKIPPED, 0, event.at, ended=event.at, error=event.why)
-    return _put(state, event, event.step, StepState(work))
+    return put(state, event, event.step, StepState(work))
 
 
 # ── backward ─────────────────────────────────────────────────────────────────────────────────────
@@ -281,7 +238,7 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
         else step
         for name, step in state.steps.items()
     }
-    return _next(
+    return moved(
         _failing(state, event.why, event.step),
         event,
         steps=steps,
@@ -303,7 +260,7 @@ def _compensation_issued(state: SagaState, event: CompensationIssued) -> SagaSta
         undo = step.undo._replace(
             status=WorkStatus.STARTED, attempt=event.attempt, due=event.due, sent=sent
         )
-    return _put(state, event, event.step, step._replace(undo=undo))
+    return put(state, event, event.step, step._replace(undo=undo))
 
 
 @_on(CompensationSucceeded)
@@ -311,8 +268,8 @@ def _compensation_succeeded(state: SagaState, event: CompensationSucceeded) -> S
     step = state.steps[event.step]
     assert step.undo is not None, "no undo was issued"
     assert step.undo.status in UNDECIDED, "it has its outcome"
-    undo = _ended(step.undo, WorkStatus.SUCCEEDED, event.at)._replace(error=None)
-    return _put(_answered(state, event.step), event, event.step, step._replace(undo=undo))
+    undo = ended(step.undo, WorkStatus.SUCCEEDED, event.at)._replace(error=None)
+    return put(_answered(state, event.step), event, event.step, step._replace(undo=undo))
 
 
 @_on(CompensationFailed)
@@ -326,7 +283,7 @@ def _compensation_failed(state: SagaState, event: CompensationFailed) -> SagaSta
         # The command is kept: an operator may have it sent again.
         status = WorkStatus.REFUSED if event.refused else WorkStatus.FAILED
         undo = step.undo._replace(status=status, due=None, error=event.error, ended=event.at)
-    return _put(state, event, event.step, step._replace(undo=undo))
+    return put(state, event, event.step, step._replace(undo=undo))
 
 
 # ── the saga as a whole ──────────────────────────────────────────────────────────────────────────
@@ -335,100 +292,37 @@ def _compensation_failed(state: SagaState, event: CompensationFailed) -> SagaSta
 @_on(SagaCompleted)
 def _saga_completed(state: SagaState, event: SagaCompleted) -> SagaState:
     assert not state.backward, "what is undone cannot complete"
-    return _next(state, event, status=SagaStatus.COMPLETED, closed=event.at)
+    return moved(state, event, status=SagaStatus.COMPLETED, closed=event.at)
 
 
 @_on(SagaCompensated)
 def _saga_compensated(state: SagaState, event: SagaCompensated) -> SagaState:
     assert state.backward, "nothing is undone on the way forward"
     status = SagaStatus.COMPENSATED_WITH_EXCEPTIONS if event.exceptions else SagaStatus.COMPENSATED
-    return _next(state, event, status=status, exceptions=event.exceptions, closed=event.at)
+    return moved(state, event, status=status, exceptions=event.exceptions, closed=event.at)
 
 
 @_on(SagaStuck)
 def _saga_stuck(state: SagaState, event: SagaStuck) -> SagaState:
     state = _failing(state, event.why, event.step, event.detail)
     stuck = Failure(event.why, event.step, event.detail)
-    return _next(state, event, status=SagaStatus.STUCK, stuck=stuck)
+    return moved(state, event, status=SagaStatus.STUCK, stuck=stuck)
 
 
 @_on(LateReplyNoted)
 def _late_reply_noted(state: SagaState, event: LateReplyNoted) -> SagaState:
-    return _put(state, event, event.step, state.steps[event.step]._replace(late=True))
+    return put(state, event, event.step, state.steps[event.step]._replace(late=True))
 
 
 @_on(DeadlineExceeded)
 def _deadline_exceeded(state: SagaState, event: DeadlineExceeded) -> SagaState:
     assert not state.deadline_noted, "it passes once"
-    return _next(state, event, deadline_noted=True)
+    return moved(state, event, deadline_noted=True)
 
 
 @_on(SignalReceived)
 def _signal_received(state: SagaState, event: SignalReceived) -> SagaState:
-    return _next(state, event)
-
-
-# ── operators ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _operated(state: SagaState, event: OperatorEvent) -> SagaState:
-    """The verb is remembered, so that it acts once however often it is delivered."""
-    if event.cause is None:
-        return state
-    return state._replace(verbs=(*state.verbs, event.cause)[-REMEMBERED_VERBS:])
-
-
-@_on(OperatorRetried)
-def _operator_retried(state: SagaState, event: OperatorRetried) -> SagaState:
-    """The work it is stuck at becomes due now; a refusal is asked for under a new key."""
-    steps = dict(state.steps)
-    for name, step in state.steps.items():
-        if event.step not in (None, name):
-            continue
-        if state.backward:
-            if step.undo is not None and step.undo.status in GIVEN_UP:
-                steps[name] = step._replace(undo=_again(step.undo, event.at))
-        elif step.do.status in GIVEN_UP:
-            steps[name] = step._replace(do=_again(step.do, event.at))
-    return _next(_freed(_operated(state, event)), event, steps=steps)
-
-
-def _again(work: Work, at: float) -> Work:
-    round = work.round + 1 if work.status is WorkStatus.REFUSED else work.round
-    return work._replace(status=WorkStatus.BACKOFF, due=at, round=round, ended=None)
-
-
-@_on(OperatorSkipped)
-def _operator_skipped(state: SagaState, event: OperatorSkipped) -> SagaState:
-    step = state.steps.get(event.step)
-    never = Work(WorkStatus.SKIPPED, 0, event.at)
-    if state.backward:
-        assert step is not None, "never begun"
-        step = step._replace(undo=_ended(step.undo or never, WorkStatus.SKIPPED, event.at))
-    else:
-        done = step.do if step is not None else never
-        step = StepState(_ended(done, WorkStatus.SKIPPED, event.at))
-    return _put(_freed(_operated(state, event)), event, event.step, step)
-
-
-@_on(OperatorResolved)
-def _operator_resolved(state: SagaState, event: OperatorResolved) -> SagaState:
-    step = state.steps[event.step]
-    done = event.outcome is Outcome.SUCCEEDED
-    status = WorkStatus.SUCCEEDED if done else WorkStatus.REFUSED
-    error = None if done else event.reason
-    if event.direction is Direction.UNDO:
-        assert step.undo is not None, "no undo was issued"
-        step = step._replace(undo=_ended(step.undo, status, event.at)._replace(error=error))
-    else:
-        work = _ended(step.do, status, event.at)._replace(error=error, reply=event.reply)
-        step = step._replace(do=work)
-    return _put(_freed(_operated(state, event)), event, event.step, step)
-
-
-@_on(OperatorCancelled)
-def _operator_cancelled(state: SagaState, event: OperatorCancelled) -> SagaState:
-    return _next(_operated(state, event), event)
+    return moved(state, event)
 
 
 __all__ = [

@@ -143,7 +143,7 @@ def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) ->
     if work.due is None or work.due > now:
         return
     if work.status is WorkStatus.BACKOFF:
-        if not _held(reaction, step):
+        if not reaction.held(step):
             reaction.undo_again(step)
         return
     key = reaction.id_of(step.name, Direction.UNDO, work.round)
@@ -231,7 +231,7 @@ def _go_backward(reaction: Reaction) -> None:
         if reaction.state.stuck is not None:
             return
     if blocked and (
-        policy is OnFailedUndo.HALT or not any(map(_undoing, reaction.state.steps.values()))
+        policy is OnFailedUndo.HALT or not any(own.undoing for own in reaction.state.steps.values())
     ):
         reaction.stick(
             f"whether {blocked[0]} was done is unknown, and its compensation needs its reply",
@@ -241,7 +241,7 @@ def _go_backward(reaction: Reaction) -> None:
         undo = reaction.state.steps[step.name].undo
         assert undo is not None, "it is in flight"
         due = undo.due is not None and undo.due <= reaction.now
-        if due and undo.status is WorkStatus.BACKOFF and not _held(reaction, step):
+        if due and undo.status is WorkStatus.BACKOFF and not reaction.held(step):
             reaction.undo_again(step)
     if unsettled:
         return
@@ -278,19 +278,6 @@ def _owed(reaction: Reaction) -> _Owed:
             if undo.status is not WorkStatus.SKIPPED:
                 owed.failed.append(step.name)
     return owed
-
-
-def _held(reaction: Reaction, step: StepDefinition) -> bool:
-    """What depends on it is being undone; an operator may have had both tried again (law L57)."""
-    steps = reaction.state.steps
-    return any(
-        step.name in other.ancestors and other.name in steps and _undoing(steps[other.name])
-        for other in reaction.definition.steps.values()
-    )
-
-
-def _undoing(own: StepState) -> bool:
-    return own.undo is not None and own.undo.open
 
 
 def _needs_reply(reaction: Reaction, step: StepDefinition) -> bool:

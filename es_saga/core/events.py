@@ -233,6 +233,29 @@ class OperatorCancelled(OperatorEvent):
     """Why it was not, if it was not."""
 
 
+class OperatorCompensated(OperatorEvent):
+    """Somebody had the saga turned back; what follows is CompensationStarted."""
+
+
+class OperatorResumed(OperatorEvent):
+    """What a step waits for comes now: its next attempt, or the call of its own function."""
+
+    step: str
+    direction: Direction = Direction.DO
+
+
+class OperatorResent(OperatorEvent):
+    """An attempt in flight is not waited for any longer: the next one follows at once.
+
+    It may have been done all the same, so it counts as unanswered, as after a timeout (law L18).
+    """
+
+    step: str
+    direction: Direction = Direction.DO
+    attempt: int = 1
+    """The one that was in flight."""
+
+
 EVENTS: dict[str, type[SagaEvent]] = {
     event.__name__: event
     for event in (
@@ -258,6 +281,9 @@ EVENTS: dict[str, type[SagaEvent]] = {
         OperatorSkipped,
         OperatorResolved,
         OperatorCancelled,
+        OperatorCompensated,
+        OperatorResumed,
+        OperatorResent,
     )
 }
 """Every event by its topic."""

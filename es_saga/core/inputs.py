@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from es_saga.core.events import Json
@@ -46,6 +46,8 @@ class Verb:
     actor: str
     reason: str
     message_id: str
+    expected_version: int | None = field(default=None, kw_only=True)
+    """The saga as the operator saw it; if it has moved on, nothing is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,27 @@ class Resolve(Verb):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Verb):
-    """Undo the saga, if it has not passed the pivot."""
+    """Undo the saga, if it has not passed the pivot; if it has, note who asked (law L17)."""
 
 
-Input = Start | Reply | Tick | RetryStuck | Skip | Resolve | Cancel
+@dataclass(frozen=True, slots=True)
+class Compensate(Verb):
+    """Undo the saga, stuck or not, if it has not passed the pivot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Verb):
+    """Do now what waits for its time, or for a function to be mended: one step, or all."""
+
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resend(Verb):
+    """Send again what is in flight and not answered: one step, or all."""
+
+    step: str | None = None
+
+
+OperatorVerb = RetryStuck | Skip | Resolve | Cancel | Compensate | Resume | Resend
+Input = Start | Reply | Tick | OperatorVerb

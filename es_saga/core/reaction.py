@@ -146,6 +146,13 @@ class Reaction:
             and own.do.status in (WorkStatus.SUCCEEDED, WorkStatus.UNKNOWN)
         )
 
+    def held(self, step: StepDefinition) -> bool:
+        """What depends on it is being undone; an operator may have had both tried again (L57)."""
+        return any(
+            own.undoing and step.name in self.definition.steps[name].ancestors
+            for name, own in self.state.steps.items()
+        )
+
     def pivot_begun(self) -> bool:
         """The pivot is under way, passed, or unknown: nothing may be undone from outside."""
         pivot = self.definition.pivot

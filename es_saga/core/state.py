@@ -86,7 +86,7 @@ class Work(NamedTuple):
     reply: Json | None = None
     error: str | None = None
     unanswered: int = 0
-    """Attempts that ended in a timeout."""
+    """Attempts that ended in a timeout, or that an operator would not wait for."""
     round: int = 1
     """Counts an operator's fresh starts after a refusal; part of the command id."""
     ended: float | None = None
@@ -104,6 +104,11 @@ class StepState(NamedTuple):
     undo: Work | None = None
     late: bool = False
     """A late answer has been noted; the next ones are not."""
+
+    @property
+    def undoing(self) -> bool:
+        """Whether its undo is under way."""
+        return self.undo is not None and self.undo.open
 
 
 class Origin(NamedTuple):

@@ -2,29 +2,52 @@
 
 Illegal in the saga's state: IllegalOperation, nothing recorded. One exception: a cancel that comes
 after the pivot is refused *with a recorded reason* (law L17).
+
+    verb        legal where                                  what it does
+    cancel      it goes forward                              as compensate, or records the refusal
+    compensate  it goes forward, and the pivot is not begun  undoes it
+    retry       it is stuck                                  asks again for what was given up
+    skip        it is stuck after the pivot, or at an undo   waives that
+    resolve     it is stuck                                  says what became of the work
+    resume      something waits for its next attempt, or     does it now
+                a function of the saga's own raised
+    resend      something is in flight                       sends it again, as another attempt
 """
 
 from __future__ import annotations
 
 from es_saga.core.definition import StepDefinition
-from es_saga.core.errors import IllegalOperation, InvalidInput, NotFound
+from es_saga.core.errors import ConflictError, IllegalOperation, InvalidInput, NotFound
 from es_saga.core.events import (
     OperatorCancelled,
+    OperatorCompensated,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
 )
-from es_saga.core.inputs import Cancel, Resolve, RetryStuck, Skip
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    OperatorVerb,
+    Resend,
+    Resolve,
+    Resume,
+    RetryStuck,
+    Skip,
+)
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.reaction import Reaction
-from es_saga.core.state import GIVEN_UP, SagaState, SagaStatus, WorkStatus
+from es_saga.core.state import GIVEN_UP, SagaState, SagaStatus, StepState, Work, WorkStatus
 
 
-def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> None:
+def operate(reaction: Reaction, verb: OperatorVerb) -> None:
     """Emit the operator's event, once a message.
 
     Raises:
         IllegalOperation: the state does not allow it; the message says why.
+        ConflictError: it is not at the expected version any more.
         NotFound: no such step.
         InvalidInput: no actor or reason, or a reply that does not fit.
     """
@@ -33,15 +56,32 @@ def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> N
         raise InvalidInput("Say who intervenes and why.", hint="Give an actor and a reason.")
     if verb.message_id in state.verbs:
         return
+    if verb.expected_version not in (None, state.version):
+        raise ConflictError(
+            f"Saga {state.saga_id} is at version {state.version}, not {verb.expected_version}.",
+            hint=f"Look at it again with `es-saga status {state.saga_id}`, then decide anew.",
+        )
     if state.closed is not None:
         raise IllegalOperation(f"Saga {state.saga_id} is {state.status}: it is closed.")
-    if isinstance(verb, Cancel):
-        _cancel(reaction, verb)
-        return
+    match verb:
+        case Cancel():
+            _cancel(reaction, verb)
+        case Compensate():
+            _compensate(reaction, verb)
+        case Resume():
+            _resume(reaction, verb)
+        case Resend():
+            _resend(reaction, verb)
+        case _:
+            _mend(reaction, verb)
+
+
+def _mend(reaction: Reaction, verb: RetryStuck | Skip | Resolve) -> None:
+    state = reaction.state
     if state.status is not SagaStatus.STUCK:
         raise IllegalOperation(
             f"Saga {state.saga_id} is {state.status}, not stuck.",
-            hint="It is going on by itself; only `cancel` is possible.",
+            hint="It goes on by itself; `resume` and `resend` have it go on sooner.",
         )
     if isinstance(verb, RetryStuck):
         _retry(reaction, verb)
@@ -51,19 +91,11 @@ def operate(reaction: Reaction, verb: RetryStuck | Skip | Resolve | Cancel) -> N
         _resolve(reaction, verb)
 
 
+# ── turning back ─────────────────────────────────────────────────────────────────────────────────
+
+
 def _cancel(reaction: Reaction, verb: Cancel) -> None:
-    state = reaction.state
-    if state.backward:
-        raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
-    refused = None
-    if reaction.pivot_begun():
-        pivot = reaction.definition.pivot or ""
-        status = state.steps[pivot].do.status
-        refused = (
-            f"the pivot {pivot} has succeeded: the saga can only go on"
-            if status is WorkStatus.SUCCEEDED
-            else f"the pivot {pivot} is under way and its outcome not known yet"
-        )
+    refused = _no_way_back(reaction)
     reaction.emit(
         OperatorCancelled(
             at=reaction.now,
@@ -75,6 +107,131 @@ def _cancel(reaction: Reaction, verb: Cancel) -> None:
     )
     if refused is None:
         reaction.turn_back(f"cancelled: {verb.reason}", None)
+
+
+def _compensate(reaction: Reaction, verb: Compensate) -> None:
+    refused = _no_way_back(reaction)
+    if refused is not None:
+        raise IllegalOperation(
+            f"Saga {reaction.state.saga_id} cannot be undone: {refused}.",
+            hint="Once it is stuck: retry it, or resolve or skip what it is stuck at.",
+        )
+    reaction.emit(
+        OperatorCompensated(
+            at=reaction.now, cause=verb.message_id, actor=verb.actor, reason=verb.reason
+        )
+    )
+    reaction.turn_back(f"turned back: {verb.reason}", None)
+
+
+def _no_way_back(reaction: Reaction) -> str | None:
+    """Why what goes forward cannot be turned back; None: it can."""
+    state = reaction.state
+    if state.backward:
+        raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
+    if not reaction.pivot_begun():
+        return None
+    pivot = reaction.definition.pivot or ""
+    if state.steps[pivot].do.status is WorkStatus.SUCCEEDED:
+        return f"the pivot {pivot} has succeeded: the saga can only go on"
+    return f"the pivot {pivot} is under way and its outcome not known yet"
+
+
+# ── going on sooner ──────────────────────────────────────────────────────────────────────────────
+
+
+def _resume(reaction: Reaction, verb: Resume) -> None:
+    state = reaction.state
+    found = _live(reaction, verb.step, WorkStatus.BACKOFF)
+    stuck_at = state.stuck.step if state.stuck is not None else None
+    if stuck_at is not None and verb.step in (None, stuck_at) and _nothing_sent(state, stuck_at):
+        found.append(stuck_at)
+    if not found:
+        raise IllegalOperation(_nothing_to(reaction, verb), hint=_instead(reaction, verb))
+    for name in found:
+        reaction.emit(
+            OperatorResumed(
+                at=reaction.now,
+                cause=verb.message_id,
+                actor=verb.actor,
+                reason=verb.reason,
+                step=name,
+                direction=Direction.UNDO if state.backward else Direction.DO,
+            )
+        )
+
+
+def _resend(reaction: Reaction, verb: Resend) -> None:
+    state = reaction.state
+    found = _live(reaction, verb.step, WorkStatus.STARTED)
+    if not found:
+        raise IllegalOperation(_nothing_to(reaction, verb), hint=_instead(reaction, verb))
+    for name in found:
+        work = _live_work(state, state.steps[name])
+        assert work is not None, "it is in flight"
+        reaction.emit(
+            OperatorResent(
+                at=reaction.now,
+                cause=verb.message_id,
+                actor=verb.actor,
+                reason=verb.reason,
+                step=name,
+                direction=Direction.UNDO if state.backward else Direction.DO,
+                attempt=work.attempt,
+            )
+        )
+
+
+def _live(reaction: Reaction, step: str | None, status: WorkStatus) -> list[str]:
+    """Steps whose work, in the direction in which the saga goes, stands so and may be sent.
+
+    On the way back no step is asked for again (law L09), and no undo whose turn it is not (L57).
+    """
+    state = reaction.state
+    if step is not None:
+        _known(reaction, step)
+    return [
+        name
+        for name, own in state.steps.items()
+        if step in (None, name)
+        and (work := _live_work(state, own)) is not None
+        and work.status is status
+        and not reaction.held(reaction.definition.steps[name])
+    ]
+
+
+def _live_work(state: SagaState, own: StepState) -> Work | None:
+    return own.undo if state.backward else own.do
+
+
+def _nothing_to(reaction: Reaction, verb: Resume | Resend) -> str:
+    state = reaction.state
+    lacking = "waits for another attempt" if isinstance(verb, Resume) else "is in flight"
+    if verb.step is None:
+        return f"Nothing of saga {state.saga_id}, which is {state.status}, {lacking}."
+    own = state.steps.get(verb.step)
+    work = None if own is None else _live_work(state, own)
+    what = f"The undo of {verb.step}" if state.backward else verb.step
+    if work is not None and work.open and reaction.held(reaction.definition.steps[verb.step]):
+        return f"{what} waits until what depends on it is undone."
+    return f"{what} is {'not begun' if work is None else work.status}: nothing {lacking} there."
+
+
+def _instead(reaction: Reaction, verb: Resume | Resend) -> str:
+    """What an operator may want, where there was nothing to send."""
+    state = reaction.state
+    if state.backward and any(own.do.open for own in state.steps.values()):
+        return "A step is in flight, and is not asked for again: its answer decides what is owed."
+    if _live(reaction, None, WorkStatus.STARTED) and isinstance(verb, Resume):
+        return f"What is in flight is sent again by `es-saga resend {state.saga_id}`."
+    if _live(reaction, None, WorkStatus.BACKOFF) and isinstance(verb, Resend):
+        return f"What waits is sent at once by `es-saga resume {state.saga_id}`."
+    if state.stuck is not None:
+        return "It is stuck: retry it, or resolve or skip what it is stuck at."
+    return f"`es-saga status {state.saga_id}` says what it waits for."
+
+
+# ── what is stuck ────────────────────────────────────────────────────────────────────────────────
 
 
 def _known(reaction: Reaction, step: str) -> StepDefinition:

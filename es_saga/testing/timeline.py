@@ -12,26 +12,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
-from es_saga.core.events import (
-    CompensationFailed,
-    CompensationIssued,
-    CompensationStarted,
-    LateReplyNoted,
-    OperatorCancelled,
-    OperatorEvent,
-    OperatorResolved,
-    SagaCompensated,
-    SagaEvent,
-    SagaStarted,
-    StepFailed,
-    StepRefused,
-    StepStarted,
-    StepSucceeded,
-)
+from es_saga.core.events import SagaEvent
+from es_saga.core.gist import gist
 
 MAX_WHAT_CHARS = 72
 """Longest text of the last column; what is longer ends in `…`."""
@@ -63,50 +47,9 @@ def _row(number: int, began: float, event: SagaEvent) -> tuple[str, ...]:
     return str(number), since, type(event).__name__, step, _short(gist(event))
 
 
-def gist(event: SagaEvent) -> str:
-    """What an event says beyond its name and step, on one line."""
-    parts = [_said(event)]
-    attempt: int = getattr(event, "attempt", 1)
-    if attempt > 1:
-        parts.append(f"attempt {attempt}")
-    retry_at: float | None = getattr(event, "retry_at", None)
-    if retry_at is not None:
-        parts.append(f"again in {retry_at - event.at:.1f} s")
-    return ", ".join(part for part in parts if part)
-
-
-def _said(event: SagaEvent) -> str:
-    match event:
-        case SagaStarted():
-            return f"{event.saga_type} {_json(event.data)}"
-        case StepStarted() | CompensationIssued():
-            return f"{event.command_type} {_json(event.command)}"
-        case StepSucceeded():
-            return _json(event.reply) if event.reply else ""
-        case StepRefused():
-            return f"{event.refusal_type} {_json(event.refusal)}"
-        case StepFailed() | CompensationFailed():
-            return event.error
-        case CompensationStarted():
-            return event.why
-        case SagaCompensated():
-            return ", ".join(f"{one.step} not undone: {one.error}" for one in event.exceptions)
-        case LateReplyNoted():
-            return f"{event.direction} {event.outcome}"
-        case OperatorResolved():
-            return f"{event.actor}: {event.direction} {event.outcome}, {event.reason}"
-        case OperatorCancelled() if event.refused:
-            return f"{event.actor}: {event.reason}; not done, {event.refused}"
-        case OperatorEvent():
-            return f"{event.actor}: {event.reason}"
-        case _:
-            return str(getattr(event, "why", None) or getattr(event, "effect", None) or "")
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, default=str)
-
-
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= MAX_WHAT_CHARS else f"{text[: MAX_WHAT_CHARS - 1]}…"
+
+
+__all__ = ["MAX_WHAT_CHARS", "gist", "timeline"]

@@ -5,11 +5,18 @@ What a history alone shows is judged by `es_saga.testing.laws`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from es_saga.core.aggregate import fold
 from es_saga.core.decide import decide
-from es_saga.core.errors import IllegalOperation, SagaError
-from es_saga.core.events import LateReplyNoted, SagaEvent
-from es_saga.core.inputs import RetryStuck, Tick
+from es_saga.core.errors import ConflictError, IllegalOperation, SagaError
+from es_saga.core.events import (
+    LateReplyNoted,
+    OperatorResent,
+    OperatorResumed,
+    SagaEvent,
+)
+from es_saga.core.inputs import OperatorVerb, Resend, Resume, RetryStuck, Tick
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.testing.laws import judge
 from tests.core.run import SAGA, Run, Turn
@@ -53,6 +60,47 @@ def l36_only_a_stuck_saga_is_retried(run: Run) -> None:
         if turn.before.status is not SagaStatus.STUCK:
             seen = turn.input.message_id in turn.before.verbs
             assert seen or isinstance(turn.error, IllegalOperation)
+
+
+def l46_what_is_resumed_or_resent_is_sent_at_once(run: Run) -> None:
+    """Or its function raises once more; and every sending has another message id."""
+    for turn in run.turns:
+        if isinstance(turn.input, Resume | Resend) and turn.events and turn.after is not None:
+            named = [e for e in turn.events if isinstance(e, OperatorResumed | OperatorResent)]
+            assert named
+            for event in named:
+                own = turn.after.steps.get(event.step)
+                work = own and (own.undo or own.do)
+                stuck_at = turn.after.stuck.step if turn.after.stuck is not None else None
+                assert stuck_at == event.step or (work is not None and work.attempt > 0)
+                if isinstance(event, OperatorResent):
+                    assert work is not None
+                    assert work.attempt == event.attempt + 1
+    ids = [envelope.id for envelope in run.published]
+    assert len(ids) == len(set(ids))
+
+
+def l47_a_verb_for_another_version_does_nothing(run: Run) -> None:
+    """Whoever looked at another version decides again; a redelivery is no conflict."""
+    for turn in run.turns:
+        if not isinstance(turn.input, OperatorVerb) or turn.before is None:
+            continue
+        seen, at = turn.input.message_id in turn.before.verbs, turn.before.version
+        assert (
+            _decided(
+                run, turn._replace(input=replace(turn.input, expected_version=at)), turn.before
+            )
+            == turn.events
+        )
+        for other in (at - 1, at + 1):
+            moved_on = replace(turn.input, expected_version=other)
+            try:
+                events = decide(run.definition, turn.before, moved_on, turn.now)
+            except ConflictError:
+                assert not seen
+            else:
+                assert seen
+                assert events == []
 
 
 def l39_a_rebuilt_saga_decides_as_the_living_one(run: Run) -> None:

@@ -12,7 +12,19 @@ from typing import Any, TypeVar
 from es_saga.core.compiled import Definition
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Start, Tick
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    Input,
+    Reply,
+    Resend,
+    Resolve,
+    Resume,
+    RetryStuck,
+    Skip,
+    Start,
+    Tick,
+)
 from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
 from es_saga.core.state import SagaState, SagaStatus, StepState
 from es_saga.testing.stage import NOON, open_stage
@@ -128,6 +140,15 @@ class Scene:
 
     def cancel(self) -> list[SagaEvent]:
         return self.feed(Cancel("ann", "changed her mind", self.message()))
+
+    def compensate(self) -> list[SagaEvent]:
+        return self.feed(Compensate("ann", "it leads nowhere", self.message()))
+
+    def resume(self, step: str | None = None) -> list[SagaEvent]:
+        return self.feed(Resume("ann", "it is up again", self.message(), step))
+
+    def resend(self, step: str | None = None) -> list[SagaEvent]:
+        return self.feed(Resend("ann", "waited enough", self.message(), step))
 
     def retry(self, step: str | None = None) -> list[SagaEvent]:
         return self.feed(RetryStuck("ann", "it is up again", self.message(), step))

@@ -17,12 +17,16 @@ from es_saga.core.events import (
     DeadlineExceeded,
     LateReplyNoted,
     OperatorCancelled,
+    OperatorCompensated,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorSkipped,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
     SagaStarted,
+    SagaStuck,
     SignalReceived,
     StepFailed,
     StepRefused,
@@ -42,6 +46,9 @@ DONE = StepSucceeded(at=3.0, step="a", attempt=1, reply={"by": "x"})
 BACK = CompensationStarted(at=4.0, why="no", step="b")
 ISSUED = CompensationIssued(at=5.0, step="a", command_id="s-1/a/undo", due=9.0, **COMMAND)
 UNDONE = CompensationSucceeded(at=6.0, step="a", attempt=1)
+RESUMED = OperatorResumed(at=5.0, actor="ann", reason="why", step="a")
+RESENT = OperatorResent(at=5.0, actor="ann", reason="why", step="a")
+BACKWARD = {"direction": Direction.UNDO}
 
 
 def folded(*events: SagaEvent) -> SagaState:
@@ -112,6 +119,14 @@ FAILED = StepFailed(at=3.0, step="a", attempt=1, error="Busy", retry_at=4.0)
         ),
         ([BACK, SagaCompleted(at=5.0)], "what is undone cannot complete"),
         ([SagaCompensated(at=5.0)], "nothing is undone on the way forward"),
+        ([BEGUN, RESUMED], "no further attempt was to come"),
+        ([RESUMED], "nothing was in its way"),
+        ([SagaStuck(at=3.0, why="bug", step="b", detail="trace"), RESUMED], "stuck elsewhere"),
+        ([BEGUN, DONE, BACK, ISSUED, RESUMED.model_copy(update=BACKWARD)], "was to come"),
+        ([RESENT], "KeyError"),
+        ([BEGUN, RESENT.model_copy(update=BACKWARD)], "it was never sent"),
+        ([BEGUN, DONE, RESENT], "nothing was in flight"),
+        ([BEGUN, RESENT.model_copy(update={"attempt": 2})], "another attempt is in flight"),
         ([DeadlineExceeded(at=5.0, effect="x"), DeadlineExceeded(at=5.0, effect="x")], "once"),
         (
             [BACK, OperatorSkipped(at=5.0, actor="ann", reason="why", step="a")],
@@ -165,7 +180,8 @@ def test_an_event_from_nowhere_is_refused() -> None:
 
 def test_every_event_has_its_topic_and_survives_the_log() -> None:
     assert all(topic == event.__name__ for topic, event in EVENTS.items())
-    for event in (STARTED, BEGUN, DONE, BACK, ISSUED, UNDONE):
+    turned = OperatorCompensated(at=4.0, actor="ann", reason="why")
+    for event in (STARTED, BEGUN, DONE, BACK, ISSUED, UNDONE, turned, RESUMED, RESENT):
         assert EVENTS[type(event).__name__].model_validate_json(event.model_dump_json()) == event
 
 

@@ -92,7 +92,7 @@ OBJECTIONS: dict[str, Objection] = {
     "not stuck": (
         lambda: play(chain("a")).retry(),
         "Saga s-1 is running, not stuck.",
-        "It is going on by itself; only `cancel` is possible.",
+        "It goes on by itself; `resume` and `resend` have it go on sooner.",
     ),
     "another step": (
         lambda: _stuck_at("ticket").retry("mail"),

@@ -49,6 +49,12 @@ def _undo_answered(scene: Scene, outcome: Outcome = Outcome.SUCCEEDED) -> list[S
     return scene.reply("a", outcome, "Done", {}, direction=UNDO)
 
 
+def _failed(step: str) -> Scene:
+    scene = started("a")
+    scene.fail(step)
+    return scene
+
+
 ACTS: dict[str, Callable[[], list[SagaEvent]]] = {
     "a success": lambda: started().succeed("a"),
     "the last success": lambda: started("a", "b", "c").succeed("d"),
@@ -59,6 +65,10 @@ ACTS: dict[str, Callable[[], list[SagaEvent]]] = {
     "a failed undo": lambda: _undo_answered(turned(), Outcome.FAILED),
     "a late success": lambda: given_up().succeed("a"),
     "a cancel": lambda: started("a").cancel(),
+    "an operator's undo": lambda: started("a").compensate(),
+    "a resent step": lambda: started("a").resend(),
+    "a resent undo": lambda: turned().resend(),
+    "a resumed step": lambda: _failed("b").resume(),
     "a retried undo": lambda: stuck_at_undo().retry(),
     "a retried step": lambda: stuck_at_ticket().retry(),
     "a skipped undo": lambda: stuck_at_undo().skip("a"),

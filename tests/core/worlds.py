@@ -10,7 +10,17 @@ from typing import NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
-from es_saga.core.inputs import Cancel, Reply, RetryStuck, Skip, Start, Tick
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    Reply,
+    Resend,
+    Resume,
+    RetryStuck,
+    Skip,
+    Start,
+    Tick,
+)
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaStatus, Work, WorkStatus
 from es_saga.testing.plans import build, plans
@@ -59,7 +69,7 @@ def runs(draw: st.DrawFn) -> Run:
 
 
 def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
-    rare = ["cancel", "start", "verb"]
+    rare = ["cancel", "start", "verb", "hasten"]
     moves = ["tick", "tick", "forge", "again", draw(st.sampled_from(rare))]
     moves += ["ask"] * 8 + ["deliver"] * 2 if run.commands else []
     moves += ["answer"] * 2 if run.replies else []
@@ -84,6 +94,8 @@ def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
             run.feed(Cancel("bob", "changed my mind", run.verb_id()))
         case "verb":
             _verb(draw, run)
+        case "hasten":
+            _hasten(draw, run)
         case "again":
             true = [turn.input for turn in run.turns if not turn.forged]
             run.feed(draw(st.sampled_from(true)))
@@ -121,20 +133,39 @@ def _forged(draw: st.DrawFn, run: Run) -> Reply:
     return reply_to(key_of(step, direction, round, saga_id), attempt, answer)
 
 
+def _hasten(draw: st.DrawFn, run: Run) -> None:
+    """An operator who does not wait; half of them know what they look at."""
+    step = draw(st.none() | st.sampled_from([*run.definition.steps]))
+    seen = draw(st.none() | st.just(run.saga.version))
+    verb = run.verb_id()
+    if draw(st.booleans()):
+        run.feed(Resume("eve", "up again", verb, step, expected_version=seen))
+    else:
+        run.feed(Resend("eve", "waited enough", verb, step, expected_version=seen))
+
+
 def _verb(draw: st.DrawFn, run: Run) -> None:
     step = draw(st.sampled_from([*run.definition.steps]))
     if run.saga.stuck is not None and run.saga.stuck.step and draw(st.booleans()):
         step = run.saga.stuck.step
-    match draw(st.sampled_from(["retry", "retry one", "skip", "resolve", "mend"])):
+    verbs = ["retry", "retry one", "skip", "resolve", "mend", "compensate", "hasten"]
+    match draw(st.sampled_from(verbs)):
         case "retry":
             run.feed(RetryStuck("ann", "up again", run.verb_id()))
         case "retry one":
             run.feed(RetryStuck("ann", "up again", run.verb_id(), step))
         case "skip":
             run.feed(Skip("ann", "never mind", run.verb_id(), step))
+        case "compensate":
+            run.feed(Compensate("ann", "leads nowhere", run.verb_id()))
+        case "hasten":
+            _hasten(draw, run)
         case "mend":
             run.built.broken.clear()
-            run.feed(RetryStuck("ann", "mended", run.verb_id()))
+            if draw(st.booleans()):
+                run.feed(RetryStuck("ann", "mended", run.verb_id()))
+            else:
+                run.feed(Resume("ann", "mended", run.verb_id()))
         case _:
             run.resolve(step, draw(st.sampled_from(Direction)), draw(st.sampled_from(Outcome)))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from es_saga.core import aggregate, decide, replies, verbs, verify
+from es_saga.core import decide, interventions, replies, verbs, verify
 from es_saga.core.compiled import StepDefinition
 from es_saga.core.events import OperatorRetried, StepSucceeded
 from es_saga.core.inputs import Cancel, Reply, RetryStuck
@@ -139,14 +139,14 @@ def asks_again_under_a_new_id(patch: pytest.MonkeyPatch) -> None:
 
 def sends_again_what_had_succeeded(patch: pytest.MonkeyPatch) -> None:
     """An operator's retry takes in every step."""
-    patch.setattr(aggregate, "GIVEN_UP", frozenset({*GIVEN_UP, WorkStatus.SUCCEEDED}))
+    patch.setattr(interventions, "GIVEN_UP", frozenset({*GIVEN_UP, WorkStatus.SUCCEEDED}))
 
 
 def retries_under_the_refused_key(patch: pytest.MonkeyPatch) -> None:
     def again(work: Work, at: float) -> Work:
         return work._replace(status=WorkStatus.BACKOFF, due=at, ended=None)
 
-    patch.setattr(aggregate, "_again", again)
+    patch.setattr(interventions, "_again", again)
 
 
 def forgets_who_intervened(patch: pytest.MonkeyPatch) -> None:

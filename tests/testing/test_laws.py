@@ -15,7 +15,7 @@ from es_saga.engine.ports import Recorded
 from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
 from es_saga.testing.story import Effect, Row, Story, System
 from tests.core.run import Run
-from tests.core.sagas import chain
+from tests.core.sagas import TWICE, chain
 from tests.core.worlds import runs
 from tests.testing import broken
 from tests.testing.broken import ambiguity, parallel, pivot, shape, undoing
@@ -167,6 +167,30 @@ def test_an_undo_that_a_human_waived_may_be_owed() -> None:
     told = Told(chain("a", "b")).do("a").ok("a").do("b").no("b").back().undo("a").undo_fails("a")
     told.stuck("a").skipped("a").compensated("a")
     assert judge(told.story(did("a"))).violations == []
+
+
+@pytest.mark.requirement("R050")
+def test_an_operator_may_shorten_a_wait_and_add_an_attempt() -> None:
+    """Laws L31, L49: what was to be waited is in the log, and so is who would not."""
+    saga = chain("a", retry=TWICE)
+    told = Told(saga).do("a").fails("a", wait=2).resumed("a").again("a").resent("a").again("a")
+    assert judge(told.silent("a").back().undo("a").story()).violations == []
+    alone = Told(saga).do("a").fails("a", wait=2).again("a").wait(-1).again("a")
+    assert {found.law for found in judge(alone.story()).violations} >= {"L31", "L49"}
+
+
+def test_L18_an_attempt_that_nobody_waited_for_may_have_been_done() -> None:
+    def told() -> Told:
+        return Told(chain("a", retry=TWICE)).do("a").resent("a").again("a").fails("a").back()
+
+    forgotten = judge(told().compensated().story()).violations
+    assert {found.law for found in forgotten} >= {"L08", "L18"}
+    assert judge(told().undo("a").undone("a").compensated().story()).violations == []
+
+
+def test_a_function_that_is_called_again_frees_the_saga_and_what_else_waits_does_not() -> None:
+    told = Told(chain("a", "b")).do("a").ok("a").stuck("b").resumed("b").stuck("b").turned_back()
+    assert judge(told.back().undo("a").undone("a").compensated().story()).violations == []
 
 
 def test_a_system_that_keeps_its_books_breaks_no_law() -> None:

@@ -19,7 +19,10 @@ from es_saga.core.events import (
     DeadlineExceeded,
     LateReplyNoted,
     OperatorCancelled,
+    OperatorCompensated,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
     SagaCompensated,
@@ -165,6 +168,17 @@ class Told:
 
     def cancelled(self, refused: str | None = None) -> Self:
         return self.add(OperatorCancelled, {}, **_ANN, refused=refused)
+
+    def turned_back(self) -> Self:
+        return self.add(OperatorCompensated, {}, **_ANN)
+
+    def resumed(self, step: str, direction: Direction = Direction.DO, **other: Any) -> Self:
+        return self.add(OperatorResumed, other, **_ANN, step=step, direction=direction)
+
+    def resent(self, step: str, direction: Direction = Direction.DO, **other: Any) -> Self:
+        attempt = max(1, self._attempts[step, direction])
+        named = {"step": step, "direction": direction, "attempt": attempt}
+        return self.add(OperatorResent, other, **_ANN, **named)
 
     # ── what it makes ────────────────────────────────────────────────────────────────────────────
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from es_saga.core.compiled import Definition
 from es_saga.core.events import SagaEvent
+from es_saga.core.gist import gist
 from es_saga.core.messages import Direction
 from es_saga.testing.laws import LAWS
 from es_saga.testing.story import Effect, Story, Violation
-from es_saga.testing.timeline import gist
 
 
 class Turn(NamedTuple):

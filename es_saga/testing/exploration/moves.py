@@ -18,7 +18,18 @@ from typing import NamedTuple
 
 from es_saga.core.compiled import StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
-from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Tick
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    Input,
+    Reply,
+    Resend,
+    Resolve,
+    Resume,
+    RetryStuck,
+    Skip,
+    Tick,
+)
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.state import GIVEN_UP, SagaState, StepState, Work, WorkStatus
 from es_saga.testing.exploration.bounds import Bounds
@@ -126,6 +137,7 @@ def moves(situation: Situation, roles: Mapping[str, Role], bounds: Bounds) -> It
     if not situation.saga.backward:
         verb = Cancel(OPERATOR, "changed my mind", _verb_id(situation))
         yield Move("the operator cancels the saga", 1, situation, verb)
+    yield from _meddling(situation, found)
 
 
 # ── participants and messages ────────────────────────────────────────────────────────────────────
@@ -266,6 +278,24 @@ def _put_off_deadline(saga: SagaState, now: float) -> SagaState:
 
 
 # ── operators ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _meddling(situation: Situation, found: list[Unit]) -> Iterator[Move]:
+    """What an operator may do to a saga that could go on by itself."""
+    saga, verb_id = situation.saga, _verb_id(situation)
+    if not saga.backward:
+        verb = Compensate(OPERATOR, "does not look right", verb_id)
+        faults = 1 if saga.stuck is None else 0
+        yield Move("the operator has the saga undone", faults, situation, verb)
+    for unit in found:
+        if saga.backward is not (unit.direction is Direction.UNDO):
+            continue
+        if unit.work.status is WorkStatus.BACKOFF:
+            sooner = Resume(OPERATOR, "up again", verb_id, unit.slot.step)
+            yield Move(f"the operator has {unit.label} go on at once", 1, situation, sooner)
+        elif unit.work.status is WorkStatus.STARTED:
+            again = Resend(OPERATOR, "waited enough", verb_id, unit.slot.step)
+            yield Move(f"the operator has {unit.label} sent again", 1, situation, again)
 
 
 def _operator(situation: Situation, found: list[Unit], rounds: int) -> Iterator[Move]:

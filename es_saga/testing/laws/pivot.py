@@ -9,6 +9,7 @@ from es_saga.core.events import (
     CompensationIssued,
     CompensationStarted,
     OperatorCancelled,
+    OperatorCompensated,
     SagaCompensated,
     SagaEvent,
     StepStarted,
@@ -112,17 +113,19 @@ def a_cancel_undoes_before_the_pivot_and_is_refused_after(reading: Reading) -> I
     """A cancel before the pivot leads to full undo; after it, it is refused with a reason (LRA).
 
     While the pivot is under way it may be refused too; whether it may turn back is L15's matter.
+    An operator's undo is refused without a record: what is recorded was done.
     """
     for index, event in reading.operators:
-        if not isinstance(event, OperatorCancelled):
+        if not isinstance(event, OperatorCancelled | OperatorCompensated):
             continue
         mark = reading.pivot.before(index) if reading.pivot is not None else None
         passed = mark is not None and mark.status is WorkStatus.SUCCEEDED
-        if event.refused is None:
+        if isinstance(event, OperatorCompensated) or event.refused is None:
+            what = "a cancel" if isinstance(event, OperatorCancelled) else "an operator's undo"
             if passed:
-                yield index, "a cancel was accepted after the pivot had succeeded"
+                yield index, f"{what} was accepted after the pivot had succeeded"
             elif index + 1 not in (turn for turn, _ in reading.turned):
-                yield index, "a cancel was accepted, and nothing was undone"
+                yield index, f"{what} was accepted, and nothing was undone"
         elif not event.refused.strip():
             yield index, "a cancel was refused without a reason"
         elif mark is None or mark.status in (WorkStatus.REFUSED, WorkStatus.FAILED):

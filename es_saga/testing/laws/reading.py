@@ -21,8 +21,11 @@ from es_saga.core.events import (
     DeadlineExceeded,
     LateReplyNoted,
     OperatorCancelled,
+    OperatorCompensated,
     OperatorEvent,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
     SagaCompensated,
@@ -285,7 +288,7 @@ def _on_skip(reading: Reading, index: int, event: StepSkipped | OperatorSkipped)
     else:
         deed.marks.append(Mark(index, WorkStatus.SKIPPED))
     if isinstance(event, OperatorSkipped):
-        _on_operator(reading, index, event)
+        _on_help(reading, index, event)
 
 
 def _on_turn(reading: Reading, index: int, event: CompensationStarted) -> None:
@@ -304,15 +307,47 @@ def _on_alarm(reading: Reading, index: int, event: SagaStuck) -> None:
 
 def _on_operator(reading: Reading, index: int, event: OperatorEvent) -> None:
     reading.operators.append((index, event))
-    if not isinstance(event, OperatorCancelled):
-        _free(reading, index)
+
+
+def _on_help(
+    reading: Reading, index: int, event: OperatorRetried | OperatorSkipped | OperatorResolved
+) -> None:
+    """What only a stuck saga needs: after it, it is not stuck any more."""
+    _on_operator(reading, index, event)
+    _free(reading, index)
+
+
+def _on_resume(reading: Reading, index: int, event: OperatorResumed) -> None:
+    """Another attempt is due; or a function is called again, which is where it was stuck."""
+    _on_operator(reading, index, event)
+    deed = _deed(reading, index, event)
+    if deed is not None and deed.last is WorkStatus.BACKOFF:
+        deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.at, deed.marks[-1].maybe))
+    else:
+        _free(reading, index, event.step)
+
+
+def _on_resending(reading: Reading, index: int, event: OperatorResent) -> None:
+    """Nobody waits for the attempt any more; it may have been done."""
+    _on_operator(reading, index, event)
+    deed = _deed(reading, index, event)
+    if deed is not None:
+        deed.unanswered = deed.unanswered or not deed.undo
+        deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.at, deed.unanswered))
+
+
+def _deed(reading: Reading, index: int, event: OperatorResumed | OperatorResent) -> Deed | None:
+    deeds = reading.do if event.direction is Direction.DO else reading.undo
+    if event.step not in deeds:
+        reading.strangers.append((index, event.step))
+    return deeds.get(event.step)
 
 
 def _on_retry(reading: Reading, index: int, event: OperatorRetried) -> None:
     for deed in (reading.undo if reading.turned else reading.do).values():
         if event.step in (None, deed.step.name) and deed.last in GIVEN_UP:
             deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.at, deed.unanswered))
-    _on_operator(reading, index, event)
+    _on_help(reading, index, event)
 
 
 def _on_resolution(reading: Reading, index: int, event: OperatorResolved) -> None:
@@ -322,7 +357,7 @@ def _on_resolution(reading: Reading, index: int, event: OperatorResolved) -> Non
     done = event.outcome is Outcome.SUCCEEDED
     status = WorkStatus.SUCCEEDED if done else WorkStatus.REFUSED
     _settle(reading, index, deeds.get(event.step), status)
-    _on_operator(reading, index, event)
+    _on_help(reading, index, event)
 
 
 _RULES: dict[type[SagaEvent], Callable[[Reading, int, Any], None]] = {
@@ -347,4 +382,7 @@ _RULES: dict[type[SagaEvent], Callable[[Reading, int, Any], None]] = {
     OperatorSkipped: _on_skip,
     OperatorResolved: _on_resolution,
     OperatorCancelled: _on_operator,
+    OperatorCompensated: _on_operator,
+    OperatorResumed: _on_resume,
+    OperatorResent: _on_resending,
 }

@@ -17,7 +17,10 @@ from es_saga.core.events import (
     CompensationSucceeded,
     LateReplyNoted,
     OperatorCancelled,
+    OperatorCompensated,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
     SagaCompleted,
@@ -46,6 +49,9 @@ _INPUTS = frozenset(
         OperatorSkipped,
         OperatorResolved,
         OperatorCancelled,
+        OperatorCompensated,
+        OperatorResumed,
+        OperatorResent,
     }
 )
 """What a message leads to first; all else follows from it."""
@@ -114,13 +120,14 @@ def a_redelivery_appends_nothing(reading: Reading) -> Iterator[Found]:
     """Redelivery of an input event appends nothing (R030).
 
     What is redelivered says the same again. A participant may answer an attempt that comes once
-    more in another way, as when a later attempt has succeeded: that is another input.
+    more in another way, as when a later attempt has succeeded: that is another input. One verb may
+    concern several steps, each by an event of its own.
     """
     handled: dict[tuple[object, ...], int] = {}
     for index, event in enumerate(reading.history):
         if event.cause and type(event) in _INPUTS:
             fields = event.__dict__
-            said = (event.cause, type(event), fields.get("error"), fields.get("refused"))
+            said = (event.cause, type(event), *map(fields.get, ("step", "error", "refused")))
             first = handled.setdefault(said, index)
             if first != index:
                 yield index, f"{event.cause} had been handled already, in event {first + 1}"

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from es_saga.core.events import (
     CompensationFailed,
+    OperatorResent,
     OperatorRetried,
     OperatorSkipped,
     SagaCompensated,
     StepFailed,
     StepTimedOut,
 )
+from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.state import GIVEN_UP, WorkStatus
 from es_saga.testing.laws.deed import DONE, OPEN, SLACK, Deed, by_timer
@@ -58,19 +60,32 @@ def waits_follow_the_policy(reading: Reading) -> Iterator[Found]:
     """Retries follow the policy, with non-decreasing waits and a bounded rate (ES).
 
     A participant that failed may ask for a longer wait, so only timeouts have a longest one. An
-    operator may have one more attempt made.
+    operator may have one more attempt made, by a retry or a resend, and may have one made before
+    its time (law L49); what was to be waited stands in the log all the same.
     """
-    asked = sum(isinstance(event, OperatorRetried) for _, event in reading.operators)
     for deed in reading.deeds:
         work = deed.step.undo if deed.undo else deed.step
         if work is None:
             continue
-        policy = work.retry
+        policy, asked = work.retry, _asked_for(reading, deed)
         for index, sent in deed.sendings:
             if policy.attempts is not None and sent.attempt > policy.attempts + asked:
                 allowed = f"{policy.attempts} are allowed"
                 yield index, f"attempt {sent.attempt} of {deed.name}, where {allowed}"
         yield from _waits(deed, policy)
+
+
+def _asked_for(reading: Reading, deed: Deed) -> int:
+    """Attempts that operators may have added."""
+    undo = Direction.UNDO if deed.undo else Direction.DO
+    return sum(
+        isinstance(event, OperatorRetried)
+        or (
+            isinstance(event, OperatorResent)
+            and (event.step, event.direction) == (deed.step.name, undo)
+        )
+        for _, event in reading.operators
+    )
 
 
 def _waits(deed: Deed, policy: Retry) -> Iterator[Found]:

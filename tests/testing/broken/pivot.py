@@ -93,6 +93,17 @@ BROKEN = [
         "a cancel was accepted, and nothing was undone",
         4,
     ),
+    broken(
+        "L17",
+        _paid().do("ticket").turned_back(),
+        "an operator's undo was accepted after the pivot had succeeded",
+    ),
+    broken(
+        "L17",
+        _held().turned_back().do("pay"),
+        "an operator's undo was accepted, and nothing was undone",
+        4,
+    ),
     broken("L17", _paid().cancelled(refused=" "), "a cancel was refused without a reason"),
     broken(
         "L17",

@@ -47,6 +47,16 @@ BROKEN = [
         "m-1 had been handled already, in event 3",
     ),
     broken(
+        "L42",
+        Told(_ONE).do("a").resent("a", cause="m-1").again("a").resent("a", cause="m-1"),
+        "m-1 had been handled already, in event 3",
+    ),
+    broken(
+        "L43",
+        Told(_ONE).do("a").fails("a", wait=9, cause="m-1").resumed("a"),
+        "OperatorResumed does not say which message it came by",
+    ),
+    broken(
         "L43",
         Told(_TWO).do("a").ok("a", cause="m-1").do("b").no("b"),
         "StepRefused does not say which message it came by",
@@ -106,6 +116,11 @@ BROKEN = [
         "a was sent again, and its last attempt was still open",
     ),
     broken("L49", Told(_ONE).do("a").fails("a", wait=3).again("a"), "a was sent again 2 s early"),
+    broken(
+        "L49",
+        Told(_ONE).do("a").fails("a", wait=9).resumed("a", at=8.0).again("a", at=7.0),
+        "a was sent again 1 s early",
+    ),
     broken("L49", Told(_ONE).do("a").overdue(), "its deadline passed at 2.0, and it is None"),
     broken(
         "L49",
@@ -136,6 +151,7 @@ BROKEN = [
         f"its definition had the fingerprint 00, not {_ONE.definition.fingerprint}",
     ),
     broken("L51", Told(_ONE).do("z"), "z is no step of trip version 1"),
+    broken("L51", Told(_ONE).resent("z"), "z is no step of trip version 1"),
     broken(
         "L52",
         Told(_ONE, started=False).do("a"),

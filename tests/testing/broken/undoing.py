@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo, Retry
 from tests.core.sagas import TWICE, beside, chain, with_pivot
 from tests.testing.broken import broken
@@ -53,6 +54,16 @@ BROKEN = [
     ),
     broken(
         "L31",
+        Told(beside()).do("room").do("car").resent("room").again("car"),
+        "attempt 2 of car, where 1 are allowed",
+    ),
+    broken(
+        "L31",
+        _undoing().undo_fails("a", wait=2).undo("a").resent("a").undo("a"),
+        "attempt 3 of the undo of a, where 2 are allowed",
+    ),
+    broken(
+        "L31",
         _undoing().undo_fails("a", wait=1),
         "the undo of a waits 1 s, and its policy says 2 s",
     ),
@@ -84,6 +95,16 @@ BROKEN = [
     broken(
         "L33",
         _undoing().undo_fails("a").stuck("a").stuck("a"),
+        "it was stuck already, and nobody had done anything about it",
+    ),
+    broken(
+        "L33",
+        _branches().undo("room").stuck("flight").resent("room", Direction.UNDO).stuck("flight"),
+        "it was stuck already, and nobody had done anything about it",
+    ),
+    broken(
+        "L33",
+        _branches().undo("room").stuck("flight").resumed("room", Direction.UNDO).stuck("flight"),
         "it was stuck already, and nobody had done anything about it",
     ),
     broken(
