@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, Final, NamedTuple, TypeGuard, cast
+from typing import Final, NamedTuple, TypeGuard
 
 from es_saga.core.compiled import Definition
 from es_saga.core.decide import Decided, react
 from es_saga.core.errors import InvalidInput, SagaError
-from es_saga.core.events import CompensationFailed, Json, SagaEvent, SagaStuck, StepFailed
+from es_saga.core.events import CompensationFailed, SagaEvent, SagaStuck, StepFailed
 from es_saga.core.inputs import Input, Reply
 from es_saga.core.messages import Outcome
 from es_saga.core.state import SagaState
-from es_saga.replay.changes import NOTHING, Change, told
+from es_saga.replay.changes import NOTHING, Change, changes_of_json, told
 from es_saga.replay.reactions import Reaction
 from es_saga.replay.replaying import Replay
 
@@ -207,18 +207,7 @@ def _differing(recorded: SagaEvent | None, today: SagaEvent | None) -> Iterator[
     before, after = recorded.model_dump(mode="json"), today.model_dump(mode="json")
     for name in before:
         if name not in silent:
-            yield from _in_json(before[name], after[name], name)
-
-
-def _in_json(before: Any, after: Any, path: str) -> Iterator[Change]:
-    if before == after:
-        return
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        yield Change(path, before, after)
-        return
-    had, have = cast(Json, before), cast(Json, after)
-    for name in dict.fromkeys([*had, *have]):
-        yield from _in_json(had.get(name), have.get(name), f"{path}.{name}")
+            yield from changes_of_json(before[name], after[name], name)
 
 
 def name_of(event: SagaEvent | None) -> str:

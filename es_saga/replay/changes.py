@@ -87,3 +87,20 @@ def _usual(known: NamedTuple, field: str) -> bool:
     """Whether a field has its default."""
     defaults = type(known)._field_defaults
     return field in defaults and getattr(known, field) == defaults[field]
+
+
+def changes_of_json(before: Any, after: Any, path: str = "") -> Iterator[Change]:
+    """From one JSON value to another; objects are looked into, lists are one value each.
+
+    >>> [str(change) for change in changes_of_json({"sku": "tea", "n": 1}, {"sku": "lamp", "n": 1})]
+    ['sku: tea -> lamp']
+    """
+    if before == after:
+        return
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        yield Change(path, before, after)
+        return
+    had, have = cast(Mapping[str, Any], before), cast(Mapping[str, Any], after)
+    for name in dict.fromkeys([*had, *have]):
+        where = f"{path}.{name}" if path else name
+        yield from changes_of_json(had.get(name), have.get(name), where)

@@ -234,6 +234,11 @@ class Asked(Scene, Generic[R]):
         super().__init__(stage)
         self._sent = sent
 
+    @property
+    def asked(self) -> Sent:
+        """The command that the last word was about, as it was sent."""
+        return self._sent
+
     @overload
     def reply(self: Asked[None], /) -> Scene: ...
     @overload
