@@ -25,6 +25,7 @@ from es_saga.adapters.leases import PostgresLeases
 from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_server import EmbeddedNats
+from es_saga.adapters.nats_status import StatusChecker
 from es_saga.adapters.nats_streams import StreamLimits, Streams
 from es_saga.adapters.sealing import master_key
 from es_saga.adapters.store import connect
@@ -379,6 +380,32 @@ async def serving(
         for server in servers:
             await stack.enter_async_context(server)
         yield servers
+
+
+@asynccontextmanager
+async def answering(
+    settings: Settings, app: App, url: str, pipe: Transport
+) -> AsyncGenerator[None, None]:
+    """The status checker of an app, over NATS request and reply.
+
+    Raises:
+        Unavailable: the broker is out of reach.
+    """
+    engine = log_engine(settings)
+    checker = StatusChecker(
+        url.split(","),
+        login(settings),
+        app=app.name,
+        tenant=settings.tenant,
+        queries=Queries(engine),
+        client=Client(pipe, app.name, tenant=settings.tenant),
+    )
+    try:
+        await checker.open()
+        yield
+    finally:
+        await checker.close()
+        engine.dispose()
 
 
 # ── the web ──────────────────────────────────────────────────────────────────────────────────────

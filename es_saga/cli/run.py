@@ -92,6 +92,7 @@ async def _conduct(settings: Settings, app: App, *, participants: bool, migrate:
         async with (
             compose.transport(settings, url, f"pm-{app.name}") as pipe,
             compose.conducting(settings, app, pipe, migrate=migrate),
+            compose.answering(settings, app, url, pipe),
             compose.serving(settings, app, pipe, ()) if participants else nullcontext(()) as served,
         ):
             with announced(settings, app.name, url):

@@ -101,6 +101,7 @@ class Outcome(Answer):
 
     saga_id: str = Field(examples=["order-7"])
     ending: Ending
+    code: int = Field(description="The status of this answer.", examples=[200])
     status: str = Field(examples=["completed"])
     type: str = Field(examples=["order"])
     business_id: str | None = Field(examples=["7"])
@@ -109,27 +110,6 @@ class Outcome(Answer):
     version: int = Field(examples=[13])
     closed: float | None
     replies: dict[str, Json | None] = Field(description="What each step that was done answered.")
-
-    @classmethod
-    def of(cls, row: SagaRow) -> Outcome:
-        """Out of a saga's row."""
-        done = {
-            name: step.get("reply")
-            for name, step in row.steps.items()
-            if step.get("status") == "succeeded"
-        }
-        return cls(
-            saga_id=row.saga_id,
-            ending=ending(row),
-            status=row.status,
-            type=row.type,
-            business_id=row.business_id,
-            reason=row.reason,
-            reason_step=row.reason_step,
-            version=row.version,
-            closed=row.closed,
-            replies=done,
-        )
 
 
 class Summary(BaseModel):

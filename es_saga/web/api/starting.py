@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from es_saga.core.errors import InvalidInput
 from es_saga.engine.requests import id_for
 from es_saga.projections.ending import Ending, ending
+from es_saga.projections.ending import outcome as outcome_of
 from es_saga.projections.queries import SagaRow
 from es_saga.web import faults
 from es_saga.web.api.answers import Outcome, Started
@@ -140,14 +141,13 @@ async def outcome(
     was undone because of an error, still owes an undo, or is stuck and needs a human; 202 not yet.
     """
     row = await _ended(desk, saga_id, timeout)
-    found = Outcome.of(row)
-    shown: dict[str, Any] = found.model_dump(mode="json")
+    found = outcome_of(row)
+    shown: dict[str, Any] = Outcome.model_validate(found).model_dump(mode="json")
     if found.ending is Ending.COMPLETED:
         return JSONResponse(shown)
     if found.ending is Ending.PENDING:
-        return JSONResponse(shown, 202, {"Retry-After": str(faults.RETRY_SECONDS)})
-    fault = _why(row, found.ending)
-    return faults.answer(409 if found.ending is Ending.REFUSED else 500, fault, outcome=shown)
+        return JSONResponse(shown, found.code, {"Retry-After": str(faults.RETRY_SECONDS)})
+    return faults.answer(found.code, _why(row, found.ending), outcome=shown)
 
 
 def _why(row: SagaRow, ended: Ending) -> Fault:
