@@ -18,8 +18,11 @@ from es_saga.core.events import (
     DeadlineExceeded,
     LateReplyNoted,
     OperatorCancelled,
+    OperatorCompensated,
     OperatorEvent,
+    OperatorResent,
     OperatorResolved,
+    OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
     SagaEvent,
@@ -31,7 +34,19 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip, Start, Tick
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    Input,
+    Reply,
+    Resend,
+    Resolve,
+    Resume,
+    RetryStuck,
+    Skip,
+    Start,
+    Tick,
+)
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.state import SagaState
 
@@ -152,8 +167,14 @@ def _verb(event: OperatorEvent, together: Sequence[OperatorEvent]) -> Input | No
     match event:
         case OperatorCancelled():
             return Cancel(*said)
+        case OperatorCompensated():
+            return Compensate(*said)
         case OperatorRetried():
             return RetryStuck(*said, event.step)
+        case OperatorResumed():
+            return Resume(*said, event.step if len(together) == 1 else None)
+        case OperatorResent():
+            return Resend(*said, event.step if len(together) == 1 else None)
         case OperatorSkipped():
             return Skip(*said, event.step)
         case OperatorResolved():

@@ -10,6 +10,7 @@ from es_saga.core.events import (
     CompensationFailed,
     CompensationIssued,
     CompensationSucceeded,
+    OperatorResent,
     OperatorResolved,
     OperatorSkipped,
     SagaEvent,
@@ -120,7 +121,7 @@ def _meant(
             return found.get((event.step, Direction.DO, event.attempt))
         case CompensationSucceeded() | CompensationFailed():
             return found.get((event.step, Direction.UNDO, event.attempt))
-        case OperatorResolved():
+        case OperatorResolved() | OperatorResent():
             return latest.get((event.step, event.direction))
         case OperatorSkipped():
             undo = latest.get((event.step, Direction.UNDO))
@@ -149,6 +150,8 @@ def _end(span: Span, event: SagaEvent, version: int) -> None:
             span.ending, span.why = Ending.RESOLVED, "done" if done else "not done"
         case OperatorSkipped():
             span.ending, span.why = Ending.SKIPPED, ""
+        case OperatorResent():
+            span.ending, span.again = Ending.RESENT, event.at
         case _:
             raise AssertionError("it ends no attempt")
 

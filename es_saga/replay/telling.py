@@ -6,8 +6,8 @@ The scene is played while it is written down, so what is returned is known to le
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, Final
 
 from es_saga.core.compiled import Definition
 from es_saga.core.errors import InvalidInput, SagaError
@@ -22,44 +22,38 @@ from es_saga.core.events import (
 )
 from es_saga.core.inputs import (
     Cancel,
+    Compensate,
     Input,
     Reply,
+    Resend,
     Resolve,
+    Resume,
     RetryStuck,
     Skip,
     Start,
     Tick,
 )
-from es_saga.core.messages import Command, Direction, Message, Outcome, Refusal, check_id
+from es_saga.core.messages import Command, Direction, Message, Outcome, check_id
 from es_saga.core.state import SagaStatus, WorkStatus
 from es_saga.replay.again import decide_again, name_of
 from es_saga.replay.answers import Refusals, refusals_of
-from es_saga.replay.home import Home, home_of, top_package
+from es_saga.replay.home import Home, home_of
 from es_saga.replay.inputs import TIMES, Kind
 from es_saga.replay.likeness import alike
 from es_saga.replay.reactions import Reaction
 from es_saga.replay.record import Attempt, attempt_of, work_of
 from es_saga.replay.refusals import RefusalMaker
 from es_saga.replay.replaying import Replay
-from es_saga.replay.source import STEP, Group, Imports, Values, identifier, laid_out, quoted
+from es_saga.replay.scene_file import Call, SceneFile
 from es_saga.testing.scenes import Asked, Scene, given
 from es_saga.testing.stage import NOON, AnyCommand
-
-CALLS: Final = 40
-"""Methods in one chain; a longer one is cut, for the parser's sake and the reader's."""
 
 MAX_DETAIL_CHARS: Final = 60
 """Longer details of a failure are left out of the test."""
 
 _MILLISECONDS: Final = 1_000
 
-
-class Call(NamedTuple):
-    """A method of a scene, with its arguments as values."""
-
-    method: str
-    arguments: tuple[Any, ...] = ()
-    options: tuple[tuple[str, Any], ...] = ()
+_AGAIN: Final[dict[type[Input], str]] = {RetryStuck: "retry", Resume: "resume", Resend: "resend"}
 
 
 class Stumble(Exception):
@@ -111,7 +105,7 @@ def scene(
         except Stumble as error:
             stumble = error
             continue
-        return _File(telling, home).text()
+        return SceneFile(telling.replay, telling.data, telling.calls, maker, home).text()
     assert stumble is not None, "it was tried twice"
     what = name_of(replay.events[stumble.version - 1])
     raise InvalidInput(f"No scene can tell event {stumble.version}, {what}: {stumble}")
@@ -310,9 +304,11 @@ class _Telling:
         match verb:
             case Cancel():
                 self._do(Call("cancel", (verb.reason,), (("actor", verb.actor),)))
-            case RetryStuck():
+            case Compensate():
+                self._do(Call("compensate", (verb.reason,), (("actor", verb.actor),)))
+            case RetryStuck() | Resume() | Resend():
                 which = () if verb.step is None else (self._kind(verb.step, backward),)
-                self._do(Call("retry", which, said))
+                self._do(Call(_AGAIN[type(verb)], which, said))
             case Skip():
                 self._do(Call("skip", (self._kind(verb.step, backward),), said))
             case Resolve():
@@ -328,8 +324,6 @@ class _Telling:
                         else None
                     )
                     self._do(Call("resolve", () if reply is None else (reply,), said))
-            case _:
-                raise AssertionError(f"scenes have no {type(verb).__name__}")
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
@@ -348,86 +342,3 @@ class _Telling:
     def _do(self, said: Call) -> None:
         self._scene = getattr(self._scene, said.method)(*said.arguments, **dict(said.options))
         self.calls.append(said)
-
-
-class _File:
-    """The scene as a file for pytest."""
-
-    def __init__(self, telling: _Telling, home: Home) -> None:
-        self._telling = telling
-        self._home = home
-        self._imports = Imports(*telling.refusals.made, "given", "scene")
-        self._values = Values(self._imports)
-
-    def text(self) -> str:
-        """All of it; formatters and import sorters leave it as it is."""
-        replay = self._telling.replay
-        status = replay.state.status.value
-        body = "\n".join(self._body())
-        made = [f"{definition}\n\n\n" for definition in self._telling.refusals.definitions()]
-        library = ["from es_saga.testing import given"]
-        if made:
-            library.insert(0, "from es_saga import Refusal")
-        imports = self._imports.lines(library, top_package(self._home))
-        return (
-            f'"""What became of saga {replay.saga_id}, as its history tells it."""\n\n'
-            f"{imports}\n\n\n{''.join(made)}"
-            f"def test_{identifier(replay.saga_id)}_is_{identifier(status)}() -> None:\n{body}\n"
-        )
-
-    def _body(self) -> Iterator[str]:
-        """The chain, cut where it is long."""
-        telling, saga = self._telling, self._saga()
-        origin = telling.replay.state.origin
-        items: list[tuple[str, str | Group]] = [("", saga), ("", self._values.model(telling.data))]
-        items.append(("saga_id=", quoted(telling.replay.saga_id)))
-        if origin.key is not None:
-            items.append(("key=", quoted(origin.key)))
-        begin: str | Group = Group("given", tuple(items), always=True)
-        chains = list(_cut(telling.calls))
-        for number, chain in enumerate(chains):
-            last = number == len(chains) - 1
-            yield f"{' ' * STEP}{'' if last else 'scene = '}("
-            inside = STEP * 2
-            yield f"{' ' * inside}{laid_out(begin, inside)}"
-            for said in chain:
-                yield f"{' ' * inside}.{laid_out(self._call(said), inside, 1)}"
-            yield f"{' ' * STEP})"
-            begin = "scene"
-
-    def _saga(self) -> str | Group:
-        home, definition = self._home, self._telling.definition
-        name = self._imports.name(home.module, home.name)
-        if not home.in_app:
-            return name
-        wanted = f"({quoted(definition.name)}, {definition.version})"
-        return f"next(one for one in {name}.sagas if (one.name, one.version) == {wanted})"
-
-    def _call(self, said: Call) -> Group:
-        items = [("", self._source(one)) for one in said.arguments]
-        items += [(f"{name}=", self._source(value)) for name, value in said.options]
-        return Group(said.method, tuple(items))
-
-    def _source(self, value: Any) -> str | Group:
-        if isinstance(value, type):
-            return self._imports.of(value)
-        if isinstance(value, Refusal) and type(value).__name__ in self._telling.refusals.made:
-            return self._values.own(value)
-        if isinstance(value, list):
-            kinds = tuple(("", self._imports.of(kind)) for kind in cast(list[type[Any]], value))
-            return Group("", kinds, "[]")
-        return self._values.value(value)
-
-
-def _cut(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
-    """Chains of bounded length, each ending in an answer or later: not in a command."""
-    begin = 0
-    for index, said in enumerate(calls):
-        if (
-            index - begin >= CALLS
-            and said.method not in ("expect", "on")
-            and index + 1 < len(calls)
-        ):
-            yield calls[begin : index + 1]
-            begin = index + 1
-    yield calls[begin:]

@@ -27,7 +27,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.inputs import Cancel, Reply, Resolve, RetryStuck, Skip, Start
+from es_saga.core.inputs import Reply, Resolve, Start
 from es_saga.core.messages import (
     Command,
     Direction,
@@ -38,6 +38,7 @@ from es_saga.core.messages import (
     reply_type,
 )
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.testing.meddling import Meddling
 from es_saga.testing.stage import AnyCommand, Sent, Stage, listed, name_of, open_stage
 from es_saga.testing.story import Story
 
@@ -58,11 +59,11 @@ def given(saga: Saga[D], data: D, *, saga_id: str | None = None, key: str | None
     return Scene(open_stage(definition, start))
 
 
-class Scene:
+class Scene(Meddling["Scene"]):
     """One saga, as far as its story was told. See `given`."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        super().__init__(stage)
 
     # ── what the saga sends ──────────────────────────────────────────────────────────────────────
 
@@ -124,37 +125,6 @@ class Scene:
         if after.history != self.history:
             after.fail(f"the same message again led to event {len(self.history) + 1}")
         return Scene(self._stage)
-
-    def cancel(self, reason: str = "no longer wanted", *, actor: str = "operator") -> Scene:
-        """An operator asks for it to be undone."""
-        __tracebackhide__ = True
-        stage = self._settled()
-        return Scene(stage.feed(Cancel(actor, reason, stage.verb())))
-
-    def retry(
-        self,
-        command: type[Command[Any]] | None = None,
-        *,
-        reason: str = "it is up again",
-        actor: str = "operator",
-    ) -> Scene:
-        """An operator has the saga try again what it is stuck at: everything, or one command."""
-        __tracebackhide__ = True
-        stage = self._settled()
-        step = None if command is None else self._stage.step_of(command)
-        return Scene(stage.feed(RetryStuck(actor, reason, stage.verb(), step)))
-
-    def skip(
-        self,
-        command: type[Command[Any]],
-        *,
-        reason: str = "never mind",
-        actor: str = "operator",
-    ) -> Scene:
-        """An operator waives a command: one after the pivot, or an undo that keeps failing."""
-        __tracebackhide__ = True
-        stage = self._settled()
-        return Scene(stage.feed(Skip(actor, reason, stage.verb(), self._stage.step_of(command))))
 
     # ── where it stands ──────────────────────────────────────────────────────────────────────────
 
@@ -222,9 +192,11 @@ class Scene:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _settled(self) -> Stage:
-        """The stage, once all that was sent has been expected."""
         __tracebackhide__ = True
         return self.nothing_sent()._stage
+
+    def _at(self, stage: Stage) -> Scene:
+        return Scene(stage)
 
 
 class Asked(Scene, Generic[R]):
