@@ -11,6 +11,7 @@ from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Envelope, Outcome, check_id
 from es_saga.engine.outgoing import summary
 from es_saga.engine.ports import Delivery, Transport
+from es_saga.engine.preview import Preview
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import (
     ANSWER_TYPE,
@@ -21,6 +22,7 @@ from es_saga.engine.requests import (
     read_reply,
     read_start,
     read_verb,
+    verb_input,
 )
 
 UNREADY_SECONDS = 5.0
@@ -36,9 +38,11 @@ class Arrival:
         "called",
         "decisions",
         "definition",
+        "dry_run",
         "input",
         "notify",
         "over",
+        "preview",
         "saga_id",
     )
 
@@ -51,6 +55,7 @@ class Arrival:
         delivery: Delivery | None = None,
         transport: Transport | None = None,
         called: asyncio.Future[tuple[SagaState, bool]] | None = None,
+        dry_run: bool = False,
     ) -> None:
         self.saga_id = saga_id
         self.input = input
@@ -60,6 +65,9 @@ class Arrival:
         self.notify: str | None = None
         self.called = called
         """A caller in this process: the state after it, and whether it changed anything."""
+        self.dry_run = dry_run
+        """It is decided, and what it would lead to is told; nothing comes of it."""
+        self.preview: Preview | None = None
         self.over = False
         """It has been settled, failed or abandoned: once is enough."""
         self._delivery = delivery
@@ -75,8 +83,7 @@ class Arrival:
             if envelope.type == START_TYPE:
                 self._read_start(envelope, registry)
             elif envelope.type == VERB_TYPE:
-                self.saga_id = check_id(envelope.sagaid or "")
-                self.input = read_verb(envelope)
+                self._read_verb(envelope)
             else:
                 reply = read_reply(envelope)
                 self.saga_id = reply.key.saga_id
@@ -85,6 +92,12 @@ class Arrival:
             self.fail(error)
             return False
         return True
+
+    def _read_verb(self, envelope: Envelope) -> None:
+        request = read_verb(envelope)
+        self.saga_id = check_id(envelope.sagaid or "")
+        self.dry_run = request.dry_run
+        self.input = verb_input(request, self.saga_id, envelope.id)
 
     def _read_start(self, envelope: Envelope, registry: Registry) -> None:
         request = read_start(envelope)
@@ -125,7 +138,11 @@ class Arrival:
             if self._asks():
                 assert state is not None, "a request that found no saga has failed"
                 created = changed and isinstance(self.input, Start)
-                self._answer(Answer(saga=summary(state), created=created))
+                events, commands = self.preview or (None, None)
+                told = Answer(
+                    saga=summary(state), created=created, events=events, commands=commands
+                )
+                self._answer(told)
             self._delivery.ack()
 
     def fail(self, error: SagaError) -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from es_saga.core.errors import InvalidInput, SagaError
 from es_saga.core.messages import Envelope, Message, Subjects, check_id
 from es_saga.engine.ports import Transport
 from es_saga.engine.requests import (
     START_TYPE,
     VERB_TYPE,
     Answer,
+    Operated,
     StartRequest,
     VerbRequest,
+    failed,
     id_for,
     new_id,
 )
 
 ANSWER_SECONDS: Final = 10.0
 """How long to wait for the process manager's answer, by default."""
+
+MAX_BULK: Final = 1_000
+"""Most sagas that one request may concern."""
+
+BULK_IN_FLIGHT: Final = 64
+"""Of these, so many are asked for at a time."""
 
 
 class Client:
@@ -56,11 +67,55 @@ class Client:
     ) -> Answer:
         """Have a verb carried out; the answer carries a summary of the saga, or why not.
 
+        Of a dry run the answer carries what would be appended and sent, too; nothing is.
+
         Raises:
             Unavailable: no answer in time; the verb may still be carried out, once.
         """
         message_id = f"{check_id(saga_id)}/{request.verb}/{new_id()}"
         return await self._ask(saga_id, VERB_TYPE, request, message_id, timeout)
+
+    async def operate_all(
+        self,
+        saga_ids: Iterable[str],
+        request: VerbRequest,
+        *,
+        versions: Mapping[str, int] | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> list[Operated]:
+        """Have a verb carried out on each of many sagas: what became of each, in their order.
+
+        It goes on whatever becomes of one. With an `operation` in the request it may be repeated:
+        what was carried out is not carried out again.
+
+        Args:
+            saga_ids: at most MAX_BULK; one that is there twice is asked for once.
+            versions: by saga, the version at which it was looked at.
+            timeout: seconds to wait for each answer.
+
+        Raises:
+            InvalidInput: there are too many.
+        """
+        wanted = list(dict.fromkeys(saga_ids))
+        if len(wanted) > MAX_BULK:
+            raise InvalidInput(
+                f"{len(wanted)} sagas are too many: {MAX_BULK} at a time.",
+                hint="Choose fewer, and repeat it.",
+            )
+        seen = versions or {}
+        room = asyncio.Semaphore(BULK_IN_FLIGHT)
+
+        async def one(saga_id: str) -> Operated:
+            expected = seen.get(saga_id, request.expected_version)
+            asked = request.model_copy(update={"expected_version": expected})
+            async with room:
+                try:
+                    answer = await self.operate(saga_id, asked, timeout=timeout)
+                except SagaError as error:
+                    answer = failed(error)
+            return Operated(saga_id=saga_id, **dict(answer))
+
+        return list(await asyncio.gather(*map(one, wanted)))
 
     async def _ask(
         self,
@@ -75,7 +130,8 @@ class Client:
             source="client",
             type=type,
             sagaid=saga_id,
-            data=request.model_dump(mode="json", exclude_none=True),
+            # Without defaults: a process manager of an earlier release has not heard of all fields.
+            data=request.model_dump(mode="json", exclude_defaults=True),
         )
         subject = self._subjects.inbox(self._app, saga_id)
         answer = await self._transport.request(subject, envelope, timeout=timeout)

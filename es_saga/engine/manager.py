@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition, Saga
 from es_saga.core.errors import InvalidInput, SagaError, Unavailable
-from es_saga.core.inputs import Input, Start
+from es_saga.core.inputs import Start
 from es_saga.core.messages import (
     MAX_PAYLOAD_BYTES,
     PARTS,
@@ -39,6 +39,7 @@ from es_saga.engine.ports import (
     Subscription,
     Transport,
 )
+from es_saga.engine.preview import Preview
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import VerbRequest, id_for, new_id, verb_input
 from es_saga.engine.surroundings import Surroundings
@@ -288,32 +289,40 @@ class ProcessManager:
             )
         chosen = check_id(saga_id) if saga_id else id_for(name, key)
         start = Start(chosen, checked, key=key, notify=notify, message_id=f"{chosen}/start")
-        return await self._call(chosen, start, definition)
+        return await self._call(Arrival(chosen, input=start, definition=definition))
 
     async def operate(self, saga_id: str, request: VerbRequest) -> SagaState:
         """Carry out an operator's verb; the saga's state once that is committed.
 
         Raises:
-            NotFound, IllegalOperation, InvalidInput, Unavailable: as the verb and the log say.
+            NotFound, IllegalOperation, InvalidInput, ConflictError, Unavailable: as the verb and
+                the log say.
         """
-        verb = verb_input(request, f"{saga_id}/{request.verb}/{new_id()}")
-        state, _ = await self._call(check_id(saga_id), verb)
-        return state
+        return (await self._call(self._verb(saga_id, request)))[0]
 
-    async def _call(
-        self, saga_id: str, input: Input, definition: Definition | None = None
-    ) -> tuple[SagaState, bool]:
-        running = self._running.get(part_of(saga_id))
+    async def preview(self, saga_id: str, request: VerbRequest) -> Preview:
+        """What an operator's verb would lead to; nothing is done. Raises as `operate` does."""
+        arrival = self._verb(saga_id, request.model_copy(update={"dry_run": True}))
+        await self._call(arrival)
+        assert arrival.preview is not None, "it was decided"
+        return arrival.preview
+
+    def _verb(self, saga_id: str, request: VerbRequest) -> Arrival:
+        message_id = f"{check_id(saga_id)}/{request.verb}/{new_id()}"
+        verb = verb_input(request, saga_id, message_id)
+        return Arrival(saga_id, input=verb, dry_run=request.dry_run)
+
+    async def _call(self, arrival: Arrival) -> tuple[SagaState, bool]:
+        number = part_of(arrival.saga_id)
+        running = self._running.get(number)
         if running is None:
             raise Unavailable(
-                f"Part {part_of(saga_id)} is conducted by another process.",
+                f"Part {number} is conducted by another process.",
                 hint="Send a message instead: es_saga.engine.client.",
             )
         part = running.part
-        if part.full() or (
-            isinstance(input, Start) and self._around.refuse_starts and not part.healthy
-        ):
-            raise Unavailable(f"Part {part.number} takes no more for now.", retry_after=1.0)
-        called: asyncio.Future[tuple[SagaState, bool]] = asyncio.get_running_loop().create_future()
-        part.put(Arrival(saga_id, input=input, definition=definition, called=called))
-        return await called
+        if part.full() or (arrival.starts and self._around.refuse_starts and not part.healthy):
+            raise Unavailable(f"Part {number} takes no more for now.", retry_after=1.0)
+        arrival.called = asyncio.get_running_loop().create_future()
+        part.put(arrival)
+        return await arrival.called

@@ -22,11 +22,12 @@ from es_saga.core.decide import react
 from es_saga.core.definition import Definition
 from es_saga.core.errors import ConflictError, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
-from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.inputs import Input, OperatorVerb, Reply, Start, Tick
 from es_saga.core.messages import Envelope
 from es_saga.engine.arrival import Arrival
 from es_saga.engine.outgoing import Outgoing
 from es_saga.engine.ports import Append
+from es_saga.engine.preview import preview
 from es_saga.engine.relay import Relay
 from es_saga.engine.requests import undeliverable
 from es_saga.engine.rivals import Rivals
@@ -278,11 +279,15 @@ class Part:
         known = await self._known(read)
         drafts: dict[str, _Draft] = {}
         decided: list[tuple[Arrival, bool]] = []
+        unsure: list[Arrival] = []
         for arrival in read:
             try:
                 changed = self._decide(arrival, known, drafts, now)
             except SagaError as error:
-                self._refuse(arrival, error, now)
+                if self._may_be_stale(arrival):
+                    unsure.append(arrival)
+                else:
+                    self._refuse(arrival, error, now)
             except Exception as error:  # one poison saga must not stop the others (law L50)
                 _log.exception("poison", saga=arrival.saga_id, part=self.number)
                 self._refuse(arrival, SagaError(f"{type(error).__name__}: {error}"), now)
@@ -296,14 +301,17 @@ class Part:
             else:
                 draft = drafts.get(saga_id)
                 arrival.settle(draft.state if draft else known.get(saga_id), changed)
+        for arrival in unsure:
+            self._again(arrival, now)
 
     def _may_be_stale(self, arrival: Arrival) -> bool:
-        """A reply that means nothing may mean something to the saga as the log has it by now.
+        """What leads to nothing may lead to something for the saga as the log has it by now.
 
         As long as two owners believe in themselves, either may get the answer to what the other
-        one asked. Such replies are rare: reading the saga anew costs next to nothing.
+        one asked, or refuse a verb for what is over by now; and where nothing is appended, the log
+        does not object. Such arrivals are rare: reading the saga anew costs next to nothing.
         """
-        stale = isinstance(arrival.input, Reply) and not arrival.decisions
+        stale = isinstance(arrival.input, Reply | OperatorVerb) and not arrival.decisions
         stale = stale and arrival.saga_id in self._states
         if stale:
             self._states.forget((arrival.saga_id,))
@@ -323,6 +331,9 @@ class Part:
         state = draft.state if draft is not None else known.get(saga_id)
         definition = self._definition(input, state, arrival)
         events, after = react(definition, state, input, now)
+        if arrival.dry_run:
+            arrival.preview = preview(self._around.sender, definition, events, after)
+            return False
         if isinstance(input, Start) and not events and after.closed is not None:
             self._notify(after, arrival.notify)
         if not events:

@@ -22,14 +22,24 @@ from es_saga.core.errors import (
     Unavailable,
 )
 from es_saga.core.events import Json
-from es_saga.core.inputs import Cancel, Input, Reply, Resolve, RetryStuck, Skip
+from es_saga.core.inputs import (
+    Cancel,
+    Compensate,
+    OperatorVerb,
+    Reply,
+    Resend,
+    Resolve,
+    Resume,
+    RetryStuck,
+    Skip,
+)
 from es_saga.core.messages import Direction, Envelope, Outcome, check_id, parse_command_id
 
 START_TYPE: Final = "es_saga.start"
 VERB_TYPE: Final = "es_saga.verb"
 ANSWER_TYPE: Final = "es_saga.answer"
 
-VerbName = Literal["retry", "skip", "resolve", "cancel"]
+VerbName = Literal["retry", "skip", "resolve", "cancel", "compensate", "resume", "resend"]
 
 
 class StartRequest(BaseModel):
@@ -55,6 +65,12 @@ class VerbRequest(BaseModel):
     direction: Direction = Direction.DO
     outcome: Outcome = Outcome.SUCCEEDED
     reply: Json | None = None
+    expected_version: int | None = Field(default=None, ge=1)
+    """The version at which the saga was looked at; if it has moved on: ConflictError."""
+    dry_run: bool = False
+    """Only tell what it would lead to: nothing is appended, and nothing sent."""
+    operation: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """A name for the request: however often it is made under it, a saga takes it once."""
 
 
 class Answer(BaseModel):
@@ -65,6 +81,10 @@ class Answer(BaseModel):
     saga: dict[str, Any] | None = None
     created: bool = False
     """By a start: it began now, and not at an earlier, equal request."""
+    events: list[Json] | None = None
+    """Of a dry run: what would be appended, each with its `topic`."""
+    commands: list[Json] | None = None
+    """Of a dry run: what would be sent."""
     code: str | None = None
     message: str = ""
     hint: str = ""
@@ -79,6 +99,17 @@ class Answer(BaseModel):
         if self.code is None:
             return self.saga or {}
         raise _ERRORS.get(self.code, SagaError)(self.message, hint=self.hint)
+
+
+class Operated(Answer):
+    """What became of one saga of many."""
+
+    saga_id: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was carried out, or would be."""
+        return self.code is None
 
 
 _ERRORS: dict[str, type[SagaError]] = {
@@ -152,37 +183,46 @@ def read_start(envelope: Envelope) -> StartRequest:
         raise InvalidInput(f"That is no start request: {error}") from error
 
 
-def read_verb(envelope: Envelope) -> Input:
+def read_verb(envelope: Envelope) -> VerbRequest:
     """An operator's verb out of its envelope.
 
     Raises:
         InvalidInput: it is malformed.
     """
     try:
-        request = VerbRequest.model_validate(envelope.data)
+        return VerbRequest.model_validate(envelope.data)
     except ValidationError as error:
         raise InvalidInput(f"That is no operator's verb: {error}") from error
-    return verb_input(request, envelope.id)
 
 
-def verb_input(request: VerbRequest, message_id: str) -> Input:
+def verb_input(request: VerbRequest, saga_id: str, message_id: str) -> OperatorVerb:
     """The input to `decide` that a verb means.
+
+    It acts once a message, or once an operation, where the request names one: a message that is
+    sent again inside the broker's duplicate window would not be answered.
 
     Raises:
         InvalidInput: it needs a step and names none.
     """
-    actor, reason, step = request.actor, request.reason, request.step
-    if request.verb == "cancel":
-        return Cancel(actor, reason, message_id)
-    if request.verb == "retry":
-        return RetryStuck(actor, reason, message_id, step)
+    verb, step, seen = request.verb, request.step, request.expected_version
+    name = message_id if request.operation is None else f"{saga_id}/{verb}/{request.operation}"
+    who = (request.actor, request.reason, name)
+    if verb == "cancel":
+        return Cancel(*who, expected_version=seen)
+    if verb == "compensate":
+        return Compensate(*who, expected_version=seen)
+    if verb == "retry":
+        return RetryStuck(*who, step, expected_version=seen)
+    if verb == "resume":
+        return Resume(*who, step, expected_version=seen)
+    if verb == "resend":
+        return Resend(*who, step, expected_version=seen)
     if step is None:
-        raise InvalidInput(f"{request.verb} needs to know the step.")
-    if request.verb == "skip":
-        return Skip(actor, reason, message_id, step)
-    return Resolve(
-        actor, reason, message_id, step, request.direction, request.outcome, request.reply
-    )
+        raise InvalidInput(f"{verb} needs to know the step.")
+    if verb == "skip":
+        return Skip(*who, step, expected_version=seen)
+    found = (request.direction, request.outcome, request.reply)
+    return Resolve(*who, step, *found, expected_version=seen)
 
 
 def new_id(prefix: str = "") -> str:
