@@ -8,11 +8,9 @@ from typing import Final
 from fastapi import FastAPI
 
 from es_saga.web import api, faults
+from es_saga.web.api.inputs import API
 from es_saga.web.desk import Desk
 from es_saga.web.guard import Guard
-
-API: Final = "/api/v1"
-"""What the paths of the API begin with."""
 
 DESCRIPTION: Final = """\
 Start sagas, learn how they end, look at them, and help them on.

@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from es_saga.core.errors import SagaError, Unavailable
+from es_saga.engine.requests import Answer
 
 RETRY_SECONDS: Final = 1
 """What Retry-After says where nobody knows better."""
@@ -123,9 +124,8 @@ def fault_of(error: SagaError) -> Fault:
     return Fault(code=error.code, message=error.message, hint=error.hint)
 
 
-def retry_after(error: SagaError) -> dict[str, str]:
+def come_back(seconds: float | None) -> dict[str, str]:
     """When to come back, as a header in whole seconds."""
-    seconds = error.retry_after if isinstance(error, Unavailable) else None
     if seconds is None or not math.isfinite(seconds):
         return {"Retry-After": str(RETRY_SECONDS)}
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
@@ -134,7 +134,18 @@ def retry_after(error: SagaError) -> dict[str, str]:
 def answer_to(error: SagaError) -> JSONResponse:
     """What one of our exceptions is answered with."""
     status = status_of(error.code)
-    return answer(status, fault_of(error), retry_after(error) if status == 503 else None)
+    if status != 503:
+        return answer(status, fault_of(error))
+    seconds = error.retry_after if isinstance(error, Unavailable) else None
+    return answer(status, fault_of(error), come_back(seconds))
+
+
+def answer_of(told: Answer) -> JSONResponse:
+    """What the process manager's objection is answered with."""
+    assert told.code is not None, "it did not object"
+    fault = Fault(code=told.code, message=told.message, hint=told.hint)
+    status = status_of(told.code)
+    return answer(status, fault, come_back(told.retry_after) if status == 503 else None)
 
 
 def internal() -> JSONResponse:

@@ -23,7 +23,7 @@ async def test_a_saga_is_started_and_its_completion_told_with_its_business_id(
 ) -> None:
     started = await office.http.post("/api/v1/sagas", json={**ERRAND, "key": "7"})
     assert started.status_code == 201
-    assert started.headers["location"] == "sagas/errand-7"
+    assert started.headers["location"] == "/api/v1/sagas/errand-7"
     body = started.json()
     assert (body["saga_id"], body["key"], body["created"]) == ("errand-7", "7", True)
     ended = await office.http.get("/api/v1/sagas/errand-7/outcome")

@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from es_saga.core.messages import MAX_PAYLOAD_BYTES
 
+API: Final = "/api/v1"
+"""What the paths of the API begin with."""
+
 MAX_REASON_CHARS: Final = 1_000
 MAX_KEY_CHARS: Final = 64
 MAX_NAME_CHARS: Final = 200

@@ -17,7 +17,7 @@ from es_saga.projections.queries import SagaRow
 from es_saga.web import faults
 from es_saga.web.api.answers import Outcome, Started
 from es_saga.web.api.errors import error
-from es_saga.web.api.inputs import MAX_KEY_CHARS, MAX_NAME_CHARS, Input, Payload, SagaId
+from es_saga.web.api.inputs import API, MAX_KEY_CHARS, MAX_NAME_CHARS, Input, Payload, SagaId
 from es_saga.web.callers import Here, Operator, Reader
 from es_saga.web.desk import Desk
 from es_saga.web.faults import Fault
@@ -69,6 +69,7 @@ class Unsuccessful(BaseModel):
 @router.post(
     "/sagas",
     status_code=201,
+    response_model=Started,
     responses={
         200: {"model": Started, "description": "The same was asked for before."},
         409: error(409, "The key was used with another input."),
@@ -78,7 +79,6 @@ async def start_saga(
     body: StartSaga,
     desk: Here,
     _caller: Operator,
-    response: Response,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -87,7 +87,7 @@ async def start_saga(
             examples=["7"],
         ),
     ] = None,
-) -> Started:
+) -> Response:
     """Start a saga; asked again under the same key, it is the same one.
 
     With a key the request can be repeated without harm: after a 503, or when no answer came.
@@ -96,11 +96,14 @@ async def start_saga(
     id_for(body.type, key)  # refused here rather than after a connection
     client = await desk.client()
     answer = await client.start(body.type, body.data, key=key)
-    summary = answer.result()
-    if not answer.created:
-        response.status_code = 200
-    response.headers["Location"] = f"sagas/{summary['saga_id']}"
-    return Started(**summary, created=answer.created)
+    if answer.code is not None:
+        return faults.answer_of(answer)
+    started = Started.model_validate({**answer.result(), "created": answer.created})
+    return JSONResponse(
+        started.model_dump(mode="json"),
+        201 if answer.created else 200,
+        {"Location": f"{API}/sagas/{started.saga_id}"},
+    )
 
 
 def _key(in_body: str | None, in_header: str | None) -> str | None:
