@@ -1,23 +1,35 @@
-"""Brings a view that follows behind up to the log, a bounded transaction at a time."""
+"""Moves views that follow behind up to the log, a bounded transaction at a time."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from es_saga.adapters.codec import decode
 from es_saga.adapters.definitions import KnownFields
-from es_saga.adapters.past import states_at
+from es_saga.adapters.follower import MAX_EVENTS, Follower, Overtaken
 from es_saga.adapters.statements import statements_for
-from es_saga.adapters.tables import EVENTS, TRACKING
+from es_saga.adapters.tables import PROJECTIONS
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
-from es_saga.engine.ports import Recorded
-from es_saga.projections.view import Batch, View
+from es_saga.database import READ_ONLY
+from es_saga.engine.following import Advance, Halt
+from es_saga.projections.progress import reached
+from es_saga.projections.view import View
 
-MAX_EVENTS = 1_000
-"""Events in one transaction of a view."""
+MAX_VIEWS: Final = 64
+"""Views that are moved on at the same time; each in a thread of its own, so that none waits."""
+
+MAX_ATTEMPTS: Final = 20
+"""How often a step is tried again after somebody else was quicker."""
+
+T = TypeVar("T")
 
 
 class CatchUp:
@@ -25,75 +37,108 @@ class CatchUp:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(**{READ_ONLY: True})
+        self._postgres = engine.dialect.name == "postgresql"
         self._statements = statements_for(engine)
         self._fields = KnownFields()
+        self._followers: dict[str, Follower] = {}
+        self._threads = ThreadPoolExecutor(MAX_VIEWS, thread_name_prefix="es-saga-view")
 
     async def prepare(self, view: View) -> None:
-        """Create the view's tables where they are missing."""
-        await asyncio.to_thread(view.metadata.create_all, self._engine)
+        """See `Following.prepare`."""
+        await self._ask(partial(self._prepare, view))
 
-    async def advance(self, view: View, part: int) -> int:
-        """Take in up to MAX_EVENTS events of a part; how many it were.
+    async def advance(self, view: View, limit: int = MAX_EVENTS) -> Advance:
+        """See `Following.advance`."""
+        return await self._ask(partial(self._advance, view, limit))
 
-        Raises:
-            Unavailable: the database is out of reach.
-            Exception: whatever the view raised; nothing was written.
-        """
-        return await asyncio.to_thread(self._advance, view, part)
+    async def reached(self, name: str, saga_id: str, version: int) -> bool:
+        """See `Following.reached`."""
+        return await self._ask(partial(self._reached, name, saga_id, version))
 
-    def _advance(self, view: View, part: int) -> int:
-        try:
-            with self._engine.begin() as connection:
-                self._lock(connection, view.name, part)
-                events = self._page(connection, view.name, part)
-                if not events:
-                    return 0
-                view.apply(
-                    connection, self._batch(connection, events).hidden(self._fields.on(connection))
-                )
-                self._statements.mark(connection, [(view.name, part, events[-1].position)])
-                return len(events)
-        except DBAPIError as error:
-            if trouble(error) is Trouble.OUTAGE:
-                raise unavailable(error) from error
-            raise
+    async def report(self, name: str, halt: Halt | None) -> None:
+        """See `Following.report`."""
+        await self._ask(partial(self._report, name, halt))
 
-    def _lock(self, connection: sa.Connection, name: str, part: int) -> None:
-        """One process at a time moves a view on; SQLite's transactions queue up anyway."""
-        if connection.dialect.name == "postgresql":
-            key = f"es_saga/view/{name}/{part}"
-            lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))
-            connection.execute(sa.select(lock))
+    def close(self) -> None:
+        """Let go of the threads; what they are at is still done."""
+        self._threads.shutdown(wait=False)
 
-    def _page(self, connection: sa.Connection, name: str, part: int) -> list[Recorded]:
-        """The next events. One statement, and so one snapshot: the view may be one that a writer
-        keeps in step with the log, and its checkpoint must be as old as the events."""
-        checkpoint = (
-            sa.select(TRACKING.c.position)
-            .where(TRACKING.c.name == name, TRACKING.c.part == part)
-            .scalar_subquery()
-        )
-        rows = connection.execute(
-            sa.select(
-                EVENTS.c.position,
-                EVENTS.c.originator_id,
-                EVENTS.c.originator_version,
-                EVENTS.c.topic,
-                EVENTS.c.state,
-            )
-            .where(EVENTS.c.part == part, EVENTS.c.position > sa.func.coalesce(checkpoint, 0))
-            .order_by(EVENTS.c.position)
-            .limit(MAX_EVENTS)
-        )
-        return [
-            Recorded(part, at, saga_id, version, decode(topic, payload), payload)
-            for at, saga_id, version, topic, payload in rows
-        ]
+    async def _ask(self, question: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _plainly, question)
 
-    def _batch(self, connection: sa.Connection, events: list[Recorded]) -> Batch:
-        """With every saga the events touch as it was then, and not as it is by now."""
-        first: dict[str, int] = {}
-        for recorded in events:
-            first.setdefault(recorded.saga_id, recorded.version)
-        versions = {saga_id: version - 1 for saga_id, version in first.items() if version > 1}
-        return Batch.following(events, states_at(self._statements, connection, versions))
+    # ── in a thread ──────────────────────────────────────────────────────────────────────────────
+
+    def _prepare(self, view: View) -> None:
+        with self._engine.begin() as connection:
+            view.metadata.create_all(connection)
+            self._statements.enrol(connection, (view.name,))
+
+    def _advance(self, view: View, limit: int) -> Advance:
+        follower = self._followers.get(view.name)
+        if follower is None or follower.view is not view:
+            follower = Follower(self._statements, view, self._fields)
+            self._followers[view.name] = follower
+        step = self._together if self._postgres else self._apart
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return step(follower, limit)
+            except Overtaken:
+                # Or it has never been enrolled.
+                with self._engine.begin() as connection:
+                    self._statements.enrol(connection, (view.name,))
+            except DBAPIError as error:
+                if trouble(error) is not Trouble.COLLISION:
+                    raise
+        return Advance(0, 0, elsewhere=True)
+
+    def _together(self, follower: Follower, limit: int) -> Advance:
+        """PostgreSQL: one process at a time; the others need not read what it reads."""
+        with self._engine.begin() as connection:
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(follower)))):
+                return Advance(0, 0, elsewhere=True)
+            page = follower.read(connection, limit)
+            if page is None:
+                return Advance(0, 0)
+            follower.write(connection, page)
+        return Advance(len(page.batch.events), page.left)
+
+    def _apart(self, follower: Follower, limit: int) -> Advance:
+        """SQLite: whoever writes keeps all others from writing, so we read beforehand."""
+        with self._reading.connect() as connection:
+            page = follower.read(connection, limit)
+        if page is None:
+            return Advance(0, 0)
+        with self._engine.begin() as connection:
+            follower.write(connection, page)
+        return Advance(len(page.batch.events), page.left)
+
+    def _reached(self, name: str, saga_id: str, version: int) -> bool:
+        with self._reading.connect() as connection:
+            return reached(connection, name, saga_id, version)
+
+    def _report(self, name: str, halt: Halt | None) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(PROJECTIONS).where(PROJECTIONS.c.name == name))
+            if halt is not None:
+                row = {"name": name, "updated": time.time(), **asdict(halt)}
+                connection.execute(sa.insert(PROJECTIONS), row)
+
+
+def lock_key(name: str) -> sa.ColumnElement[int]:
+    """Of the advisory lock that whoever moves this view on holds meanwhile."""
+    return sa.func.hashtextextended(f"es_saga/view/{name}", 0)
+
+
+def _key(follower: Follower) -> sa.ColumnElement[int]:
+    return lock_key(follower.view.name)
+
+
+def _plainly(question: Callable[[], T]) -> T:
+    """The answer; an outage of the database in our own words."""
+    try:
+        return question()
+    except Exception as error:
+        if trouble(error) is Trouble.OUTAGE:
+            raise unavailable(error) from error
+        raise

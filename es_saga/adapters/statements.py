@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 import sqlalchemy as sa
 
+from es_saga.core.messages import PARTS
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -44,6 +46,39 @@ Mark = tuple[str, int, int]
 """A reader's name, a part, and how far it has come in it."""
 
 
+class Standing(NamedTuple):
+    """Where a reader stands in one part."""
+
+    part: int
+    position: int
+    """Of the last event that it has taken in."""
+    head: int
+    """Of the last event there is."""
+
+
+class Span(NamedTuple):
+    """Events of one part: those after a position, up to another one."""
+
+    part: int
+    after: int
+    upto: int
+
+
+class Stored(NamedTuple):
+    """One event as it stands in the log."""
+
+    part: int
+    position: int
+    originator_id: str
+    originator_version: int
+    topic: str
+    state: bytes
+
+
+Move = tuple[str, Span]
+"""A view's name, and what it takes in."""
+
+
 class Statements(Protocol):
     """What the log asks of a database. Every call is inside the caller's transaction."""
 
@@ -71,6 +106,25 @@ class Statements(Protocol):
         """Move readers forward; one that is further already stays."""
         ...
 
+    def enrol(self, connection: sa.Connection, names: Collection[str]) -> None:
+        """Make sure that each view has a checkpoint in every part, which `move` can move."""
+        ...
+
+    def standings(self, connection: sa.Connection, name: str) -> list[Standing]:
+        """Where a reader stands in every part: all of it as it was at one moment."""
+        ...
+
+    def page(self, connection: sa.Connection, spans: Sequence[Span]) -> list[Stored]:
+        """The events of these spans, each part's in order."""
+        ...
+
+    def move(self, connection: sa.Connection, moves: Sequence[Move]) -> bool:
+        """Move views over spans; False where one does not stand at the beginning of its span.
+
+        Then the transaction must be rolled back. Others that move the same views wait meanwhile.
+        """
+        ...
+
 
 class SqliteStatements:
     """SQLite through the standard library's driver."""
@@ -88,6 +142,15 @@ class SqliteStatements:
             " ORDER BY originator_id, originator_version"
         )
         self._mark = _MARK + " VALUES (?, ?, ?)" + _FORWARD
+        self._enrol = _MARK + " VALUES (?, ?, 0) ON CONFLICT DO NOTHING"
+        self._positions = "SELECT part, position FROM es_tracking WHERE name = ?"
+        self._page = (
+            f"SELECT part, position, originator_id, originator_version, topic, state FROM {table}"
+            " WHERE part = ? AND position > ? AND position <= ? ORDER BY position"
+        )
+        self._move = (
+            "UPDATE es_tracking SET position = ? WHERE name = ? AND part = ? AND position = ?"
+        )
 
     def prepare(self, connection: sa.Connection) -> None:
         _sqlite(connection).execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}").close()
@@ -109,6 +172,29 @@ class SqliteStatements:
 
     def mark(self, connection: sa.Connection, marks: Sequence[Mark]) -> None:
         _sqlite(connection).executemany(self._mark, marks).close()
+
+    def enrol(self, connection: sa.Connection, names: Collection[str]) -> None:
+        rows = [(name, part) for name in names for part in range(PARTS)]
+        _sqlite(connection).executemany(self._enrol, rows).close()
+
+    def standings(self, connection: sa.Connection, name: str) -> list[Standing]:
+        driver = _sqlite(connection)
+        positions = dict(driver.execute(self._positions, (name,)).fetchall())
+        return [
+            Standing(part, positions.get(part, 0), head)
+            for part, head in self.heads(connection, range(PARTS)).items()
+        ]
+
+    def page(self, connection: sa.Connection, spans: Sequence[Span]) -> list[Stored]:
+        driver = _sqlite(connection)
+        return [Stored(*row) for span in spans for row in driver.execute(self._page, span)]
+
+    def move(self, connection: sa.Connection, moves: Sequence[Move]) -> bool:
+        rows = [(upto, name, part, after) for name, (part, after, upto) in moves]
+        cursor = _sqlite(connection).executemany(self._move, rows)
+        done = cursor.rowcount == len(rows)
+        cursor.close()
+        return done
 
 
 class PostgresStatements:
@@ -139,6 +225,34 @@ class PostgresStatements:
             f"{_MARK} SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS m (n, p, x)"
             f" ORDER BY n, p{_FORWARD}"
         ).encode()
+        self._enrol = (
+            f"{_MARK} SELECT n, p, 0 FROM unnest(%s::text[]) AS n, generate_series(0, {PARTS - 1})"
+            " AS p ORDER BY n, p ON CONFLICT DO NOTHING"
+        ).encode()
+        self._standings = (
+            "SELECT p,"
+            " coalesce((SELECT position FROM es_tracking WHERE name = %s AND part = p), 0),"
+            f" coalesce((SELECT max(position) FROM {table} WHERE part = p), 0)"
+            f" FROM generate_series(0, {PARTS - 1}) AS p ORDER BY p"
+        ).encode()
+        # The limit keeps the planner from joining by reading the whole log.
+        self._page = (
+            "SELECT p, position, originator_id, originator_version, topic, state"
+            " FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS s (p, a, u) CROSS JOIN LATERAL"
+            f" (SELECT position, originator_id, originator_version, topic, state FROM {table}"
+            " WHERE part = p AND position > a AND position <= u ORDER BY position LIMIT u - a) AS e"
+            " ORDER BY p, position"
+        ).encode()
+        # Locked in one order, so that nobody waits for somebody who waits for him.
+        self._move = (
+            b"WITH m AS MATERIALIZED (SELECT * FROM"
+            b" unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS m (n, p, a, u)),"
+            b" locked AS MATERIALIZED (SELECT name, part FROM es_tracking JOIN m"
+            b" ON name = n AND part = p ORDER BY name, part FOR UPDATE OF es_tracking)"
+            b" UPDATE es_tracking AS t SET position = u FROM m JOIN locked AS l"
+            b" ON l.name = n AND l.part = p"
+            b" WHERE t.name = n AND t.part = p AND t.position = a"
+        )
 
     def prepare(self, connection: sa.Connection) -> None:
         pass
@@ -171,6 +285,28 @@ class PostgresStatements:
         names, parts, positions = (list(column) for column in zip(*marks, strict=True))
         with _psycopg(connection).cursor(binary=True) as cursor:
             cursor.execute(self._mark, (names, parts, positions))
+
+    def enrol(self, connection: sa.Connection, names: Collection[str]) -> None:
+        with _psycopg(connection).cursor(binary=True) as cursor:
+            cursor.execute(self._enrol, (list(names),))
+
+    def standings(self, connection: sa.Connection, name: str) -> list[Standing]:
+        with _psycopg(connection).cursor(binary=True) as cursor:
+            cursor.execute(self._standings, (name,))
+            return [Standing(*row) for row in cursor]
+
+    def page(self, connection: sa.Connection, spans: Sequence[Span]) -> list[Stored]:
+        columns = [list(column) for column in zip(*spans, strict=True)]
+        with _psycopg(connection).cursor(binary=True) as cursor:
+            cursor.execute(self._page, columns)
+            return [Stored(*row) for row in cursor]
+
+    def move(self, connection: sa.Connection, moves: Sequence[Move]) -> bool:
+        names = [name for name, _ in moves]
+        parts, afters, uptos = (list(column) for column in zip(*(s for _, s in moves), strict=True))
+        with _psycopg(connection).cursor(binary=True) as cursor:
+            cursor.execute(self._move, (names, parts, afters, uptos))
+            return cursor.rowcount == len(moves)
 
 
 def statements_for(engine: sa.Engine, table: str = "es_events") -> Statements:

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from es_saga.adapters.definitions import KnownFields
+from es_saga.adapters.follower import Follower, Overtaken
 from es_saga.adapters.past import states_at
 from es_saga.adapters.sealing import Sealing
-from es_saga.adapters.statements import Mark, Row, Statements
+from es_saga.adapters.statements import Mark, Row, Span, Statements
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
 from es_saga.core.aggregate import SagaState
 from es_saga.core.errors import Unavailable
@@ -110,6 +111,8 @@ class _Draft:
     recorded: list[Recorded]
     appends: list[Append]
     states: dict[str, SagaState]
+    spans: list[Span]
+    """What is added to each part."""
     marks: list[Mark]
     results: _Results
 
@@ -226,12 +229,14 @@ class Writer:
         problem: Exception | None = None
         for attempt in range(MAX_ATTEMPTS):
             try:
+                if isinstance(problem, Overtaken):
+                    self._catch_up()
                 results = self._transact(jobs, certain=attempt > 0)
             except Exception as error:
                 self._forget(jobs)
                 kind = trouble(error)
                 problem = error
-                if kind is Trouble.COLLISION:
+                if kind is Trouble.COLLISION or isinstance(error, Overtaken):
                     continue
                 if kind is Trouble.OUTAGE:
                     self._disconnect()
@@ -253,6 +258,7 @@ class Writer:
             draft = self._draft(connection, jobs, certain=certain)
             if draft.rows:
                 self._statements.insert(connection, draft.rows)
+                self._move_views(connection, draft.spans)
                 batch = Batch(
                     draft.recorded, draft.states, partial(self._before, connection, draft.appends)
                 )
@@ -277,23 +283,23 @@ class Writer:
             recorded=[],
             appends=[],
             states={},
+            spans=[],
             marks=[],
             results=[],
         )
         now = time.time()
-        written: set[int] = set()
+        before = dict(draft.heads)
         for job in jobs:
             if isinstance(job, AdvanceJob):
                 draft.marks += job.marks
                 draft.results.append(None)
                 continue
-            before = len(draft.rows)
             items = self._sealed(connection, job.items) if self._sealing else job.items
             draft.results.append(self._place(job.part, items, draft, now))
-            if len(draft.rows) > before:
-                written.add(job.part)
-        draft.marks += [
-            (view.name, part, draft.heads[part]) for view in self._views for part in sorted(written)
+        draft.spans = [
+            Span(part, before[part], head)
+            for part, head in sorted(draft.heads.items())
+            if head > before[part]
         ]
         draft.marks = _furthest(draft.marks)
         return draft
@@ -351,6 +357,29 @@ class Writer:
         missing = {saga_id: n for saga_id, n in versions.items() if saga_id not in states}
         return states | states_at(self._statements, connection, missing) if missing else states
 
+    def _move_views(self, connection: sa.Connection, spans: Sequence[Span]) -> None:
+        """Over what is written now, if they have taken in everything before it.
+
+        Raises:
+            Overtaken: one has not: another process wrote to the part, and did not know of it.
+        """
+        moves = sorted((view.name, span) for view in self._views for span in spans)
+        if moves and not self._statements.move(connection, moves):
+            raise Overtaken
+
+    def _catch_up(self) -> None:
+        """Have the views take in what they have missed, a bounded transaction at a time."""
+        connection = self._connect()
+        for view in self._views:
+            follower = Follower(self._statements, view, self._fields)
+            missing = True
+            while missing:
+                with connection.begin():
+                    page = follower.read(connection)
+                    if page is not None:
+                        follower.write(connection, page)
+                    missing = page is not None and page.left > 0
+
     # ── what is remembered ───────────────────────────────────────────────────────────────────────
 
     def _known_heads(self, connection: sa.Connection, parts: set[int]) -> dict[int, int]:
@@ -397,6 +426,9 @@ class Writer:
         if self._connection is None:
             connection = self._engine.connect()
             self._statements.prepare(connection)
+            if self._views:
+                with connection.begin():
+                    self._statements.enrol(connection, [view.name for view in self._views])
             self._connection = connection
         return self._connection
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from es_saga.core.aggregate import SagaState, evolve, start
+from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import SagaStarted
 from es_saga.core.sensitive import SensitiveFields
 from es_saga.engine.ports import Recorded
@@ -148,8 +149,13 @@ class Rebuildable(View, Protocol):
 
 def _after(recorded: Recorded, before: SagaState | None) -> SagaState:
     event = recorded.event
+    if recorded.version != (1 if before is None else before.version + 1):
+        raise CorruptHistory(
+            f"saga {recorded.saga_id!r}: event {recorded.version} comes where "
+            f"{1 if before is None else before.version + 1} is due."
+        )
     if before is not None:
-        assert recorded.version == before.version + 1, "versions have no gap"
         return evolve(before, event)
-    assert isinstance(event, SagaStarted), "the saga's state before it is known"
+    if not isinstance(event, SagaStarted):
+        raise CorruptHistory(f"saga {recorded.saga_id!r} begins with {type(event).__name__}.")
     return start(recorded.saga_id, event)

@@ -181,11 +181,13 @@ async def test_a_failing_view_stands_still_alone_and_says_why(url: str, engine: 
     projector = Projector([Broken(), follower], CatchUp(engine), SystemClock())
     await projector.start()
     async with asyncio.timeout(10):
-        while projector.progress["copy"].events < 20 or not projector.progress["broken"].error:
+        while projector.doing["copy"].events < 20 or not projector.doing["broken"].halt:
             await asyncio.sleep(0.02)
     await projector.stop()
-    assert projector.progress["broken"].error == "RuntimeError: out of ink"
-    assert projector.progress["copy"].error is None
+    halt = projector.doing["broken"].halt
+    assert halt is not None
+    assert halt.error == "RuntimeError: out of ink"
+    assert projector.doing["copy"].halt is None
     with engine.connect() as connection:
         copied = connection.exec_driver_sql("SELECT count(*) FROM es_audit_copy").scalar()
         there = connection.exec_driver_sql("SELECT count(*) FROM es_audit").scalar()
