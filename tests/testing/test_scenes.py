@@ -43,7 +43,7 @@ from domain.travel.contracts import (
     WalletEmpty,
 )
 from es_saga import IllegalOperation, Saga
-from es_saga.core.events import OperatorCancelled, OperatorSkipped
+from es_saga.core.events import OperatorCancelled, OperatorCompensated, OperatorSkipped
 from es_saga.core.state import SagaStatus
 from es_saga.testing import stage
 from es_saga.testing.scenes import Asked, given
@@ -222,6 +222,36 @@ def test_a_cancel_undoes_a_saga_once_what_is_in_flight_is_answered() -> None:
 def test_a_cancel_after_the_pivot_leaves_the_saga_as_it_is() -> None:
     cancelled = paid().cancel().nothing_sent()
     cancelled.on(PrintItinerary).reply(ItineraryPrinted(document="d")).completed()
+
+
+def test_an_operator_who_has_it_undone_is_refused_after_the_pivot() -> None:
+    turned = charging().compensate("it leads nowhere", actor="eve").duplicate().nothing_sent()
+    event = turned.history[-2]
+    assert isinstance(event, OperatorCompensated)
+    assert (event.actor, event.reason) == ("eve", "it leads nowhere")
+    turned.on(ChargeCard).reply(CHARGED).expect(RefundCard).reply().expect(CancelOrder)
+    with pytest.raises(IllegalOperation, match="the pivot pay has succeeded"):
+        paid().compensate()
+
+
+def test_an_operator_need_not_wait_for_the_next_attempt() -> None:
+    failed = charging().fail("Busy")
+    sooner = failed.resume().expect(ChargeCard)
+    assert sooner.now == failed.now
+    assert failed.resume(ChargeCard, actor="eve").expect(ChargeCard).reply(CHARGED)
+    with pytest.raises(IllegalOperation, match="waits for another attempt"):
+        charging().resume()
+
+
+@pytest.mark.requirement("R029")
+def test_an_operator_has_a_command_sent_again_and_either_answer_counts() -> None:
+    again = charging().resend(ChargeCard, reason="they lost it").expect(ChargeCard)
+    again.reply(CHARGED).expect(ReserveStock)
+    again.late(CHARGED).expect(ReserveStock)
+    booking = given(trip, A_TRIP).expect(BookFlight, BookRoom, BookCar).resend(BookCar)
+    booking.expect(BookCar).resend().expect(BookFlight, BookRoom, BookCar)
+    with pytest.raises(IllegalOperation, match="is in flight"):
+        charging().fail("Busy").resend()
 
 
 def test_what_is_stuck_is_retried_skipped_or_resolved() -> None:

@@ -58,3 +58,7 @@ scene.on(ReleaseStock).resolve(reserved)  # error: the same
 scene.expect(ReserveStock, ReleaseStock).reply(reserved)  # error: which of the two
 scene.stuck("reserve")  # error: a command, not the name of a step
 scene.compensated(owing=ReleaseStock)  # error: a list of them
+scene.resume("reserve")  # error: a command, not the name of a step
+scene.resend(reserved)  # error: a command, not a reply
+scene.compensate(ReserveStock)  # error: the whole saga, and this is no reason
+scene.resend().reply(reserved)  # error: what is sent again is to be expected again
