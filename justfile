@@ -20,6 +20,10 @@ quick:
 test:
     .venv/bin/pytest
 
+# The dashboard in a real browser and the HTTP API under a fuzzer: needs the extra `verify` and chromium.
+heavy:
+    .venv/bin/pytest tests/dashboard tests/web
+
 # Which requirements no passing test covers.
 requirements:
     .venv/bin/pytest --requirements

@@ -191,8 +191,15 @@ class Demo:
             payments,
             _Child("the other services", ["participant", APP, *others, "-q"]),
         ]
+        dashboard = None if self._once else _free_port()
+        if dashboard is not None:
+            words = ["ui", APP, "--port", str(dashboard), "-q"]
+            self._children.append(_Child("dashboard", words))
         for child in self._children:
             self._watchers.append(asyncio.create_task(self._keep(child, environment)))
+        if dashboard is not None:
+            await _reachable(dashboard)
+            self._say(f"[bold green]dashboard http://127.0.0.1:{dashboard}[/]")
         async with compose.transport(settings, nats, "demo") as pipe:
             client = Client(pipe, "orders")
             found = compose.queries(settings)
@@ -201,7 +208,7 @@ class Demo:
             ended = await self._watch(found, started)
             verdict = self._judge(settings, started, ended, killed)
             if not self._once and not self._stopping:
-                self._invite(settings)
+                self._invite(settings, dashboard)
                 await _interrupted()
         return verdict
 
@@ -355,9 +362,9 @@ class Demo:
             self._say(f"{mark} {what}: {found}")
         return all(found == right for found, right in expected.values())
 
-    def _invite(self, settings: Settings) -> None:
+    def _invite(self, settings: Settings, dashboard: int | None) -> None:
         self._say("")
-        self._say("Everything is still running. In another terminal:")
+        self._say(f"Everything is still running. Look at http://127.0.0.1:{dashboard}, or type")
         self._say(f"  es-saga list --data {settings.data}")
         self._say("Ctrl-C stops it.")
 
@@ -395,6 +402,34 @@ def _totals(settings: Settings, name: str) -> dict[str, int]:
         return count(engine)
     finally:
         engine.dispose()
+
+
+def _free_port() -> int:
+    """Where the dashboard will be."""
+    from es_saga.web import server
+
+    with server.listen("127.0.0.1", None, guarded=False) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def _reachable(port: int) -> None:
+    """Wait until somebody listens there.
+
+    Raises:
+        Unavailable: nobody does in time.
+    """
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError as error:
+            if time.monotonic() > end:
+                raise Unavailable("The dashboard did not start.") from error
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
 
 
 async def _interrupted() -> None:
