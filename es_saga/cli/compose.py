@@ -28,7 +28,7 @@ from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.nats_status import StatusChecker
 from es_saga.adapters.nats_streams import StreamLimits, Streams
 from es_saga.adapters.sealing import master_key
-from es_saga.adapters.store import connect
+from es_saga.adapters.store import check_schema, connect
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
 from es_saga.cli.running import data_folder, running_apps
@@ -417,7 +417,7 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
 
     Raises:
         DefinitionError: a definition of the app cannot be run.
-        Unavailable: a SQLite log that is not there.
+        Unavailable: the log is out of reach, not there, or has not the schema that is needed.
     """
     from es_saga.cli.line import OnDemand
     from es_saga.web.desk import Desk
@@ -425,10 +425,22 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
     found = () if app is None else app.definitions()
     engine = existing_log(settings)
     line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
-    made = Desk(Queries(engine), News(engine), line=line, definitions=found, access=access)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.callback(engine.dispose)
+        stack.push_async_callback(line.close)
+        check_schema(engine)
+        try:
+            store = connect(settings.database_url, master=encryption_key(settings))
+            stack.push_async_callback(store.close)
+        except Unavailable:  # it is encrypted and we have no key: the views can be looked at
+            store = None
+        made = Desk(
+            Queries(engine),
+            News(engine),
+            line=line,
+            definitions=found,
+            access=access,
+            log=store,
+        )
+        stack.push_async_callback(made.close)
         yield made
-    finally:
-        await made.close()
-        await line.close()
-        engine.dispose()

@@ -17,14 +17,20 @@ from es_saga.core.errors import NotFound, Unavailable
 from es_saga.engine.client import Client
 from es_saga.projections.news import News
 from es_saga.projections.queries import Queries
+from es_saga.replay import Replay
+from es_saga.web import histories
 from es_saga.web.access import Access
 from es_saga.web.feed import Feed
+from es_saga.web.histories import Log, NoLog
 
 READERS: Final = 4
 """Threads that read from the database: one fewer than its pool has connections."""
 
 MAX_QUESTIONS: Final = 256
 """Questions that may wait for a reader; beyond, whoever asks is told to come back."""
+
+HARD_AT_ONCE: Final = 2
+"""Of the threads, those that may be deep in thought."""
 
 BUSY_SECONDS: Final = 1.0
 """When to come back, then."""
@@ -69,6 +75,7 @@ class Desk:
         line: the way to the process manager.
         definitions: the code, where an app was given; without it the log still has the shapes.
         access: whose tokens count.
+        log: the log itself, for what takes the values that are hidden from everybody.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Desk:
         line: Line | None = None,
         definitions: Sequence[Definition] = (),
         access: Access | None = None,
+        log: Log | None = None,
     ) -> None:
         self.queries = queries
         self.line: Line = line or NoLine()
@@ -90,6 +98,8 @@ class Desk:
         """The log as it grows."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="desk")
         self._asked = 0
+        self._log: Log = log or NoLog()
+        self._hard = asyncio.Semaphore(HARD_AT_ONCE)
 
     async def ask(self, question: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The answer to a blocking question, asked in one of a few threads.
@@ -109,6 +119,25 @@ class Desk:
 
     def _answered(self, _answer: object) -> None:
         self._asked -= 1
+
+    async def think(self, question: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `ask`, for what takes long: a few at a time, so that the quick ones get through."""
+        async with self._hard:
+            return await self.ask(question, *args, **kwargs)
+
+    async def replay(self, saga_id: str) -> Replay:
+        """A saga's history, moment by moment, with sensitive values hidden.
+
+        Raises:
+            NotFound: there is no such saga.
+            IllegalOperation: it is too long.
+        """
+        return await self.think(histories.shown, self.queries, saga_id)
+
+    async def history(self, saga_id: str) -> Replay:
+        """The same as it is, not to be shown. Raises as `replay` does, and without a key."""
+        await self.ask(histories.check_length, self.queries, saga_id)
+        return await histories.real(self._log, saga_id)
 
     async def client(self) -> Client:
         """Who to send starts and verbs to.
