@@ -11,6 +11,7 @@ from es_saga.cli import (
     checking,
     doctor,
     drawing,
+    listing,
     operating,
     operations,
     reading,
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    *(run, serving, starting, reading, operating),
+    *(run, serving, starting, listing, reading, operating),
     *(checking, replaying, drawing),
     *(schema, shredding, streams, operations, doctor),
 ):

@@ -16,6 +16,7 @@ from es_saga.cli import compose
 from es_saga.cli.health import packages
 from es_saga.config import HIDDEN, Settings
 from es_saga.core.errors import InvalidInput, SagaError
+from es_saga.projections.queries import Queries, SagaFilter
 
 MAX_LOG_BYTES = 256 * 1024
 """How much of the end of the NATS server's log is taken."""
@@ -48,8 +49,8 @@ def _files(settings: Settings, report: Mapping[str, Any]) -> Iterator[tuple[str,
         found = compose.queries(settings)
         sagas = {
             "counts": found.counts(),
-            "stuck": [_outline(row) for row in found.sagas(status="stuck", limit=MAX_SAGAS)],
-            "latest": [_outline(row) for row in found.sagas(limit=MAX_SAGAS)],
+            "stuck": _outlines(found, SagaFilter(status=("stuck",))),
+            "latest": _outlines(found, SagaFilter()),
         }
     except SagaError as error:
         sagas = {"error": error.message}
@@ -57,6 +58,10 @@ def _files(settings: Settings, report: Mapping[str, Any]) -> Iterator[tuple[str,
     log = settings.data / "nats" / "run" / "server.log"
     if log.is_file():
         yield "nats-server.log", log.read_bytes()[-MAX_LOG_BYTES:].decode(errors="replace")
+
+
+def _outlines(found: Queries, wanted: SagaFilter) -> list[dict[str, Any]]:
+    return [_outline(row) for row in found.sagas(wanted, limit=MAX_SAGAS)]
 
 
 def _outline(row: Any) -> dict[str, Any]:

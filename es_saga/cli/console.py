@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -37,6 +38,10 @@ _CODES = {
     "bad-definition": EXIT_FINDING,
     "corrupt-history": EXIT_FINDING,
 }
+
+
+MAX_CELL_CHARS = 160
+"""What a table shows of an input, a reply or a reason; `-o json` has it whole."""
 
 
 class Output(StrEnum):
@@ -169,14 +174,36 @@ def text_of(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def clock(seconds: float | None) -> str:
+def short(text: str) -> str:
+    """Text as one line of a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_CELL_CHARS else f"{line[: MAX_CELL_CHARS - 1]}…"
+
+
+def clock(at: float | None) -> str:
     """A time of day with milliseconds, in the local zone."""
-    return "" if seconds is None else f"{_local(seconds):%H:%M:%S.%f}"[:-3]
+    return "" if at is None else f"{_local(at):%H:%M:%S.%f}"[:-3]
 
 
-def moment(seconds: float | None) -> str:
+def moment(at: float | None) -> str:
     """A date and time to the second, in the local zone."""
-    return "" if seconds is None else f"{_local(seconds):%Y-%m-%d %H:%M:%S}"
+    return "" if at is None else f"{_local(at):%Y-%m-%d %H:%M:%S}"
+
+
+def seconds(text: str | None) -> float | None:
+    """A span of time as people write it.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd])", text)
+    if match is None:
+        from es_saga.core.errors import InvalidInput
+
+        raise InvalidInput(f"{text!r} is no span of time.", hint="Write 30s, 15m, 1h or 7d.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
 
 
 def _local(seconds: float) -> datetime:

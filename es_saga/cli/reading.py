@@ -1,15 +1,12 @@
-"""Commands that look at sagas: list, status, history, wait."""
+"""Commands that look at one saga: status, history, wait."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,166 +23,25 @@ from es_saga.cli.console import (
     escape,
     moment,
     say,
+    short,
     show,
     show_one,
     styled_status,
-    text_of,
 )
 
 if TYPE_CHECKING:
     from es_saga.config import Settings
-    from es_saga.projections.queries import AuditRow, Queries, SagaRow
-
-WATCH_SECONDS: Final = 1.0
-"""How often `--watch` looks."""
-
-MAX_CELL_CHARS: Final = 160
-"""What a table shows of an input, a reply or a reason; `-o json` has it whole."""
-
-MAX_ROWS: Final = 1_000
+    from es_saga.projections.ledger import Entry
+    from es_saga.projections.queries import AuditRow, Queries, SagaRow, Standing
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A saga's id.")]
 
 
-class Status(StrEnum):
-    """The statuses a saga can have."""
-
-    RUNNING = "running"
-    WAITING = "waiting"
-    COMPENSATING = "compensating"
-    STUCK = "stuck"
-    COMPLETED = "completed"
-    COMPENSATED = "compensated"
-    COMPENSATED_WITH_EXCEPTIONS = "compensated-with-exceptions"
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("list", epilog="Example: es-saga list --status stuck --since 1h")(list_sagas)
     app.command(epilog="Example: es-saga status order-1")(status)
     app.command(epilog="Example: es-saga history order-1 -o jsonl")(history)
     app.command(epilog="Example: es-saga wait order-1 --timeout 30")(wait)
-
-
-# ── list ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def list_sagas(
-    status: Annotated[
-        Status | None, typer.Option("--status", help="Only these.", show_default=False)
-    ] = None,
-    type: Annotated[
-        str | None, typer.Option("--type", help="Only of this type.", show_default=False)
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Only with this business key.", show_default=False)
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", help="Changed within: 30s, 15m, 1h, 7d.", show_default=False),
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Rows at most.", min=1, max=MAX_ROWS)] = 50,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Go on: on a terminal the list, else what changes.")
-    ] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    output: OutputOption = Output.TABLE,
-    quiet: QuietOption = False,
-) -> None:
-    """Sagas, the most recently changed first."""
-    from es_saga.cli import compose
-    from es_saga.config import load
-
-    span = _seconds(since)
-    found = compose.queries(load(data=data, database=database))
-
-    def look() -> list[SagaRow]:
-        return found.sagas(
-            status=None if status is None else status.value,
-            saga_type=type,
-            business_id=key,
-            since=None if span is None else time.time() - span,
-            limit=limit,
-        )
-
-    if watch:
-        _watch(look, output)
-    rows = look()
-    _show_list(rows, output)
-    if not rows:
-        say("no sagas")
-    elif len(rows) == limit:
-        say(f"[dim]the latest {limit}; --limit shows more[/]")
-
-
-def _watch(look: Any, output: Output) -> None:
-    """Show what there is, again and again; ends with Ctrl-C."""
-    live = output is Output.TABLE and console_on(sys.stdout).is_terminal
-    seen: dict[str, int] = {}
-    while True:
-        rows: list[SagaRow] = look()
-        if live:
-            sys.stdout.write("\x1b[H\x1b[2J")
-            _show_list(rows[: _terminal_rows()], output)
-            say(f"[dim]{len(rows)} sagas at {clock(time.time())[:8]}; Ctrl-C ends[/]")
-        else:
-            news = [row for row in reversed(rows) if seen.get(row.saga_id) != row.version]
-            form = Output.JSONL if output is Output.JSON else output
-            _show_list(news, form)
-            seen = {row.saga_id: row.version for row in rows}
-        time.sleep(WATCH_SECONDS)
-
-
-def _terminal_rows() -> int:
-    """Sagas that a screen has room for, below the head and above the remark."""
-    return max(1, console_on(sys.stdout).height - 3)
-
-
-def _show_list(rows: Iterable[SagaRow], output: Output) -> None:
-    if output is not Output.TABLE:
-        show((asdict(row) for row in rows), output)
-        return
-    from es_saga.cli.table import Column
-
-    columns = (
-        "saga_id",
-        Column("type", optional=True),
-        "status",
-        Column("current", folds=True, optional=True),
-        Column("reason", folds=True),
-        Column("version", optional=True, right=True),
-        Column("updated", optional=True),
-    )
-    show(map(_line, rows), output, columns, styles=_style)
-
-
-def _line(row: SagaRow) -> dict[str, Any]:
-    reason = f"{row.reason_step}: {row.reason}" if row.reason_step else row.reason
-    return {
-        "saga_id": row.saga_id,
-        "type": row.type,
-        "status": row.status,
-        "current": ", ".join(row.current),
-        "reason": _short(reason or ""),
-        "version": row.version,
-        "updated": moment(row.updated),
-    }
-
-
-def _style(column: str, value: Any) -> str:
-    return styled_status(value) if column == "status" else escape(text_of(value))
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd])", text)
-    if match is None:
-        from es_saga.core.errors import InvalidInput
-
-        raise InvalidInput(f"{text!r} is no span of time.", hint="Write 30s, 15m, 1h or 7d.")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
 
 
 # ── status ───────────────────────────────────────────────────────────────────────────────────────
@@ -202,15 +58,23 @@ def status(
     from es_saga.cli import compose
     from es_saga.config import load
 
-    row = compose.queries(load(data=data, database=database)).status(saga_id)
+    standing = compose.queries(load(data=data, database=database)).standing(saga_id)
+    row = standing.saga
     if output is not Output.TABLE:
-        show_one(asdict(row), output)
+        show_one(flat(standing), output)
         return
     _show_head(row)
+    _show_next(standing)
     if row.steps:
-        _show_steps(row)
+        _show_steps(standing)
     if row.status == "stuck":
         say(f"It needs a human: see `es-saga history {row.saga_id}`, then retry, skip or resolve.")
+
+
+def flat(standing: Standing) -> dict[str, Any]:
+    """A saga's row, and beside its columns what its definition says about it."""
+    whole = asdict(standing)
+    return {**whole.pop("saga"), **whole}
 
 
 def _show_head(row: SagaRow) -> None:
@@ -220,19 +84,33 @@ def _show_head(row: SagaRow) -> None:
     )
     span = "" if row.closed is None else f", closed after {row.closed - row.created:.3f} s"
     console.print(f"[dim]started[/]  {moment(row.created)}{span}")
-    console.print(f"[dim]input[/]    {escape(_short(_json(row.payload)))}")
+    console.print(f"[dim]input[/]    {escape(short(_json(row.payload)))}")
     if row.reason:
         where = f" at {escape(row.reason_step)}" if row.reason_step else ""
-        console.print(f"[dim]reason[/]   [yellow]{escape(_short(row.reason))}[/]{where}")
+        console.print(f"[dim]reason[/]   [yellow]{escape(short(row.reason))}[/]{where}")
     for exception in row.exceptions:
-        what = f"{exception['step']}: {_short(exception['error'])}"
+        what = f"{exception['step']}: {short(exception['error'])}"
         console.print(f"[dim]owed[/]     [magenta]{escape(what)}[/]")
+
+
+def _show_next(standing: Standing) -> None:
+    """Of an open saga: how old it is, what is still to be done, and when something happens."""
+    console, row = console_on(sys.stdout), standing.saga
+    if row.closed is None:
+        deadline = f", deadline {moment(row.deadline)}" if row.deadline else ""
+        console.print(f"[dim]age[/]      {standing.age:.1f} s{deadline}")
+        if standing.remaining:
+            what = "to undo" if row.backward else "to do"
+            console.print(f"[dim]{what:8}[/] {escape(', '.join(standing.remaining))}")
+        if row.next_due is not None:
+            console.print(f"[dim]next due[/] {moment(row.next_due)}")
     console.print()
 
 
-def _show_steps(row: SagaRow) -> None:
+def _show_steps(standing: Standing) -> None:
     from es_saga.cli.table import Column
 
+    undos = {entry.step: entry for entry in standing.ledger or ()}
     steps: list[dict[str, Any]] = [
         {
             "step": name,
@@ -240,10 +118,10 @@ def _show_steps(row: SagaRow) -> None:
             "attempt": step["attempt"],
             "started": clock(step["started"]),
             "ended": clock(step.get("ended")),
-            "undo": _undo(step).get("status", ""),
-            "result": _short(_result(step)),
+            "undo": _stands(undos[name]) if name in undos else "",
+            "result": short(_result(step)),
         }
-        for name, step in row.steps.items()
+        for name, step in standing.saga.steps.items()
     ]
     columns = (
         "step",
@@ -255,6 +133,13 @@ def _show_steps(row: SagaRow) -> None:
         Column("attempt", optional=True, right=True),
     )
     show(steps, Output.TABLE, columns)
+
+
+def _stands(entry: Entry) -> str:
+    """What is owed for a step; nothing is said where nothing is."""
+    if entry.undo == "not owed":
+        return ""
+    return f"{entry.undo} by {entry.by}" if entry.by else str(entry.undo)
 
 
 def _undo(step: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -296,7 +181,7 @@ def history(
             "at": clock(row.at),
             "event": row.kind,
             "step": row.step,
-            "what": _short(_told(row)),
+            "what": short(told(row.kind, row.payload)),
             "cause": _cause(row),
         }
         for row in rows
@@ -320,17 +205,17 @@ def _whole(found: Queries, saga_id: str) -> Iterator[AuditRow]:
         after = page[-1].version
 
 
-def _told(row: AuditRow) -> str:
+def told(topic: str, payload: Mapping[str, Any]) -> str:
     """An event on one line; one that this release cannot read, as it is."""
     from es_saga.adapters.codec import decode
     from es_saga.core.errors import CorruptHistory
     from es_saga.core.gist import gist
 
-    payload = _json(row.payload)
+    written = _json(payload)
     try:
-        return gist(decode(row.kind, payload.encode()))
+        return gist(decode(topic, written.encode()))
     except CorruptHistory:
-        return payload
+        return written
 
 
 def _cause(row: AuditRow) -> str:
@@ -374,7 +259,7 @@ def show_end(
     elif name_it:
         sys.stdout.write(f"{saga_id}\n")
         sys.stdout.flush()
-    reason = f" because of {escape(_short(row.reason))}" if row.reason else ""
+    reason = f" because of {escape(short(row.reason))}" if row.reason else ""
     if row.status == "stuck":
         say(f"{styled_status(row.status)}{reason}; see `es-saga status {saga_id}`")
         raise typer.Exit(EXIT_FAILURE)
@@ -384,11 +269,6 @@ def show_end(
     say(f"{styled_status(row.status)}{reason}")
     if row.status != "completed":
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_CELL_CHARS else f"{line[: MAX_CELL_CHARS - 1]}…"
 
 
 def _json(value: object) -> str:

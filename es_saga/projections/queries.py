@@ -1,6 +1,6 @@
 """Questions to the read models: what people and dashboards ask about sagas.
 
-Reads only, on the database of the log; every list is paged by key and bounded.
+Reads only, on the database of the log; blocking. Every list is paged by key and bounded.
 """
 
 from __future__ import annotations
@@ -8,45 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from es_saga.core.errors import InvalidInput, NotFound, Unavailable
+from es_saga.core.errors import NotFound, Unavailable
 from es_saga.core.messages import check_id
 from es_saga.database import READ_ONLY
-from es_saga.projections.audit import AUDIT
+from es_saga.projections import definitions, incidents, listing, pending, trail
+from es_saga.projections.definitions import DefinitionRow
+from es_saga.projections.incidents import Incidents
+from es_saga.projections.ledger import Entry, ledger, remaining
+from es_saga.projections.listing import MAX_PAGE, STATUSES, Count, Cursor, Page, SagaFilter
+from es_saga.projections.pending import PendingWork, StepLoad
 from es_saga.projections.status import STATUS
+from es_saga.projections.trail import AuditRow
 
-MAX_PAGE = 1_000
-"""Rows in one answer."""
-
-POLL_SECONDS = 0.05
+POLL_SECONDS: Final = 0.05
 """How often `wait` looks, at first; then less and less often, down to once a second."""
 
-STATUSES = (
-    "running",
-    "waiting",
-    "compensating",
-    "stuck",
-    "completed",
-    "compensated",
-    "compensated-with-exceptions",
-)
-
-
-_EVENTS = sa.table(
-    "es_events",
-    sa.column("originator_id", sa.Text),
-    sa.column("originator_version", sa.Integer),
-    sa.column("state", sa.LargeBinary),
-)
-_SAME_EVENT = sa.and_(
-    _EVENTS.c.originator_id == AUDIT.c.saga_id, _EVENTS.c.originator_version == AUDIT.c.version
-)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,108 +54,87 @@ class SagaRow:
     next_due: float | None
     deadline: float | None
     exceptions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    backward: bool = False
+    """It is being undone, or was."""
+    progressed: float = 0.0
+    """When some work last began or ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One event as the audit trail has it."""
+class Standing:
+    """One saga, with what its definition says about what is still to be done."""
 
-    saga_id: str
-    version: int
-    kind: str
-    step: str | None
-    at: float
-    cause: str | None
-    actor: str | None
-    payload: dict[str, Any]
+    saga: SagaRow
+    age: float
+    """Seconds from its start to its end, or to now."""
+    remaining: tuple[str, ...] | None
+    """Steps, or on the way back undos, in their order; None: the log has not its definition."""
+    ledger: tuple[Entry, ...] | None
+    """One entry for each step that can be undone; None as above."""
 
 
 class Queries:
-    """The read side of one log."""
+    """The read side of one log.
+
+    Raises:
+        Unavailable: every question does, if the database is out of reach.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine.execution_options(**{READ_ONLY: True})
+        postgres = engine.dialect.name == "postgresql"
+        # A question is one statement, or a few that bear what happens between them.
+        options = {"isolation_level": "AUTOCOMMIT"} if postgres else {READ_ONLY: True}
+        self._engine = engine.execution_options(**options)
+
+    # ── one saga ─────────────────────────────────────────────────────────────────────────────────
 
     def status(self, saga_id: str) -> SagaRow:
         """One saga.
 
         Raises:
             NotFound: there is no such saga.
-            Unavailable: the database is out of reach.
         """
         check_id(saga_id)
-        rows = self._rows(sa.select(STATUS).where(STATUS.c.saga_id == saga_id))
-        if not rows:
-            raise NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
-        return _saga(rows[0])
+        query = sa.select(STATUS).where(STATUS.c.saga_id == saga_id)
+        row = self._ask(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            raise no_such(saga_id)
+        return _saga(row)
 
-    def sagas(
-        self,
-        *,
-        status: str | None = None,
-        saga_type: str | None = None,
-        business_id: str | None = None,
-        since: float | None = None,
-        before: tuple[float, str] | None = None,
-        limit: int = 50,
-    ) -> list[SagaRow]:
-        """Sagas, the most recently changed first.
-
-        Args:
-            status: one of STATUSES.
-            since: only those that changed after this time.
-            before: the `updated` and `saga_id` of the last row of the page before.
-            limit: at most MAX_PAGE.
+    def standing(self, saga_id: str, *, now: float | None = None) -> Standing:
+        """One saga with its age, what is still to be done, and its compensation ledger.
 
         Raises:
-            InvalidInput: an unknown status, or a limit out of range.
+            NotFound: there is no such saga.
         """
-        if status is not None and status not in STATUSES:
-            raise InvalidInput(
-                f"{status[:80]!r} is no status.", hint=f"One of: {', '.join(STATUSES)}."
-            )
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput(f"A page has 1 to {MAX_PAGE} rows, not {limit}.")
-        query = sa.select(STATUS).order_by(STATUS.c.updated.desc(), STATUS.c.saga_id.desc())
-        for column, value in (
-            (STATUS.c.status, status),
-            (STATUS.c.type, saga_type),
-            (STATUS.c.business_id, business_id),
-        ):
-            if value is not None:
-                query = query.where(column == value)
-        if since is not None:
-            query = query.where(STATUS.c.updated >= since)
-        if before is not None:
-            query = query.where(
-                sa.tuple_(STATUS.c.updated, STATUS.c.saga_id) < sa.tuple_(*map(sa.literal, before))
-            )
-        return [_saga(row) for row in self._rows(query.limit(limit))]
-
-    def counts(self) -> dict[str, int]:
-        """Sagas by status."""
-        query = sa.select(STATUS.c.status, sa.func.count().label("n")).group_by(STATUS.c.status)
-        return {row["status"]: row["n"] for row in self._rows(query)}
+        row = self.status(saga_id)
+        known = self._ask(lambda connection: definitions.known(connection, row.type))
+        shape = next((one.shape for one in known if one.version == row.definition), None)
+        by = self._ask(lambda connection: trail.settled_by(connection, saga_id))
+        end = row.closed if row.closed is not None else time.time() if now is None else now
+        return Standing(
+            saga=row,
+            age=max(0.0, end - row.created),
+            remaining=None if shape is None else _remaining(row, shape),
+            ledger=None
+            if shape is None
+            else ledger(shape, row.steps, backward=row.backward, settled_by=by),
+        )
 
     def history(self, saga_id: str, *, after: int = 0, limit: int = MAX_PAGE) -> list[AuditRow]:
         """A saga's audit trail, oldest first, from the event after number `after`.
 
+        Sensitive values are hidden.
+
         Raises:
             NotFound: there is no such saga.
             InvalidInput: a limit out of range.
+            CorruptHistory: the log is not what it was when the trail was written.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput(f"A page has 1 to {MAX_PAGE} rows, not {limit}.")
-        query = (
-            sa.select(AUDIT, _EVENTS.c.state.label("payload"))
-            .join(_EVENTS, _SAME_EVENT)
-            .where(AUDIT.c.saga_id == check_id(saga_id), AUDIT.c.version > after)
-            .order_by(AUDIT.c.version)
-            .limit(limit)
-        )
-        rows = [_audit(row) for row in self._rows(query)]
+        check_id(saga_id)
+        rows = self._ask(lambda connection: trail.rows(connection, saga_id, after, limit))
         if not rows and after == 0:
-            raise NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
+            raise no_such(saga_id)
         return rows
 
     async def wait(self, saga_id: str, timeout: float) -> SagaRow:
@@ -190,15 +153,143 @@ class Queries:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 1.0)
 
-    def _rows(self, query: sa.Executable) -> Sequence[sa.RowMapping]:
+    # ── many sagas ───────────────────────────────────────────────────────────────────────────────
+
+    def page(
+        self,
+        wanted: SagaFilter | None = None,
+        *,
+        after: Cursor | None = None,
+        limit: int = 50,
+    ) -> Page[SagaRow]:
+        """Sagas that fit, the most recently changed first.
+
+        Args:
+            after: where the page before ended.
+            limit: at most MAX_PAGE. A page may have fewer rows and still not be the last one.
+
+        Raises:
+            InvalidInput: a limit out of range.
+        """
+        found = self._ask(
+            lambda connection: listing.find(
+                connection, wanted or SagaFilter(), after=after, limit=limit
+            )
+        )
+        rows, following, looked = found
+        return Page(tuple(map(_saga, rows)), following, looked)
+
+    def sagas(self, wanted: SagaFilter | None = None, *, limit: int = 50) -> list[SagaRow]:
+        """The first `limit` sagas that fit, however far back one has to look for them.
+
+        Raises:
+            InvalidInput: a limit out of range.
+        """
+        page = self.page(wanted, limit=limit)
+        rows = [*page.rows]
+        while len(rows) < limit and page.next is not None:
+            page = self.page(wanted, after=page.next, limit=limit - len(rows))
+            rows += page.rows
+        return rows
+
+    def count(self, wanted: SagaFilter | None = None) -> Count:
+        """How many sagas fit, counted up to MAX_COUNT; says so if there are more."""
+        return self._ask(lambda connection: listing.count(connection, wanted or SagaFilter()))
+
+    def counts(self) -> dict[str, int]:
+        """Sagas by status, every one counted: it takes as long as there are sagas."""
+        query = sa.select(STATUS.c.status, sa.func.count().label("n")).group_by(STATUS.c.status)
+        found = self._ask(lambda connection: connection.execute(query).all())
+        return {row.status: row.n for row in found}
+
+    def counts_by_type(self) -> dict[str, dict[str, int]]:
+        """Sagas by type and status, every one counted, as above."""
+        query = sa.select(STATUS.c.type, STATUS.c.status, sa.func.count()).group_by(
+            STATUS.c.type, STATUS.c.status
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for saga_type, status, number in self._ask(lambda c: c.execute(query).all()):
+            counts.setdefault(saga_type, {})[status] = number
+        return counts
+
+    def incidents(self, *, since: float, saga_type: str | None = None) -> Incidents:
+        """Failures of sagas that changed since then, grouped by cause."""
+        return self._ask(
+            lambda connection: incidents.grouped(connection, since, saga_type=saga_type)
+        )
+
+    def pending(
+        self,
+        *,
+        saga_type: str | None = None,
+        step: str | None = None,
+        after: Cursor | None = None,
+        limit: int = 50,
+    ) -> Page[PendingWork]:
+        """What is in flight or waiting, of the sagas first that have not changed for longest.
+
+        Args:
+            after: where the page before ended.
+            limit: sagas; each may have several pieces of work.
+
+        Raises:
+            InvalidInput: a limit out of range.
+        """
+        return self._ask(
+            lambda connection: pending.work(
+                connection, saga_type=saga_type, step=step, after=after, limit=limit
+            )
+        )
+
+    def load(self) -> tuple[list[StepLoad], bool]:
+        """Open sagas by step; False: there were too many to count them all."""
+        return self._ask(pending.load)
+
+    # ── definitions ──────────────────────────────────────────────────────────────────────────────
+
+    def types(self) -> list[str]:
+        """The saga types that the log knows, in order."""
+        query = sa.select(definitions.DEFINITIONS.c.type).distinct()
+        return sorted(self._ask(lambda connection: connection.execute(query).scalars().all()))
+
+    def definitions(self) -> list[DefinitionRow]:
+        """Every version of every saga type, by type, the latest version first."""
+        return self._ask(definitions.known)
+
+    def definition(self, saga_type: str, version: int) -> DefinitionRow:
+        """One version of a saga type.
+
+        Raises:
+            NotFound: the log does not know it.
+        """
+        known = self._ask(lambda connection: definitions.known(connection, saga_type, version))
+        if not known:
+            raise NotFound(
+                f"The log knows no version {version} of {saga_type[:80]!r}.",
+                hint="It gets to know a definition when an app runs it.",
+            )
+        return known[0]
+
+    def _ask(self, question: Callable[[sa.Connection], T]) -> T:
         try:
             with self._engine.connect() as connection:
-                return connection.execute(query).mappings().all()
+                return question(connection)
         except OperationalError as error:
             raise Unavailable(
                 "The database of the log is out of reach, or has no such tables.",
                 hint="Check the URL, then `es-saga migrate status`.",
             ) from error
+
+
+def no_such(saga_id: str) -> NotFound:
+    """What is said of an id that no saga has."""
+    return NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
+
+
+def _remaining(row: SagaRow, shape: Mapping[str, Any]) -> tuple[str, ...]:
+    if row.closed is not None:
+        return ()
+    return remaining(shape, row.steps, backward=row.backward)
 
 
 def _saga(row: sa.RowMapping) -> SagaRow:
@@ -220,17 +311,20 @@ def _saga(row: sa.RowMapping) -> SagaRow:
         next_due=row["next_due"],
         deadline=row["deadline"],
         exceptions=json.loads(row["exceptions"] or "[]"),
+        backward=bool(row["backward"]),
+        progressed=row["progressed"],
     )
 
 
-def _audit(row: sa.RowMapping) -> AuditRow:
-    return AuditRow(
-        saga_id=row["saga_id"],
-        version=row["version"],
-        kind=row["kind"],
-        step=row["step"],
-        at=row["at"],
-        cause=row["cause"],
-        actor=row["actor"],
-        payload=json.loads(row["payload"]),
-    )
+__all__ = [
+    "MAX_PAGE",
+    "STATUSES",
+    "AuditRow",
+    "Count",
+    "Cursor",
+    "Page",
+    "Queries",
+    "SagaFilter",
+    "SagaRow",
+    "Standing",
+]

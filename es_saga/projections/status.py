@@ -23,7 +23,12 @@ STATUS = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("definition", sa.Integer, nullable=False, comment="version of the definition"),
     sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("business_id", sa.Text, comment="the key it was started under"),
+    sa.Column(
+        "business_id",
+        # Compared byte by byte, so that what begins alike stands together.
+        sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+        comment="the key it was started under",
+    ),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("current", sa.Text, nullable=False, comment="steps in progress, comma-separated"),
     sa.Column("steps", sa.Text, nullable=False, comment="JSON: step to status, result, times"),
@@ -37,8 +42,32 @@ STATUS = sa.Table(
     sa.Column("next_due", sa.Double, comment="when time alone will change something"),
     sa.Column("deadline", sa.Double),
     sa.Column("exceptions", sa.Text, comment="JSON: undos that a closed saga still owes"),
+    sa.Column(
+        "backward",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="it is being undone, or was",
+    ),
+    sa.Column(
+        "progressed",
+        sa.Double,
+        nullable=False,
+        server_default="0",
+        comment="when some work last began or ended; repeats do not count",
+    ),
 )
 """Where every saga stands (requirements R055 to R058)."""
+
+_OPEN = STATUS.c.closed.is_(None)
+sa.Index("ix_es_status_open", STATUS.c.part, sqlite_where=_OPEN, postgresql_where=_OPEN)
+# Lists are in order of the last change: of one status, or of one status of one type.
+sa.Index("ix_es_status_status", STATUS.c.status, STATUS.c.updated, STATUS.c.saga_id)
+sa.Index("ix_es_status_type", STATUS.c.type, STATUS.c.status, STATUS.c.updated, STATUS.c.saga_id)
+_KEYED = STATUS.c.business_id.is_not(None)
+sa.Index(
+    "ix_es_status_business", STATUS.c.business_id, sqlite_where=_KEYED, postgresql_where=_KEYED
+)
 
 _CHANGING = (
     "status",
@@ -51,6 +80,8 @@ _CHANGING = (
     "closed",
     "next_due",
     "exceptions",
+    "backward",
+    "progressed",
 )
 _CONSTANT = (
     "part",
@@ -129,7 +160,23 @@ def _changing(state: SagaState) -> Row:
         state.closed,
         state.next_due,
         to_json(state.exceptions).decode() if state.exceptions else None,
+        state.backward,
+        _progressed(state),
     )
+
+
+def _progressed(state: SagaState) -> float:
+    """When some work last began or ended; what is only sent again has made no progress."""
+    last = state.origin.started
+    for do, undo, _ in state.steps.values():
+        for work in (do, undo):
+            if work is None:
+                continue
+            if work.started > last:
+                last = work.started
+            if work.ended is not None and work.ended > last:
+                last = work.ended
+    return last
 
 
 def _constant(state: SagaState) -> Row:

@@ -15,6 +15,7 @@ ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     rebuild_audit(chained=True)
+    list_status()
     op.add_column(
         "es_definitions", sa.Column("sensitive", sa.Text, nullable=False, server_default="{}")
     )
@@ -45,7 +46,47 @@ def downgrade() -> None:
     op.drop_table("es_projections")
     op.drop_table("es_keys")
     op.drop_column("es_definitions", "sensitive")
+    unlist_status()
     rebuild_audit(chained=False)
+
+
+def list_status() -> None:
+    """Lists in order of the last change, by every filter; and what the status did not tell.
+
+    The view takes in the whole log once more, with the next process that runs.
+    """
+    op.execute("DELETE FROM es_tracking WHERE name = 'status'")
+    op.add_column(
+        "es_status", sa.Column("backward", sa.Boolean, nullable=False, server_default=sa.false())
+    )
+    op.add_column(
+        "es_status", sa.Column("progressed", sa.Double, nullable=False, server_default="0")
+    )
+    op.drop_index("ix_es_status_status", "es_status")
+    op.drop_index("ix_es_status_business", "es_status")
+    if op.get_context().dialect.name == "postgresql":
+        op.alter_column("es_status", "business_id", type_=sa.Text(collation="C"))
+    op.create_index("ix_es_status_status", "es_status", ["status", "updated", "saga_id"])
+    op.create_index("ix_es_status_type", "es_status", ["type", "status", "updated", "saga_id"])
+    keyed = sa.text("business_id IS NOT NULL")
+    op.create_index(
+        "ix_es_status_business",
+        "es_status",
+        ["business_id"],
+        postgresql_where=keyed,
+        sqlite_where=keyed,
+    )
+
+
+def unlist_status() -> None:
+    for name in ("ix_es_status_business", "ix_es_status_type", "ix_es_status_status"):
+        op.drop_index(name, "es_status")
+    op.drop_column("es_status", "progressed")
+    op.drop_column("es_status", "backward")
+    if op.get_context().dialect.name == "postgresql":
+        op.alter_column("es_status", "business_id", type_=sa.Text())
+    op.create_index("ix_es_status_status", "es_status", ["status", "updated"])
+    op.create_index("ix_es_status_business", "es_status", ["type", "business_id"])
 
 
 def rebuild_audit(*, chained: bool) -> None:
