@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from es_saga.core import decide, interventions, replies, verbs, verify
+from es_saga.core import aggregate, decide, interventions, replies, verbs, verify
 from es_saga.core.compiled import StepDefinition
-from es_saga.core.events import OperatorRetried, StepSucceeded
-from es_saga.core.inputs import Cancel, Reply, RetryStuck
+from es_saga.core.errors import IllegalOperation
+from es_saga.core.events import OperatorResent, OperatorRetried, StepSucceeded
+from es_saga.core.inputs import Cancel, Reply, Resume, RetryStuck
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.policy import Retry
 from es_saga.core.reaction import Reaction
-from es_saga.core.state import GIVEN_UP, SagaStatus, StepState, Work, WorkStatus
+from es_saga.core.state import GIVEN_UP, SagaState, SagaStatus, StepState, Work, WorkStatus
 
 
 def takes_a_refusal_for_an_error(patch: pytest.MonkeyPatch) -> None:
@@ -147,6 +149,37 @@ def retries_under_the_refused_key(patch: pytest.MonkeyPatch) -> None:
         return work._replace(status=WorkStatus.BACKOFF, due=at, ended=None)
 
     patch.setattr(interventions, "_again", again)
+
+
+def undoes_whatever_an_operator_wants_undone(patch: pytest.MonkeyPatch) -> None:
+    def no_way_back(reaction: Reaction) -> None:
+        if reaction.state.backward:
+            raise IllegalOperation
+
+    patch.setattr(verbs, "_no_way_back", no_way_back)
+
+
+def takes_what_was_resent_for_not_done(patch: pytest.MonkeyPatch) -> None:
+    """The attempt that nobody waited for is forgotten, and the next one fails for certain."""
+    rules = vars(aggregate)["_RULES"]
+    real: Callable[[SagaState, OperatorResent], SagaState] = rules[OperatorResent]
+
+    def resent(state: SagaState, event: OperatorResent) -> SagaState:
+        before, after = state.steps[event.step], real(state, event)
+        own = after.steps[event.step]
+        do = own.do._replace(unanswered=before.do.unanswered)
+        return after._replace(steps={**after.steps, event.step: own._replace(do=do)})
+
+    patch.setitem(rules, OperatorResent, resent)
+
+
+def does_not_say_that_it_was_resumed(patch: pytest.MonkeyPatch) -> None:
+    def resume(reaction: Reaction, verb: Resume) -> None:
+        for name, own in reaction.state.steps.items():
+            if own.do.status is WorkStatus.BACKOFF and not reaction.state.backward:
+                reaction.send_again(reaction.definition.steps[name])
+
+    patch.setattr(verbs, "_resume", resume)
 
 
 def forgets_who_intervened(patch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,12 @@ def test_a_command_is_done_refused_or_fails_and_nobody_need_answer() -> None:
         "stock refuses reserve",
         "stock fails at reserve",
     ]
+
+
+def test_an_operator_need_not_wait_until_it_is_stuck() -> None:
+    found = _first_moves(planted.side_by_side(2))
+    undone = found["the operator has the saga undone"]
+    assert undone == ["OperatorCompensated", "CompensationStarted"]
+    sent_again = found["the operator has reserve_1 sent again"]
+    assert sent_again == ["OperatorResent reserve_1", "StepRetried reserve_1"]
+    assert not [what for what in found if "go on at once" in what], "nothing waits yet"
