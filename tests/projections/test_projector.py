@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def engine(url: str) -> Iterator[sa.Engine]:
 
 
 @asynccontextmanager
-async def projecting(engine: sa.Engine, *views: View) -> AsyncIterator[Projector]:
+async def projecting(engine: sa.Engine, *views: View) -> AsyncGenerator[Projector]:
     catching = CatchUp(engine)
     projector = Projector(views, catching, HastyClock())
     await projector.start()
@@ -167,7 +167,7 @@ async def test_who_waits_for_an_event_is_told_when_the_view_has_it(
     async with projecting(engine, picky) as projector:
         inside = projector.wait("seen", first, last, timeout=PATIENCE_SECONDS)
         outside = progress.wait("seen", first, last, timeout=PATIENCE_SECONDS)
-        assert await asyncio.gather(inside, outside) == [True, True]
+        assert all(await asyncio.gather(inside, outside))
         assert (first, last) in rows(engine, "seen", ["saga_id"])
         [later, *_], _ = await asyncio.to_thread(told, url, 1, 1)
         waiting = asyncio.create_task(projector.wait("seen", later, last, timeout=PATIENCE_SECONDS))
