@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from es_saga.adapters.definitions import register
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.store import connect
 from es_saga.core.definition import Definition
@@ -80,17 +81,24 @@ async def open_office(
     *,
     access: Access | None = None,
     definitions: Sequence[Definition] = (errand.definition, glance.definition),
+    run: Sequence[Definition] = (errand.definition, glance.definition),
     url: str | None = None,
 ) -> AsyncGenerator[Office, None]:
-    """Everything running, in a folder of its own."""
+    """Everything running, in a folder of its own; the desk has the code of `definitions`."""
     url = url or f"sqlite:///{folder / 'log.db'}"
     store = connect(url, views=[StatusView(), AuditView()], migrate=True)
     transport = MemoryTransport()
     engine = make_engine(url)
-    async with world(store, transport, script=willing) as running:
+    register(engine, run)
+    async with world(store, transport, script=willing, definitions=run) as running:
         line = Direct(Client(transport, "errands"))
         desk = Desk(
-            Queries(engine), News(engine), line=line, definitions=definitions, access=access
+            Queries(engine),
+            News(engine),
+            line=line,
+            definitions=definitions,
+            access=access,
+            log=store,
         )
         pipe = httpx.ASGITransport(create_app(desk))
         async with httpx.AsyncClient(transport=pipe, base_url=LOCAL, timeout=30) as http:

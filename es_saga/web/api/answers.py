@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from es_saga.projections.ending import Ending, ending
-from es_saga.projections.queries import SagaRow
+from es_saga.projections.ledger import Done, Undo
+from es_saga.projections.queries import Standing
 
 Json = dict[str, Any]
 
@@ -40,6 +41,9 @@ class SagaPage(BaseModel):
 
     items: list[SagaLine]
     next: str | None = Field(description="Cursor of the next page; null: there is nothing more.")
+    looked_back_to: float | None = Field(
+        description="The page ended early: what changed before that was not looked at yet."
+    )
 
 
 class Work(BaseModel):
@@ -71,29 +75,87 @@ class Owed(BaseModel):
     error: str
 
 
+class LedgerEntry(Answer):
+    """One step that can be undone: done, undo issued, undo confirmed or owed."""
+
+    step: str = Field(examples=["reserve"])
+    command: str = Field(description="Name of the undo's command.", examples=["ReleaseStock"])
+    done: Done
+    undo: Undo
+    attempt: int | None = Field(description="Of the undo, once it was issued.")
+    due: float | None = Field(description="When the undo counts as unanswered, or is sent again.")
+    why: str | None = Field(description="What the undo came to grief at.")
+    by: str | None = Field(description="Who waived it, or said that it is done.")
+
+
 class Saga(SagaLine):
     """Everything that the status view has of a saga."""
 
     ending: Ending = Field(description="How it ended, for whoever started it.")
     steps: dict[str, Step]
-    payload: Json = Field(description="Its input; sensitive fields are hidden.")
+    payload: Json = Field(description="Its input; sensitive values are hidden.")
     next_due: float | None = Field(description="When time alone will change something.")
     deadline: float | None
     exceptions: list[Owed]
+    age: float = Field(description="Seconds from its start to its end, or to now.")
+    remaining: list[str] | None = Field(
+        description="Steps, or on the way back undos, that are still to be done; null: unknown."
+    )
+    ledger: list[LedgerEntry] | None = Field(description="What is done, undone and owed.")
 
     @classmethod
-    def of(cls, row: SagaRow) -> Saga:
-        """Out of its row."""
-        line = SagaLine.model_validate(row)
+    def of(cls, standing: Standing) -> Saga:
+        """Out of its row, and what its definition says."""
+        row = standing.saga
         return cls(
-            **line.model_dump(),
+            **SagaLine.model_validate(row).model_dump(),
             ending=ending(row),
             steps={name: Step.model_validate(step) for name, step in row.steps.items()},
             payload=row.payload,
             next_due=row.next_due,
             deadline=row.deadline,
             exceptions=[Owed.model_validate(one) for one in row.exceptions],
+            age=standing.age,
+            remaining=None if standing.remaining is None else list(standing.remaining),
+            ledger=None
+            if standing.ledger is None
+            else [LedgerEntry.model_validate(entry) for entry in standing.ledger],
         )
+
+
+class HistoryEvent(Answer):
+    """One event of a saga."""
+
+    version: int = Field(description="Its number, counted from 1.", examples=[3])
+    kind: str = Field(examples=["StepSucceeded"])
+    step: str | None = Field(examples=["charge"])
+    at: float
+    cause: str | None = Field(description="Message that led to it; null: a timer.")
+    actor: str | None = Field(description="Who intervened, if somebody did.")
+    payload: Json = Field(description="Its fields; sensitive values are hidden.")
+
+
+class HistoryPage(BaseModel):
+    """Events of one saga, the oldest first."""
+
+    saga_id: str
+    items: list[HistoryEvent]
+    next: int | None = Field(description="`after` of the next page; null: there is no more.")
+
+
+class AuditEntry(HistoryEvent):
+    """One row of the audit trail."""
+
+    trace: str | None = Field(description="W3C traceparent of the saga's start.")
+    hash: str = Field(description="Of this event and of everything before it.")
+
+
+class AuditPage(BaseModel):
+    """The audit trail of one saga, the oldest first."""
+
+    saga_id: str
+    items: list[AuditEntry]
+    next: int | None = Field(description="`after` of the next page; null: there is no more.")
 
 
 class Outcome(Answer):
