@@ -1,7 +1,8 @@
-"""A saga that gets stuck where a test wants it to, and a definition that cannot be run.
+"""Sagas that stop where a test wants them to, and a definition that cannot be run.
 
 The oven bakes only while a file named `open` lies in the data folder; a cake that is paid for has
-to be baked, so a refusal there parks the saga for an operator.
+to be baked, so a refusal there parks the saga for an operator. Flour comes only while a file named
+`flour` lies there; else it is asked for again an hour later. Nobody ever answers for the sugar.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from es_saga import App, Command, Message, Participant, Refusal, Saga, Tx
+from es_saga import App, Command, Message, Participant, Refusal, Retry, Saga, Tx
 from tests.testing.swapped import right, swapped
 
 QUICK = timedelta(seconds=20)
@@ -81,7 +82,53 @@ async def use_oven(cmd: Bake, tx: Tx) -> Baked | Closed:
     return Baked(weight=500) if is_open else Closed()
 
 
-app = App("bakery", sagas=[cake], participants=[bakery])
+class Deliver(Command[None]):
+    """Bring flour, or take it back."""
+
+    to = "bakery"
+    name: str
+    back: bool = False
+
+
+class Sweeten(Command[None]):
+    """Nobody handles it."""
+
+    to = "sugar"
+    name: str
+
+
+LATER = Retry(first=timedelta(hours=1), maximum=timedelta(hours=1))
+
+bread = Saga("bread", Cake)
+
+
+@bread.step(timeout=QUICK, retry=LATER)
+def flour(c: Cake) -> Deliver:
+    """Fails until there is some."""
+    return Deliver(name=c.name)
+
+
+@flour.compensation
+def no_flour(c: Cake) -> Deliver:
+    return Deliver(name=c.name, back=True)
+
+
+sweets = Saga("sweets", Cake)
+
+
+@sweets.check(timeout=timedelta(hours=1))
+def sugar(c: Cake) -> Sweeten:
+    """Stays in flight."""
+    return Sweeten(name=c.name)
+
+
+@bakery.handles(Deliver)
+async def bring_flour(cmd: Deliver, tx: Tx) -> None:
+    if not cmd.back and not (Path(os.environ["ES_SAGA_DATA"]) / "flour").exists():
+        raise RuntimeError("no flour")
+
+
+app = App("bakery", sagas=[cake, bread, sweets], participants=[bakery])
 
 faulty = Saga("faulty", Cake)
 

@@ -26,7 +26,18 @@ HEAVY = {
 }
 COMMANDS = (
     *("cancel", "check", "demo", "doctor", "graph", "history", "list", "participant"),
-    *("resolve", "retry", "run", "skip", "start", "status", "wait"),
+    *(
+        "compensate",
+        "resend",
+        "resolve",
+        "resume",
+        "retry",
+        "run",
+        "skip",
+        "start",
+        "status",
+        "wait",
+    ),
     *("migrate", "migrate up", "migrate status", "migrate sql"),
     *("streams", "streams ensure", "streams status"),
 )
