@@ -6,7 +6,7 @@ SQLite and PostgreSQL (psycopg 3) are what every statement of ours is written an
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -31,6 +31,9 @@ _KEEPALIVE = {
 
 READ_ONLY = "es_read_only"
 """Execution option: on SQLite the transaction begins deferred and takes no write lock."""
+
+ID_TYPE: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Ids are compared byte by byte: a language's collation makes the index several times slower."""
 
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 

@@ -11,14 +11,13 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from es_saga.database import ID_TYPE
+
 SCHEMA_REVISION: Final = "0002"
 """The migration that this release needs."""
 
 REVISION_TABLE: Final = "es_schema"
 """Where the applied migration is noted; not alembic's default, which may be a user's own."""
-
-# Ids are compared byte by byte: a language's collation makes the index several times slower.
-ID_TYPE: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 METADATA: Final = sa.MetaData()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from es_saga.database import ID_TYPE
 from es_saga.engine.ports import Recorded
 from es_saga.projections.view import Batch
 
@@ -19,11 +20,11 @@ _metadata = sa.MetaData()
 AUDIT = sa.Table(
     "es_audit",
     _metadata,
-    sa.Column("saga_id", sa.Text, primary_key=True),
+    sa.Column("saga_id", ID_TYPE, nullable=False),
     sa.Column(
         "version",
         sa.Integer,
-        primary_key=True,
+        nullable=False,
         autoincrement=False,
         comment="number of the event in its saga",
     ),
@@ -36,6 +37,8 @@ AUDIT = sa.Table(
     sa.Column("actor", sa.Text, comment="who intervened, if somebody did"),
     sa.Column("trace", sa.Text, comment="W3C traceparent of the saga's start"),
     sa.Column("hash", sa.Text, nullable=False, comment="of this event and of the hash before"),
+    sa.PrimaryKeyConstraint("saga_id", "version", name="pk_es_audit"),
+    sqlite_with_rowid=False,
 )
 """Who did what to which saga, when, and because of which message."""
 
@@ -56,6 +59,12 @@ class AuditView:
         marks = ", ".join("?" * len(_TYPES))
         self._insert = f"INSERT INTO {table} ({_COLUMNS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         self._copy = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+
+    def beside(self, suffix: str) -> AuditView:
+        """See `Rebuildable.beside`."""
+        other = AuditView(f"es_audit{suffix}")
+        other.name = f"{self.name}{suffix}"
+        return other
 
     def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Add a row for each event; on SQLite one that is there already stays as it is."""

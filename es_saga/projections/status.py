@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from es_saga.core.messages import part_of
 from es_saga.core.state import SagaState, StepState, Work
+from es_saga.database import ID_TYPE
 from es_saga.engine.ports import Recorded
 from es_saga.projections.view import Batch
 
@@ -18,15 +19,14 @@ _metadata = sa.MetaData()
 STATUS = sa.Table(
     "es_status",
     _metadata,
-    sa.Column("saga_id", sa.Text, primary_key=True),
+    sa.Column("saga_id", ID_TYPE, nullable=False),
     sa.Column("part", sa.Integer, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("definition", sa.Integer, nullable=False, comment="version of the definition"),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column(
         "business_id",
-        # Compared byte by byte, so that what begins alike stands together.
-        sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+        ID_TYPE,  # what begins alike stands together
         comment="the key it was started under",
     ),
     sa.Column("status", sa.Text, nullable=False),
@@ -56,6 +56,7 @@ STATUS = sa.Table(
         server_default="0",
         comment="when some work last began or ended; repeats do not count",
     ),
+    sa.PrimaryKeyConstraint("saga_id", name="pk_es_status"),
 )
 """Where every saga stands (requirements R055 to R058)."""
 
@@ -113,6 +114,12 @@ class StatusView:
             f" ON CONFLICT (saga_id) DO UPDATE SET {replaced}"
         )
         self._move = f"UPDATE {table} SET {changed} WHERE saga_id = ?"
+
+    def beside(self, suffix: str) -> StatusView:
+        """See `Rebuildable.beside`."""
+        other = StatusView(f"es_status{suffix}")
+        other.name = f"{self.name}{suffix}"
+        return other
 
     def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Write a row for each saga that begins, and the changing columns of the others."""
