@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from es_saga.web import api, faults
 from es_saga.web.api.inputs import API
+from es_saga.web.dashboard.router import router as dashboard
 from es_saga.web.desk import Desk
 from es_saga.web.guard import Guard
 
@@ -36,5 +37,6 @@ def create_app(desk: Desk) -> FastAPI:
     app.state.desk = desk
     faults.register(app)
     app.include_router(api.router(), prefix=API)
+    app.include_router(dashboard(desk))
     app.add_middleware(Guard, local_only=not desk.access.guarded, json_under=[API])
     return app

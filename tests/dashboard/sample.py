@@ -1,4 +1,4 @@
-"""A log to look at: an hour of a shop, a travel agency, a bank and a lender, in which much went wrong.
+"""A log to look at: an hour of a shop, a travel agency, a bank and a lender, and much goes wrong.
 
     python -m tests.dashboard.sample FOLDER        writes FOLDER/log.db
 

@@ -1,0 +1,80 @@
+"""The saga types that the log knows: each as a graph, with what its sagas are at just now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from es_saga.core.errors import NotFound
+from es_saga.diagrams import definition_dot, definition_mermaid, definition_svg
+from es_saga.projections.definitions import DefinitionRow
+from es_saga.projections.pending import StepLoad
+from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
+from es_saga.web.dashboard.pictures import share
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def screens(pages: Pages) -> Sequence[Screen]:
+    """The list, and one definition."""
+
+    async def every(_visit: Visit) -> Context:
+        desk = pages.desk
+        counts = await desk.ask(desk.queries.counts_by_type)
+        known = await desk.ask(desk.queries.definitions)
+        latest = {row.type: row for row in reversed(known)}
+        return {
+            "definitions": [
+                {
+                    "row": latest[name],
+                    "versions": sum(row.type == name for row in known),
+                    "here": (name, latest[name].version) in desk.code,
+                    "total": sum(counts.get(name, {}).values()),
+                    "share": share(sorted(counts.get(name, {}).items())),
+                }
+                for name in sorted(latest)
+            ]
+        }
+
+    async def one(visit: Visit) -> Context:
+        return await _one(pages, visit)
+
+    return [
+        Screen("/definitions", "definitions.html", "definitions", every),
+        Screen("/definitions/{type}/{version}", "definition.html", "definitions", one),
+    ]
+
+
+async def _one(pages: Pages, visit: Visit) -> Context:
+    desk, asked = pages.desk, visit.request.path_params
+    version = str(asked["version"])
+    if not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise NotFound(f"{version[:40]!r} is no version.")
+    row = await desk.ask(desk.queries.definition, str(asked["type"]), int(version))
+    known = await desk.ask(desk.queries.definitions)
+    load, whole = await desk.ask(desk.queries.load)
+    code = desk.code.get((row.type, row.version))
+    source = code or row.shape
+    counts = await desk.ask(desk.queries.counts_by_type)
+    return {
+        "row": row,
+        "versions": [other for other in known if other.type == row.type],
+        "picture": definition_svg(source, _at_steps(row, load)),
+        "whole": whole,
+        "counts": counts.get(row.type, {}),
+        "steps": row.shape["steps"],
+        "deadline": code.deadline if code else None,
+        "policy": code.on_failed_undo.value if code else None,
+        "code": code,
+        "mermaid": definition_mermaid(source),
+        "dot": definition_dot(source),
+    }
+
+
+def _at_steps(row: DefinitionRow, load: Sequence[StepLoad]) -> Counts:
+    """How many sagas of the type are at each step, by the way they go."""
+    counts: dict[str, dict[str, int]] = {}
+    for one in load:
+        if one.type == row.type:
+            way = "undoing" if one.backward else "running"
+            counts.setdefault(one.step, {})[way] = one.sagas
+    return counts

@@ -1,0 +1,82 @@
+"""What waits for a human, for an answer, or for its next attempt; what is closed and still owes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from es_saga.projections.listing import Cursor, SagaFilter
+from es_saga.projections.pending import PendingWork
+from es_saga.projections.queries import SagaRow
+from es_saga.web.dashboard import looks
+from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
+from es_saga.web.dashboard.pictures import Planned
+from es_saga.web.dashboard.plans import plans
+from es_saga.web.dashboard.rendering import link
+from es_saga.web.dashboard.saga import Side, steps_of
+from es_saga.web.dashboard.verbs import VERBS, Offer, for_step
+
+SHOWN: Final = 50
+"""Sagas of each kind on the page."""
+
+
+def screens(pages: Pages) -> Sequence[Screen]:
+    """The page."""
+
+    async def gather(visit: Visit) -> Context:
+        return await _gather(pages, visit)
+
+    return [Screen("/pending", "pending.html", "pending", gather)]
+
+
+async def _gather(pages: Pages, visit: Visit) -> Context:
+    desk, query = pages.desk, visit.query
+    after = Cursor.read(query["after"]) if "after" in query else None
+    stuck = await desk.ask(desk.queries.page, SagaFilter(status=("stuck",)), limit=SHOWN)
+    owing = SagaFilter(status=("compensated-with-exceptions",))
+    owed = await desk.ask(desk.queries.page, owing, limit=SHOWN)
+    load, whole = await desk.ask(desk.queries.load)
+    work = await desk.ask(
+        desk.queries.pending,
+        saga_type=query.get("type"),
+        step=query.get("step"),
+        after=after,
+        limit=SHOWN,
+    )
+    steps = await plans(desk, stuck.rows)
+    kept = {name: query[name] for name in ("type", "step") if name in query}
+    return {
+        "stuck": [_stuck(row, steps[row.type, row.definition]) for row in stuck.rows],
+        "more_stuck": stuck.next is not None,
+        "owed": owed.rows,
+        "more_owed": owed.next is not None,
+        "load": load,
+        "whole": whole,
+        "work": [_waiting(one) for one in work.rows],
+        "kept": kept,
+        "to_first": link("/pending", **kept) if after else None,
+        "to_next": link("/pending", **kept, after=work.next.written()) if work.next else None,
+        "still": after is not None,
+    }
+
+
+def _stuck(row: SagaRow, plan: Sequence[Planned]) -> dict[str, Any]:
+    """A stuck saga with what it is stuck at: work that was given up."""
+    found: list[dict[str, Any]] = []
+    for name, both in steps_of(row).items():
+        offers = for_step(row, name, plan)
+        if offers:
+            side: Side = both.undo or both.do
+            look = looks.of_work(side.status, undo=both.undo is not None)
+            found.append({"step": name, "look": look, "error": side.error, "offers": offers})
+    return {"saga": row, "at": found}
+
+
+def _waiting(work: PendingWork) -> dict[str, Any]:
+    verb = VERBS["resend" if work.in_flight else "resume"]
+    status = "started" if work.in_flight else "backoff"
+    return {
+        "work": work,
+        "look": looks.of_work(status, undo=work.direction.value == "undo"),
+        "offer": Offer(verb, work.step, work.direction.value),
+    }

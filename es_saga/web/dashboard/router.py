@@ -1,0 +1,154 @@
+"""The dashboard's routes: every screen, its stream, static files, and the way in and out."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from es_saga.web.access import SESSION_COOKIE, SESSION_SECONDS, Caller, Role
+from es_saga.web.dashboard import (
+    batch,
+    compare,
+    definitions,
+    history,
+    incidents,
+    ledger,
+    operating,
+    pending,
+    sagas,
+    timeline,
+    travel,
+)
+from es_saga.web.dashboard.live import stream
+from es_saga.web.dashboard.page import LIVE, THEME_COOKIE, THEMES, Pages, Screen, Visit
+from es_saga.web.dashboard.rendering import HERE, STATIC, asset
+from es_saga.web.dashboard.shield import PROOF, local_path, set_cookie
+from es_saga.web.desk import Desk
+
+YEAR_SECONDS: Final = 365 * 86_400
+
+
+def router(desk: Desk) -> APIRouter:
+    """Everything that is for people; `es_saga.web.app` puts it beside the API."""
+    pages = Pages(desk)
+    routes = APIRouter(include_in_schema=False)
+    every = screens(pages)
+    pages.sections = frozenset(screen.section for screen in every)
+    pages.tabs = frozenset(screen.tab for screen in every)
+    for screen in every:
+        show = partial(_show, pages, screen)
+        routes.add_api_route(screen.path, show, methods=["GET"], response_model=None)
+        if screen.live:
+            live = partial(_live, pages, screen)
+            routes.add_api_route(LIVE + screen.path, live, methods=["GET"], response_model=None)
+    routes.include_router(operating.routes(pages))
+    routes.include_router(batch.routes(pages))
+    _add_doors(routes, pages)
+    routes.add_api_route(STATIC + "/{digest}/{name:path}", _static, response_model=None)
+    return routes
+
+
+def screens(pages: Pages) -> Sequence[Screen]:
+    """Every page there is."""
+    return [
+        *sagas.screens(pages),
+        *timeline.screens(pages),
+        *history.screens(pages),
+        *travel.screens(pages),
+        *ledger.screens(pages),
+        *pending.screens(pages),
+        *incidents.screens(pages),
+        *compare.screens(pages),
+        *definitions.screens(pages),
+        *batch.screens(pages),
+    ]
+
+
+async def _show(pages: Pages, screen: Screen, request: Request) -> Response:
+    return await pages.show(screen, request)
+
+
+async def _live(pages: Pages, screen: Screen, request: Request) -> Response:
+    return await stream(pages, screen, request)
+
+
+# ── doors ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _add_doors(routes: APIRouter, pages: Pages) -> None:
+    access, forms = pages.desk.access, pages.forms
+
+    async def login(request: Request) -> Response:
+        visit = Visit(request, pages.caller(request) or Caller("", Role.READ))
+        onward = local_path(request.query_params.get("next", "/"))
+        return pages.render(visit, "login.html", {"onward": onward, "refused": False})
+
+    async def log_in(request: Request) -> Response:
+        form = await request.form()
+        onward = local_path(str(form.get("next", "/")))
+        session = None
+        if forms.ours(request, str(form.get(PROOF, ""))):
+            session = access.log_in(str(form.get("token", "")).strip())
+        if session is None:
+            visit = Visit(request, Caller("", Role.READ))
+            context = {"onward": onward, "refused": True}
+            return pages.render(visit, "login.html", context, status=401)
+        response = RedirectResponse(onward, 303)
+        set_cookie(request, response, SESSION_COOKIE, session, seconds=SESSION_SECONDS)
+        return response
+
+    async def log_out(request: Request) -> Response:
+        form = await request.form()
+        if forms.ours(request, str(form.get(PROOF, ""))):
+            access.log_out(request.cookies.get(SESSION_COOKIE, ""))
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(SESSION_COOKIE)
+        return response
+
+    async def theme(request: Request) -> Response:
+        form = await request.form()
+        response = RedirectResponse(local_path(str(form.get("next", "/"))), 303)
+        if forms.ours(request, str(form.get(PROOF, ""))):
+            chosen = str(form.get("theme", ""))
+            if chosen in THEMES:
+                set_cookie(request, response, THEME_COOKIE, chosen, seconds=YEAR_SECONDS)
+            else:
+                response.delete_cookie(THEME_COOKIE)
+        return response
+
+    for path, method, endpoint in (
+        ("/login", "GET", login),
+        ("/login", "POST", log_in),
+        ("/logout", "POST", log_out),
+        ("/theme", "POST", theme),
+    ):
+        routes.add_api_route(path, endpoint, methods=[method], response_model=None)
+
+
+# ── static files ─────────────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    """Everything in the folder, read once; nothing else can be asked for."""
+    folder = HERE / "static"
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in (".css", ".js", ".svg")
+    }
+
+
+async def _static(digest: str, name: str) -> Response:
+    body = _files().get(name)
+    if body is None or asset(name) != f"{STATIC}/{digest}/{name}":
+        return Response(status_code=404)
+    media = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    forever = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(body, media_type=media, headers=forever)

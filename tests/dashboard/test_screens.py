@@ -1,0 +1,91 @@
+"""Every screen: without JavaScript, in light and dark, for people who see or use it otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from es_saga.database import make_engine
+from es_saga.projections.queries import Queries, SagaFilter
+from tests.dashboard.conftest import Tabs
+from tests.dashboard.serving import Site
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+
+SCREENS = {
+    "sagas": "/sagas",
+    "stuck sagas": "/sagas?status=stuck",
+    "no saga": "/sagas?q=nobody",
+    "history": "/sagas/{stuck}/history",
+    "time travel": "/sagas/{stuck}/travel?at=5",
+    "decided again": "/sagas/{stuck}/travel?at=5&check=1",
+    "ledger": "/sagas/{stuck}/ledger",
+    "operate": "/sagas/{stuck}/operate?verb=resolve",
+    "pending": "/pending",
+    "incidents": "/incidents",
+    "compare": "/compare",
+    "compared": "/compare?a={stuck}&b={closed}",
+    "login": "/login",
+    "not there": "/sagas/nobody",
+}
+"""Every screen there is, and what it looks like when there is little to show."""
+
+
+@pytest.fixture(scope="module")
+def paths(site: Site) -> dict[str, str]:
+    """The screens' paths, with sagas of the sample."""
+    engine = make_engine(site.log)
+    queries = Queries(engine)
+
+    def some(status: str) -> str:
+        return queries.page(SagaFilter(status=(status,), type="order")).rows[0].saga_id
+
+    sagas = {"stuck": some("stuck"), "closed": some("completed")}
+    engine.dispose()
+    return {name: path.format(**sagas) for name, path in SCREENS.items()}
+
+
+@pytest.mark.requirement("R079", "R080", "R081", "R083")
+def test_every_screen_is_shown_without_javascript(
+    tabs: Tabs, site: Site, paths: dict[str, str]
+) -> None:
+    page = tabs.open(site, "/sagas", java_script_enabled=False)
+    for name, path in paths.items():
+        response = page.goto(path)
+        assert response is not None
+        assert response.status == (404 if name == "not there" else 200), name
+        assert page.locator("h1").count() == 1, name
+        assert page.locator("main").inner_text().strip(), name
+    tabs.complaints.clear()  # of the saga that is not there
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(tabs: Tabs, site: Site, paths: dict[str, str], scheme: str) -> None:
+    page = tabs.open(site, "/sagas", color_scheme=scheme, bypass_csp=True)
+    found: list[str] = []
+    for name, path in paths.items():
+        page.goto(path)
+        page.add_script_tag(path=AXE)
+        report: dict[str, Any] = page.evaluate("axe.run({resultTypes: ['violations']})")
+        found += [
+            f"{name}: {one['id']}, {one['help']}: {one['nodes'][0]['html']}"
+            for one in report["violations"]
+        ]
+    tabs.complaints.clear()
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_no_screen_is_wider_than_the_window(
+    tabs: Tabs, site: Site, paths: dict[str, str], width: int
+) -> None:
+    page = tabs.open(site, "/sagas", viewport={"width": width, "height": 900})
+    for name, path in paths.items():
+        page.goto(path)
+        beyond: int = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert beyond <= 0, f"{name} at {width}: {beyond} pixels"
+    tabs.complaints[:] = [one for one in tabs.complaints if "404" not in one]
