@@ -34,6 +34,7 @@ from es_saga.app import App
 from es_saga.cli.running import data_folder, running_apps
 from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
+from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Subjects
 from es_saga.database import make_engine
 from es_saga.engine.client import Client
@@ -45,7 +46,7 @@ from es_saga.engine.projector import Projector
 from es_saga.participant import Server
 from es_saga.projections.audit import AuditView
 from es_saga.projections.news import News
-from es_saga.projections.queries import Queries
+from es_saga.projections.queries import Queries, no_such
 from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
 
@@ -279,6 +280,25 @@ def queries(settings: Settings) -> Queries:
         Unavailable: a SQLite log that is not there.
     """
     return Queries(existing_log(settings))
+
+
+async def history(settings: Settings, saga_id: str) -> Sequence[SagaEvent]:
+    """A saga's events as they are, with what is hidden from everybody.
+
+    Raises:
+        NotFound: there is no such saga.
+        CorruptHistory: the first event that is missing or cannot be read is named.
+        Unavailable: the log is not there, or encrypted and there is no key.
+    """
+    existing_log(settings).dispose()
+    store = connect(settings.database_url, master=encryption_key(settings))
+    try:
+        found = (await store.load([saga_id])).get(saga_id)
+    finally:
+        await store.close()
+    if found is None:
+        raise no_such(saga_id)
+    return found
 
 
 @contextmanager

@@ -80,10 +80,12 @@ def run(
     configure_logging("error" if quiet else settings.log_level)
     found = compose.load_app(app)
     with sole_conductor(settings):
-        loop.run(_conduct(settings, found, participants=participants, migrate=migrate))
+        loop.run(_conduct(settings, found, app, participants=participants, migrate=migrate))
 
 
-async def _conduct(settings: Settings, app: App, *, participants: bool, migrate: bool) -> None:
+async def _conduct(
+    settings: Settings, app: App, reference: str, *, participants: bool, migrate: bool
+) -> None:
     from es_saga.cli import compose
     from es_saga.cli.running import announced
     from es_saga.config import public
@@ -95,7 +97,7 @@ async def _conduct(settings: Settings, app: App, *, participants: bool, migrate:
             compose.answering(settings, app, url, pipe),
             compose.serving(settings, app, pipe, ()) if participants else nullcontext(()) as served,
         ):
-            with announced(settings, app.name, url):
+            with announced(settings, app.name, url, reference):
                 names = ", ".join(server.participant.name for server in served)
                 say(
                     f"[bold green]{app.name}[/] is running at {escape(public(url))}"

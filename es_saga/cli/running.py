@@ -33,6 +33,8 @@ class RunningApp:
     pid: int
     database: str
     """URL of its log without secrets; empty where it is the data folder's own."""
+    reference: str = ""
+    """`module:attribute` of its code."""
 
 
 def data_folder(settings: Settings) -> Path:
@@ -83,11 +85,13 @@ def sole_conductor(settings: Settings) -> Generator[None, None, None]:
 
 
 @contextmanager
-def announced(settings: Settings, app: str, nats: str) -> Generator[None, None, None]:
+def announced(
+    settings: Settings, app: str, nats: str, reference: str = ""
+) -> Generator[None, None, None]:
     """Tell other commands on this machine where the app runs, for as long as this lasts."""
     path = data_folder(settings) / f"run-{app}-{os.getpid()}.json"
     elsewhere = public(settings.database_url) if settings.database is not None else ""
-    entry = RunningApp(app, nats, settings.tenant, os.getpid(), elsewhere)
+    entry = RunningApp(app, nats, settings.tenant, os.getpid(), elsewhere, reference)
     temporary = path.with_suffix(".new")
     file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard, cast
 
 from es_saga.core.compiled import Definition
 from es_saga.core.decide import Decided, react
 from es_saga.core.errors import InvalidInput, SagaError
-from es_saga.core.events import CompensationFailed, SagaEvent, SagaStuck, StepFailed
+from es_saga.core.events import CompensationFailed, Json, SagaEvent, SagaStuck, StepFailed
 from es_saga.core.inputs import Input, Reply
 from es_saga.core.messages import Outcome
+from es_saga.core.sensitive import SensitiveFields
 from es_saga.core.state import SagaState
 from es_saga.replay.changes import NOTHING, Change, changes_of_json, told
 from es_saga.replay.reactions import Reaction
@@ -53,6 +54,26 @@ class Divergence(NamedTuple):
             for change in self.changes
         ]
         return "\n".join(lines)
+
+    def hiding(self, fields: SensitiveFields) -> Divergence:
+        """The same with sensitive values hidden."""
+        recorded = self.recorded and fields.event(self.recorded)
+        today = self.today and fields.event(self.today)
+        changes = tuple(
+            change._replace(before=_at(recorded, change.path), after=_at(today, change.path))
+            for change in self.changes
+        )
+        return self._replace(recorded=recorded, today=today, changes=changes)
+
+
+def _at(event: SagaEvent | None, path: str) -> Any:
+    """What stands at a path; what is hidden as a whole hides what is in it."""
+    value: Any = None if event is None else event.model_dump(mode="json")
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return value
+        value = cast(Json, value).get(name)
+    return value
 
 
 class Again(NamedTuple):

@@ -215,7 +215,7 @@ class _Play:
         undo = attempt.direction is Direction.UNDO
         data = None if undo else made_up(step, {**self._data, **sent.data})
         work = f"the undo of {attempt.step}" if undo else attempt.step
-        self.notes.append(f"made up: {work} is done{'' if data is None else f': {data}'}")
+        self.notes.append(f"made up: {work} is done")
         done = Answer(Outcome.SUCCEEDED, DONE, data)
         self._expect(at + ANSWER_SECONDS, _reply(self._saga_id, attempt, done))
 

@@ -1,8 +1,7 @@
-"""What was decided on, as a person says it."""
+"""What was decided on, as a person says it: without people's data, which stands in the events."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from es_saga.core.events import (
@@ -10,7 +9,6 @@ from es_saga.core.events import (
     CompensationIssued,
     CompensationSucceeded,
     DeadlineExceeded,
-    Json,
     LateReplyNoted,
     OperatorCancelled,
     OperatorEvent,
@@ -35,7 +33,7 @@ def decided_on(events: Sequence[SagaEvent]) -> str:
     >>> decided_on([StepRefused(
     ...     at=0, step="charge", attempt=1, refusal_type="CardDeclined", refusal={"card": "visa"}
     ... )])
-    'charge is refused: CardDeclined {"card": "visa"}'
+    'charge is refused: CardDeclined'
     """
     if kind_of(events[0]) not in TIMES:
         return _said(events[0])
@@ -54,9 +52,9 @@ def _said(event: SagaEvent) -> str:
         case SagaStarted():
             return f"{event.saga_type} is started"
         case StepSucceeded():
-            return _with(f"{event.step} is done", _json(event.reply))
+            return f"{event.step} is done"
         case StepRefused():
-            return f"{event.step} is refused: {event.refusal_type} {_json(event.refusal)}".rstrip()
+            return f"{event.step} is refused: {event.refusal_type}"
         case StepFailed():
             return f"{event.step} failed: {event.error}{_attempt(event.attempt)}"
         case StepTimedOut():
@@ -74,7 +72,7 @@ def _said(event: SagaEvent) -> str:
         case LateReplyNoted():
             return f"a late answer to {_work(event.step, event.direction)}: {event.outcome}"
         case SignalReceived():
-            return _with(f"signal {event.name}", _json(event.data))
+            return f"signal {event.name}"
         case _:
             return "nothing known"
 
@@ -110,11 +108,3 @@ def _work(step: str, direction: Direction) -> str:
 
 def _attempt(number: int) -> str:
     return f" (attempt {number})" if number > 1 else ""
-
-
-def _with(what: str, data: str) -> str:
-    return f"{what}: {data}" if data else what
-
-
-def _json(data: Json | None) -> str:
-    return json.dumps(data, ensure_ascii=False, default=str) if data else ""

@@ -66,6 +66,23 @@ def write_history(
         FileExistsError: there is one: what was recorded is never recorded again.
         CorruptHistory: these events do not fold.
     """
+    lines = history_lines(saga_id, events, found=found, effects=effects)
+    with path.open("x", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def history_lines(
+    saga_id: str,
+    events: Sequence[SagaEvent],
+    *,
+    found: str = "",
+    effects: Sequence[Effect] | None = None,
+) -> list[str]:
+    """What `write_history` writes, line by line.
+
+    Raises:
+        CorruptHistory: these events do not fold.
+    """
     state = fold(saga_id, events)
     if state is None:
         raise CorruptHistory(f"saga {saga_id!r} has no events.")
@@ -82,8 +99,7 @@ def write_history(
     chain = _chain("", head)
     for line in lines[1:]:
         line["chain"] = chain = _chain(chain, line)
-    with path.open("x", encoding="utf-8") as file:
-        file.writelines(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    return [json.dumps(line, ensure_ascii=False) for line in lines]
 
 
 def read_history(path: Path) -> History:
