@@ -222,6 +222,34 @@ def cancelled(play: Play) -> None:
     play.scene.compensated()
 
 
+def turned_back(play: Play) -> None:
+    play.well(until=play.last_undoable)
+    play.then(play.scene.compensate("it leads nowhere", actor="eve"))
+    play.well()
+    play.scene.compensated()
+
+
+def _did_not_wait(play: Play, command: Type) -> None:
+    """Sent again, failed, and tried again at once."""
+    play.then(play.on(command).resend(command, actor="eve"))
+    play.then(play.on(command).fail("OSError", "the roof is leaking"))
+    play.then(play.scene.resume(command, actor="eve"))
+
+
+def did_not_wait(play: Play) -> None:
+    play.well(until=play.last_undoable)
+    _did_not_wait(play, play.last_undoable)
+    completed(play)
+
+
+def undone_without_waiting(play: Play) -> None:
+    play.well(until=play.last_before_pivot)
+    play.refuse(play.last_before_pivot)
+    _did_not_wait(play, play.asked[0])
+    play.well()
+    play.scene.compensated()
+
+
 def _stuck_at_undo(play: Play) -> Type:
     play.well(until=play.last_before_pivot)
     play.refuse(play.last_before_pivot)
@@ -309,6 +337,9 @@ _AT_A_PIVOT: list[Fate] = [pivot_unknown_and_retried, pivot_unknown_and_found_no
 def _recordings() -> Iterator[tuple[str, tuple[Saga[Any], Message, Fate]]]:
     for saga, data in _INPUTS:
         for fate in _ANYWHERE + (_AT_A_PIVOT if saga.definition.pivot else []):
+            yield f"{saga.name}/{fate.__name__}", (saga, data, fate)
+    for saga, data in ((order, _AN_ORDER), (trip, _A_TRIP)):
+        for fate in (turned_back, did_not_wait, undone_without_waiting):
             yield f"{saga.name}/{fate.__name__}", (saga, data, fate)
     yield "trip/waived_after_the_pivot", (trip, _A_TRIP, waived_after_the_pivot)
     errand = chain("a", "b", deadline=timedelta(seconds=10))
