@@ -80,6 +80,9 @@ class Kind(Enum):
     RETRIED = Moment.WRITTEN, "{seconds} s later an operator retries"
     SKIPPED = Moment.WRITTEN, "{seconds} s later an operator skips what it is stuck at"
     RESOLVED = Moment.WRITTEN, "{seconds} s later an operator settles by hand what it is stuck at"
+    COMPENSATED = Moment.WRITTEN, "{seconds} s later an operator has the saga undone"
+    RESUMED = Moment.WRITTEN, "{seconds} s later an operator has done at once what waits"
+    RESENT = Moment.WRITTEN, "{seconds} s later an operator has sent again what is in flight"
     STARTED_AGAIN = Moment.WRITTEN, "{seconds} s later the saga is started again"
 
     def __init__(self, moment: Moment, sentence: str) -> None:
@@ -176,6 +179,9 @@ _ON_SAGAS: Final = _choices(
     (4, Kind.CANCELLED, (0.0, 0.003, 2.0)),
     (2, Kind.STARTED_AGAIN, (0.0, 2.0)),
     (1, Kind.RETRIED, (0.0, 2.0)),
+    (2, Kind.COMPENSATED, (0.0, 2.0)),
+    (2, Kind.RESUMED, (0.02, 0.5, 2.0)),
+    (2, Kind.RESENT, (0.0, 0.003, 2.0)),
 )
 _ON_STUCK: Final = _choices(
     (6, Kind.RETRIED, (1.0, 600.0)),

@@ -50,6 +50,3 @@ def _row(number: int, began: float, event: SagaEvent) -> tuple[str, ...]:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= MAX_WHAT_CHARS else f"{text[: MAX_WHAT_CHARS - 1]}…"
-
-
-__all__ = ["MAX_WHAT_CHARS", "gist", "timeline"]

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from es_saga.core.events import SagaEvent
+from es_saga.core.gist import gist
 from es_saga.core.messages import Envelope
 from es_saga.testing.faults import Fault, FaultPlan, Kind, Moment
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.story import Effect
-from es_saga.testing.timeline import gist
 
 MAX_LINE_CHARS: Final = 120
 """Longest line of a timeline; what is longer ends in `…`."""

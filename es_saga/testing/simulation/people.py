@@ -101,6 +101,12 @@ class People:
         step = state.stuck.step if state.stuck is not None else last
         if kind is Kind.CANCELLED:
             return VerbRequest(verb="cancel", actor="ann", reason="changed her mind")
+        if kind is Kind.COMPENSATED:
+            return VerbRequest(verb="compensate", actor="eve", reason="it leads nowhere")
+        if kind is Kind.RESUMED:
+            return VerbRequest(verb="resume", actor="eve", reason="it is up again")
+        if kind is Kind.RESENT:
+            return VerbRequest(verb="resend", actor="eve", reason="it may be lost")
         if kind is Kind.RETRIED or step is None:
             return VerbRequest(verb="retry", actor="ann", reason="it is up again")
         if kind is Kind.SKIPPED:
