@@ -16,6 +16,8 @@ AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 SCREENS = {
     "sagas": "/sagas",
+    "timeline": "/sagas/{stuck}",
+    "messages": "/sagas/{stuck}/messages",
     "stuck sagas": "/sagas?status=stuck",
     "no saga": "/sagas?q=nobody",
     "history": "/sagas/{stuck}/history",
@@ -27,6 +29,9 @@ SCREENS = {
     "incidents": "/incidents",
     "compare": "/compare",
     "compared": "/compare?a={stuck}&b={closed}",
+    "batch": "/batch",
+    "definitions": "/definitions",
+    "definition": "/definitions/order/1",
     "login": "/login",
     "not there": "/sagas/nobody",
 }

@@ -25,7 +25,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
         return around | {
             "entries": entries(row, around["plan"]),
             "back": row.backward,
-            "offers": for_saga(row),
+            "offers": for_saga(row, around["plan"]),
             "done": done.did if done else None,
         }
 

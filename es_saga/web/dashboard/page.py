@@ -13,12 +13,13 @@ from time import time
 from typing import Any, Final
 from urllib.parse import unquote, urlencode
 
+from jinja2 import Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from es_saga.core.errors import SagaError
 from es_saga.web.access import Caller
-from es_saga.web.dashboard.rendering import as_of, block, environment
+from es_saga.web.dashboard.rendering import as_of, block, blocks, environment
 from es_saga.web.dashboard.shield import HEADERS, Forms
 from es_saga.web.desk import Desk
 from es_saga.web.faults import come_back, status_of
@@ -99,6 +100,7 @@ class Pages:
         self.tabs: frozenset[str] = frozenset()
         """Pages that a saga has."""
         self._environment = environment()
+        self._live: dict[str, dict[str, Template]] = {}
 
     def caller(self, request: Request) -> Caller | None:
         """Who visits; None: nobody we know."""
@@ -143,12 +145,16 @@ class Pages:
         """The parts of a page that are kept up to date, by the id of their element."""
         nonce = self.forms.nonce(visit.request)
         given = self._around(visit, nonce) | await screen.gather(visit)
-        template = self._environment.get_template(screen.template)
         return {
             name: block(template, name, given)
-            for name in template.blocks
-            if name.startswith("live_")
+            for name, template in self._live_blocks(screen.template).items()
         }
+
+    def _live_blocks(self, name: str) -> dict[str, Template]:
+        if name not in self._live:
+            found = blocks(self._environment, name).items()
+            self._live[name] = {block: at for block, at in found if block.startswith("live_")}
+        return self._live[name]
 
     def _around(self, visit: Visit, nonce: str) -> Context:
         request, access = visit.request, self.desk.access

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, nodes
 from markupsafe import Markup
 
 from es_saga.web.dashboard import looks, words
@@ -53,6 +53,20 @@ def link(path: str, /, **parameters: object) -> str:
 def saga_path(saga_id: str, *more: str) -> str:
     """Where a saga's pages are."""
     return "/".join(("/sagas", quote(saga_id, safe=""), *more))
+
+
+def blocks(made: Environment, name: str) -> dict[str, Template]:
+    """The blocks of a template and of those that it extends, each with where it is written."""
+    found: dict[str, Template] = {}
+    wanted: str | None = name
+    while wanted is not None:
+        template = made.get_template(wanted)
+        found = dict.fromkeys(template.blocks, template) | found
+        assert made.loader is not None, "templates come from a folder"
+        source = made.parse(made.loader.get_source(made, wanted)[0])
+        extends = next(iter(source.find_all(nodes.Extends)), None)
+        wanted = None if extends is None else extends.template.as_const()
+    return found
 
 
 def block(template: Template, name: str, given: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from es_saga.diagrams.gantt import svg as timeline_svg
+from es_saga.diagrams import timeline_svg
 from es_saga.web.dashboard import saga
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 

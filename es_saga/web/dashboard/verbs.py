@@ -93,13 +93,20 @@ class Offer(NamedTuple):
     direction: str = "do"
 
 
-def for_saga(row: SagaRow) -> list[Offer]:
+def for_saga(row: SagaRow, plan: Sequence[Planned]) -> list[Offer]:
     """What may be done to the whole saga."""
     if row.closed is not None:
         return []
-    if row.backward:
-        return [Offer(VERBS["retry"])] if row.status == "stuck" else []
-    return [Offer(VERBS["compensate"]), Offer(VERBS["cancel"])]
+    offers = [Offer(VERBS["retry"])] if row.status == "stuck" else []
+    if not row.backward and not _past_the_pivot(row, plan):
+        offers += [Offer(VERBS["compensate"]), Offer(VERBS["cancel"])]
+    return offers
+
+
+def _past_the_pivot(row: SagaRow, plan: Sequence[Planned]) -> bool:
+    """Whether the pivot is done, or may be."""
+    pivots = (row.steps.get(one.name) for one in plan if one.pivot)
+    return any(own is not None and own["status"] != "refused" for own in pivots)
 
 
 def for_step(row: SagaRow, step: str, plan: Sequence[Planned]) -> list[Offer]:
