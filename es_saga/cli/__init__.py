@@ -9,6 +9,7 @@ import typer
 
 from es_saga.cli import (
     checking,
+    comparing,
     doctor,
     drawing,
     listing,
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for part in (
     *(run, serving, starting, listing, reading, operating),
-    *(checking, replaying, drawing),
+    *(checking, replaying, comparing, drawing),
     *(schema, shredding, streams, operations, doctor),
 ):
     part.register(app)

@@ -33,7 +33,7 @@ FAILURE: Final = "Unavailable"
 """The error that a made-up failure tells."""
 
 _ANSWER: Final = re.compile(
-    r"(?P<name>[A-Za-z_]\w*)\s*(?:\*\s*(?P<times>\d{1,5}))?(?P<data>.*)", re.S
+    r"(?P<name>[A-Za-z_]\w*)\s*(?:\*\s*(?P<times>\d{1,5})\s*)?(?P<data>\{.*)?", re.S
 )
 _FORMS: Final = "Write a refusal's name, a reply as JSON, done, fail or timeout."
 
@@ -71,7 +71,7 @@ def answer_of(
     match = _ANSWER.fullmatch(text)
     if match is None:
         raise InvalidInput(f"{step.name}: {text[:80]!r} is no answer.", hint=_FORMS)
-    name, times, given = match["name"], match["times"], match["data"].strip()
+    name, times, given = match["name"], match["times"], match["data"] or ""
     known = data or {}
     if name in ("fail", "timeout") and not given:
         return _no_outcome(step, name, None if times is None else int(times))
