@@ -20,7 +20,7 @@ from es_saga.cli.console import (
     show_one,
     styled_status,
 )
-from es_saga.cli.histories import SagaArgument, find
+from es_saga.cli.histories import SagaArgument, Where, find
 
 if TYPE_CHECKING:
     from es_saga.replay.comparing import Comparison, Row, Run
@@ -40,12 +40,11 @@ def compare(
     quiet: QuietOption = False,
 ) -> None:
     """Two runs side by side: how each attempt ended, how long it took, and where they part."""
-    from es_saga.config import load
     from es_saga.replay.comparing import compare as compared
     from es_saga.replay.comparing import plain_row
 
-    settings = load(data=data, database=database)
-    found = compared(find(a, settings).replay, find(b, settings).replay)
+    where = Where(data, database)
+    found = compared(find(a, where).replay, find(b, where).replay)
     if output is Output.JSON:
         show_one(found.plain(), output)
     elif output is Output.JSONL:

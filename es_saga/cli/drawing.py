@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from es_saga.cli.console import DatabaseOption, DataOption, QuietOption
-from es_saga.cli.histories import find
+from es_saga.cli.histories import Where, find
 
 if TYPE_CHECKING:
-    from es_saga.config import Settings
     from es_saga.diagrams.plan import Source
     from es_saga.replay import Replay
 
@@ -60,10 +59,8 @@ def graph(
     if app is not None:
         _draw_types(app, saga, format)
     elif saga is not None:
-        from es_saga.config import load
-
-        settings = load(data=data, database=database)
-        _draw_run(find(saga, settings).replay, format, settings)
+        where = Where(data, database)
+        _draw_run(find(saga, where).replay, format, where)
     else:
         raise InvalidInput("There is nothing to draw.", hint="Give an APP, or --saga with an id.")
 
@@ -93,7 +90,7 @@ def _draw_types(app: str, saga: str | None, format: Diagram) -> None:
         sys.stdout.write(draw(definition).rstrip() + "\n")
 
 
-def _draw_run(replay: Replay, format: Diagram, settings: Settings) -> None:
+def _draw_run(replay: Replay, format: Diagram, where: Where) -> None:
     from es_saga.core.errors import InvalidInput
     from es_saga.diagrams import sequence_mermaid, sequence_svg, timeline_svg
 
@@ -104,17 +101,17 @@ def _draw_run(replay: Replay, format: Diagram, settings: Settings) -> None:
     elif format is Diagram.SVG:
         sys.stdout.write(sequence_svg(replay.saga_id, replay.events))
     else:
-        source = _shape(replay, settings)
+        source = _shape(replay, where)
         sys.stdout.write(timeline_svg(replay.saga_id, replay.events, source))
 
 
-def _shape(replay: Replay, settings: Settings) -> Source | None:
+def _shape(replay: Replay, where: Where) -> Source | None:
     """What the log remembers of its saga type; None: there is no such log, so no pivot is known."""
     from es_saga.cli import compose
     from es_saga.core.errors import NotFound, Unavailable
 
     origin = replay.state.origin
     try:
-        return compose.queries(settings).definition(origin.saga_type, origin.definition).shape
+        return compose.queries(where.settings).definition(origin.saga_type, origin.definition).shape
     except (NotFound, Unavailable):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -32,12 +33,26 @@ CodeOption = Annotated[
 ]
 
 
+class Where:
+    """Where the log is, as far as options say; settings are read when they are needed first."""
+
+    def __init__(self, data: Path | None, database: str | None) -> None:
+        self._options = {"data": data, "database": database}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """All of them."""
+        from es_saga.config import load
+
+        return load(**self._options)
+
+
 @dataclass(frozen=True)
 class Found:
     """A history, to be looked at: what is sensitive is hidden where it comes from the log."""
 
     replay: Replay
-    settings: Settings
+    where: Where
     kept: History | None = None
     """As it was kept, where it is a file."""
 
@@ -55,10 +70,10 @@ class Found:
         from es_saga.replay import Replay
 
         saga_id = self.replay.saga_id
-        return Replay.of(saga_id, asyncio.run(compose.history(self.settings, saga_id)))
+        return Replay.of(saga_id, asyncio.run(compose.history(self.where.settings, saga_id)))
 
 
-def find(which: str, settings: Settings) -> Found:
+def find(which: str, where: Where) -> Found:
     """The history of a saga.
 
     Raises:
@@ -71,11 +86,11 @@ def find(which: str, settings: Settings) -> Found:
     path = Path(which)
     if path.suffix == SUFFIX or path.is_file():
         kept = _kept(path)
-        return Found(Replay.of(kept.saga_id, kept.events), settings, kept)
+        return Found(Replay.of(kept.saga_id, kept.events), where, kept)
     from es_saga.cli import compose
 
-    rows = list(whole(compose.queries(settings), which))
-    return Found(Replay.of(which, _events(rows)), settings)
+    rows = list(whole(compose.queries(where.settings), which))
+    return Found(Replay.of(which, _events(rows)), where)
 
 
 def whole(queries: Queries, saga_id: str) -> Iterator[AuditRow]:
@@ -128,8 +143,10 @@ def code_of(found: Found, reference: str | None) -> tuple[Definition, App, str]:
     from es_saga.cli.running import running_apps
     from es_saga.core.errors import InvalidInput
 
-    running = {entry.reference for entry in running_apps(found.settings)} - {""}
-    references = [reference] if reference else sorted(running)
+    references = [reference] if reference else []
+    if not references:
+        running = {entry.reference for entry in running_apps(found.where.settings)}
+        references = sorted(running - {""})
     if not references:
         raise InvalidInput(
             "That takes the saga's code, and nothing says where it is.",

@@ -23,7 +23,7 @@ from es_saga.cli.console import (
     show_one,
     styled_status,
 )
-from es_saga.cli.histories import CodeOption, Found, SagaArgument, code_of, find
+from es_saga.cli.histories import CodeOption, Found, SagaArgument, Where, code_of, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,9 +81,7 @@ def replay(
     On a terminal, without options: with the arrow keys. With --app a history is judged by the laws
     of sagas, too. Exit 6: it is not what it should be.
     """
-    from es_saga.config import load
-
-    found = find(which, load(data=data, database=database))
+    found = find(which, Where(data, database))
     if check:
         _check(found, app, output)
     elif what_if or emit_test is not None:
@@ -374,9 +372,7 @@ def export(
 
     Sensitive values are hidden in it, as in every view.
     """
-    from es_saga.config import load
-
-    found = find(which, load(data=data, database=database))
+    found = find(which, Where(data, database))
     events, saga_id = found.replay.events, found.replay.saga_id
     if format is Form.MERMAID:
         from es_saga.diagrams import sequence_mermaid
