@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from es_saga.web.access import Caller
@@ -27,6 +28,25 @@ def desk_of(request: Request) -> Desk:
 
 
 Here = Annotated[Desk, Depends(desk_of)]
+
+
+def known_query(request: Request) -> None:
+    """Refuse what no endpoint asks for: a filter that is misspelt would filter nothing.
+
+    Raises:
+        Rejected: the endpoint takes no such parameter.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return
+    taken = [field.alias for field in route.dependant.query_params]
+    for name in request.query_params:
+        if name not in taken:
+            raise Rejected(
+                422,
+                f"query.{name[:80]}: there is no such parameter.",
+                hint=f"Known: {', '.join(taken)}." if taken else "There are none.",
+            )
 
 
 def reader(request: Request, desk: Here, _shown: _Shown) -> Caller:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from es_saga.core.errors import SagaError, Unavailable
 from es_saga.engine.requests import Answer
@@ -60,6 +61,12 @@ _CODE_OF: Final = {
     422: "invalid-input",
     503: "unavailable",
 }
+
+
+_ALTERNATIVES: Final = frozenset(
+    {"constrained-str", "constrained-int", "constrained-float", "none"}
+)
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Detail(BaseModel):
@@ -175,7 +182,8 @@ def register(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         # 400 is how the framework says that a body cannot be read; such a body is invalid input.
         status = 422 if error.status_code == 400 else error.status_code
-        return answer(status, _routing(request, status), error.headers)
+        headers = {"Allow": ", ".join(_taken(request))} if status == 405 else error.headers
+        return answer(status, _routing(request, status), headers)
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -200,11 +208,24 @@ def _routing(request: Request, status: int) -> Fault:
     return Fault(code=_CODE_OF.get(status, "error"), message=message)
 
 
+def _taken(request: Request) -> list[str]:
+    """The methods that this path takes; the framework names those of one endpoint alone."""
+    routes: list[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
+
+
 def _invalid(error: RequestValidationError) -> Fault:
     """Where the faults are and what they are; never the values, which may be secret."""
     details = [
-        Detail(where=".".join(map(str, found["loc"]))[:300], message=str(found["msg"])[:300])
+        Detail(where=_where(found["loc"]), message=str(found["msg"])[:300])
         for found in error.errors()[:MAX_DETAILS]
+        if found["type"] != "none_required"  # that it may be left out is no news
     ]
     first = details[0] if details else Detail(where="request", message="malformed")
     return Fault(
@@ -215,9 +236,9 @@ def _invalid(error: RequestValidationError) -> Fault:
     )
 
 
-def as_bytes(response: JSONResponse) -> bytes:
-    """The body, where no framework sends it."""
-    return bytes(response.body)
+def _where(place: Sequence[str | int]) -> str:
+    """Without pydantic's own words for the alternatives of a type."""
+    return ".".join(str(part) for part in place if str(part) not in _ALTERNATIVES)[:300]
 
 
 def event(fault: Fault) -> str:

@@ -289,7 +289,7 @@ class Listener:
         return self._ended or self._feed.closed
 
     def end(self) -> None:
-        """The log is not the one it was: no place in it means anything now."""
+        """Nothing more: it has lasted long enough, or the log is not the one it was."""
         self._ended = True
         self.news.set()
 

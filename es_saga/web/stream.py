@@ -33,6 +33,9 @@ MAX_CHANGED: Final = 500
 RETRY_MILLISECONDS: Final = 2_000
 """When a browser that lost the connection should come back."""
 
+LIFETIME_SECONDS: Final = 3_600.0
+"""How long a stream lasts; the client comes back, and shows again that it may."""
+
 
 class EventStream(Response):
     """An answer of server-sent events.
@@ -66,12 +69,16 @@ class EventStream(Response):
 async def _to_the_end(
     listener: Listener, told: AsyncGenerator[str, None]
 ) -> AsyncGenerator[str, None]:
+    loop = asyncio.get_running_loop()
+    end = loop.call_later(LIFETIME_SECONDS, listener.end)
     yield f"retry: {RETRY_MILLISECONDS}\n{_place(listener)}"
     try:
         async for message in told:
             yield message
     except SagaError as error:  # the client comes back, and is told by a status then
         yield f"event: error\ndata: {faults.event(faults.fault_of(error))}\n\n"
+    finally:
+        end.cancel()
 
 
 async def _happenings(listener: Listener) -> AsyncGenerator[str, None]:

@@ -135,6 +135,19 @@ async def test_an_idle_stream_shows_that_it_lives_and_where_it_stands(
             await listener.close()
 
 
+async def test_a_stream_lasts_so_long_and_the_client_comes_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LIFETIME_SECONDS", 0.05)
+    async with served(office.desk) as address:
+        listener = await Stream.open(address)
+        await listener.head()
+        async with asyncio.timeout(10):
+            assert await listener.next() is None
+        await listener.close()
+        assert Positions.read(listener.last_id)
+
+
 async def test_what_others_did_moves_the_place_of_a_listener_on_too(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

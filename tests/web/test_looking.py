@@ -70,6 +70,7 @@ async def test_a_list_has_what_fits_and_nothing_else(office: Office) -> None:
 
 BAD: dict[str, dict[str, Any]] = {
     "no status": {"status": "lost"},
+    "misspelt": {"statsu": "stuck"},
     "no time": {"since": "yesterday"},
     "infinity": {"since": "inf"},
     "page too long": {"limit": 1_001},
@@ -166,7 +167,7 @@ async def test_a_saga_is_told_as_it_was_after_each_of_its_events(office: Office)
     assert last["state"]["status"] == "completed"
     for beyond in (count + 1, 2**31 - 1):
         answer = await office.http.get(f"/api/v1/sagas/{saga_id}/versions/{beyond}")
-        assert fault(answer) == (422, "invalid-input")
+        assert fault(answer) == (404, "not-found")
     answer = await office.http.get(f"/api/v1/sagas/{saga_id}/versions/0")
     assert fault(answer) == (422, "invalid-input")
 
@@ -233,6 +234,23 @@ async def test_without_the_code_nothing_is_decided_again(tmp_path: Path) -> None
         assert fault(answer) == (404, "not-found")
         assert "es-saga ui APP" in answer.json()["error"]["hint"]
         assert (await get(office, f"/sagas/{saga_id}/versions/1"))["version"] == 1
+
+
+# ── definitions ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_definitions_are_told_with_and_without_their_code(tmp_path: Path) -> None:
+    async with open_office(tmp_path, definitions=[errand.definition]) as office:
+        await office.ended(key="7")
+        found = {one["type"]: one for one in (await get(office, "/definitions"))["items"]}
+        assert set(found) == {"errand", "glance"}
+        assert [step["name"] for step in found["errand"]["steps"]] == ["fetch", "pay", "bring"]
+        assert found["errand"]["code"] is True
+        assert found["errand"]["input"]["required"] == ["thing"]
+        assert (found["glance"]["code"], found["glance"]["input"]) == (False, None)
+        assert await get(office, "/definitions/glance/1") == found["glance"]
+        answer = await office.http.get("/api/v1/definitions/glance/2")
+        assert fault(answer) == (404, "not-found")
 
 
 # ── what not everybody may read ──────────────────────────────────────────────────────────────────

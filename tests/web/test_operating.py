@@ -125,7 +125,7 @@ async def test_a_verb_asked_for_again_under_its_name_is_carried_out_once(office:
 ILLEGAL: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "retry of what goes on": ("retry", WHY, 409, "illegal-state"),
     "skip of what goes on": ("skip", {**WHY, "step": "pay"}, 409, "illegal-state"),
-    "no such verb": ("explode", WHY, 422, "invalid-input"),
+    "no such verb": ("explode", WHY, 404, "not-found"),
     "no reason": ("cancel", {}, 422, "invalid-input"),
     "empty reason": ("cancel", {"reason": "  "}, 422, "invalid-input"),
     "unprintable reason": ("cancel", {"reason": "a\0b"}, 422, "invalid-input"),

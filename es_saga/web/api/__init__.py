@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
-from es_saga.web.api import following, operating, replaying, sagas, starting, system
+from es_saga.web.api import (
+    definitions,
+    following,
+    operating,
+    replaying,
+    sagas,
+    starting,
+    system,
+)
 from es_saga.web.api.errors import ERRORS
+from es_saga.web.callers import known_query
 
 
 def router() -> APIRouter:
     """All of them."""
-    every = APIRouter(responses=ERRORS)
-    for part in (starting, sagas, replaying, operating, following, system):
+    every = APIRouter(responses=ERRORS, dependencies=[Depends(known_query)])
+    for part in (starting, sagas, replaying, operating, definitions, following, system):
         every.include_router(part.router)
     return every

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from es_saga.projections.news import Positions
-from es_saga.web.api.inputs import ID_PATTERN, MAX_NAME_CHARS
+from es_saga.web.api.inputs import MAX_NAME_CHARS, Missing, OptionalId
 from es_saga.web.callers import Here, Reader
 from es_saga.web.feed import Wanted
 from es_saga.web.stream import EventStream
 
 router = APIRouter(tags=["events"])
 
-_EXAMPLE = (
+Place = Annotated[str, Field(pattern=r"^[0-9a-z]{1,12}(\.[0-9a-z]{1,12}){15}$")]
+"""The id of an event, see `es_saga.projections.news.Positions`."""
+
+_EXAMPLE: Final = (
     "event: saga\nid: 0.0.0.0.0.0.0.0.0.0.0.0.0.7.0.0\n"
     'data: {"saga_id": "order-1", "type": "order", "version": 7, "kind": "StepSucceeded", '
     '"step": "charge", "at": 1700000000.0, "status": "running", "part": 13, "position": 7}\n\n'
@@ -35,11 +39,9 @@ _EXAMPLE = (
 async def events(
     desk: Here,
     _caller: Reader,
-    saga: Annotated[
-        str | None, Query(pattern=ID_PATTERN, description="Only what happens to this saga.")
-    ] = None,
+    saga: Annotated[OptionalId, Query(description="Only what happens to this saga.")] = None,
     type: Annotated[
-        str | None,
+        str | Missing,
         Query(min_length=1, max_length=MAX_NAME_CHARS, description="Only sagas of this type."),
     ] = None,
     coalesce: Annotated[
@@ -47,10 +49,10 @@ async def events(
         Query(description="At most four messages a second, each with the sagas that changed."),
     ] = False,
     after: Annotated[
-        str | None, Query(max_length=220, description="As Last-Event-ID, for a first connection.")
+        Place | Missing, Query(description="As Last-Event-ID, for a first connection.")
     ] = None,
     last_event_id: Annotated[
-        str | None, Header(max_length=220, description="Id of the last event that was seen.")
+        Place | Missing, Header(description="Id of the last event that was seen.")
     ] = None,
 ) -> Response:
     """What happens from now on, or since `Last-Event-ID`: nothing is missed, nothing comes twice.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from es_saga.core.messages import MAX_PAYLOAD_BYTES
 
@@ -14,7 +15,6 @@ API: Final = "/api/v1"
 """What the paths of the API begin with."""
 
 MAX_REASON_CHARS: Final = 1_000
-MAX_KEY_CHARS: Final = 64
 MAX_NAME_CHARS: Final = 200
 
 ID_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
@@ -57,5 +57,11 @@ Words = Annotated[str, AfterValidator(_text)]
 """Text for people."""
 
 SagaId = Annotated[str, Path(pattern=ID_PATTERN, examples=["order-7"], description="A saga's id.")]
+
+Missing: TypeAlias = SkipJsonSchema[None]
+"""Of a parameter that may be left out: it is not there, rather than null."""
+
+OptionalId = Annotated[str, Field(pattern=ID_PATTERN)] | Missing
+"""A saga's id, where it may be left out."""
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Rows at most.")]

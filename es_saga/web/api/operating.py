@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from starlette.responses import Response
 
 from es_saga.core.errors import InvalidInput
@@ -22,6 +22,7 @@ from es_saga.web.api.inputs import (
     MAX_NAME_CHARS,
     MAX_REASON_CHARS,
     Input,
+    Missing,
     Payload,
     SagaId,
     Words,
@@ -31,77 +32,81 @@ from es_saga.web.faults import Fault
 
 router = APIRouter(tags=["operations"])
 
-_TAG: Final = re.compile(r'(?:W/)?"?(\d{1,9})"?')
-
-_STEPS: Final = frozenset({"retry", "skip", "resolve", "resume", "resend"})
-"""Verbs that take a step."""
-
 
 class Verb(Input):
-    """What is asked for, and why. Who asks is the token's name."""
+    """What every verb takes. Who asks is the token's name."""
 
     reason: Words = Field(
         min_length=1,
         max_length=MAX_REASON_CHARS,
-        description="Goes into the audit trail.",
+        description="Why; goes into the audit trail.",
         examples=["The carrier is back."],
     )
-    step: Words | None = Field(
-        default=None,
-        max_length=MAX_NAME_CHARS,
-        description="Needed by `skip` and `resolve`; `retry`, `resume`, `resend` take it.",
-        examples=["ship"],
-    )
-    direction: Direction = Field(
-        default=Direction.DO, description="`resolve`: the step's own work, or its undo."
-    )
-    outcome: Outcome = Field(
-        default=Outcome.SUCCEEDED, description="`resolve`: what became of the work."
-    )
-    reply: Payload | None = Field(default=None, description="`resolve`: what it answered.")
     dry_run: bool = Field(
-        default=False, description="Only tell what it would append and send; nothing is done."
+        default=False,
+        strict=True,
+        description="Only tell what it would append and send; nothing is done.",
     )
-
-    def request(
-        self, verb: VerbName, caller: Caller, *, expected: int | None, operation: str | None
-    ) -> VerbRequest:
-        """As the process manager takes it.
-
-        Raises:
-            InvalidInput: the verb does not take what is given.
-        """
-        given = self.model_fields_set
-        if self.step is not None and verb not in _STEPS:
-            raise InvalidInput(f"{verb} concerns the whole saga: it takes no step.")
-        if verb != "resolve" and given & {"direction", "outcome", "reply"}:
-            raise InvalidInput(f"{verb} takes no direction, outcome or reply; `resolve` does.")
-        if self.step is None and verb in ("skip", "resolve"):
-            raise InvalidInput(f"{verb} needs to know the step.")
-        return VerbRequest(
-            verb=verb,
-            actor=caller.name,
-            reason=self.reason,
-            step=self.step,
-            direction=self.direction,
-            outcome=self.outcome,
-            reply=self.reply,
-            expected_version=expected,
-            dry_run=self.dry_run,
-            operation=operation,
-        )
 
 
 class OneVerb(Verb):
-    """A verb on one saga."""
+    """A verb that concerns a whole saga."""
 
     expected_version: int | None = Field(
         default=None,
         ge=1,
         lt=2**31,
+        strict=True,
         description="The version it was decided on; `If-Match` says the same.",
         examples=[7],
     )
+
+
+Step = Annotated[Words, Field(min_length=1, max_length=MAX_NAME_CHARS, examples=["ship"])]
+
+
+class AnyStep(OneVerb):
+    """A verb that may name a step; without one it concerns all that it fits."""
+
+    step: Step | None = None
+
+
+class ThatStep(OneVerb):
+    """A verb that has to name a step."""
+
+    step: Step
+
+
+class Settlement(ThatStep):
+    """What became of work that a saga is stuck at."""
+
+    direction: Direction = Field(
+        default=Direction.DO, description="The step's own work, or its undo."
+    )
+    outcome: Literal[Outcome.SUCCEEDED, Outcome.REFUSED] = Outcome.SUCCEEDED
+    reply: Payload | None = Field(default=None, description="What it answered.")
+
+
+BODIES: Final[Mapping[VerbName, type[OneVerb]]] = {
+    "cancel": OneVerb,
+    "compensate": OneVerb,
+    "retry": AnyStep,
+    "resume": AnyStep,
+    "resend": AnyStep,
+    "skip": ThatStep,
+    "resolve": Settlement,
+}
+"""What each verb takes."""
+
+WORDS: Final[Mapping[VerbName, str]] = {
+    "cancel": "Undo a saga that has not passed its pivot; after it, record that it was refused.",
+    "compensate": "Turn a saga back that has not passed its pivot.",
+    "retry": "Try again what a stuck saga is stuck at.",
+    "resume": "Have a saga go on now with what waits for its next attempt.",
+    "resend": "Send again what is in flight, without waiting for its answer any longer.",
+    "skip": "Waive a step after the pivot, or an undo that keeps failing.",
+    "resolve": "Say what became of work that a saga is stuck at.",
+}
 
 
 class Done(BaseModel):
@@ -122,12 +127,29 @@ class ManyVerbs(Verb):
     sagas: list[Annotated[str, Field(pattern=ID_PATTERN)]] = Field(
         min_length=1, max_length=MAX_BULK, examples=[["order-7", "order-8"]]
     )
-    versions: dict[str, Annotated[int, Field(ge=1, lt=2**31)]] = Field(
+    versions: dict[str, Annotated[int, Field(ge=1, lt=2**31, strict=True)]] = Field(
         default_factory=dict,
         max_length=MAX_BULK,
         description="By saga, the version it was decided on.",
         examples=[{"order-7": 7}],
     )
+    step: Step | None = Field(default=None, description="Where the verb takes one.")
+    direction: Direction | None = Field(default=None, description="Of `resolve`.")
+    outcome: Literal[Outcome.SUCCEEDED, Outcome.REFUSED] | None = Field(
+        default=None, description="Of `resolve`."
+    )
+    reply: Payload | None = Field(default=None, description="Of `resolve`.")
+
+    @model_validator(mode="after")
+    def _fits_the_verb(self) -> ManyVerbs:
+        taken = BODIES[self.verb].model_fields
+        for name in ("step", "direction", "outcome", "reply"):
+            given = getattr(self, name) is not None
+            if given and name not in taken:
+                raise ValueError(f"{self.verb} takes no {name}")
+            if not given and name in taken and taken[name].is_required():
+                raise ValueError(f"{self.verb} needs to know the {name}")
+        return self
 
 
 class Item(BaseModel):
@@ -151,48 +173,67 @@ class Items(BaseModel):
 
 
 Tag = Annotated[
-    str | None,
-    Header(alias="If-Match", max_length=20, description="The version it was decided on."),
+    Annotated[str, Field(pattern=r'^(?:\*|(?:W/)?"?[1-9][0-9]{0,8}"?)$')] | Missing,
+    Header(
+        alias="If-Match",
+        description="The version it was decided on: the `ETag` of the saga.",
+    ),
 ]
 Operation = Annotated[
-    str | None,
+    Annotated[str, Field(pattern=r'^"?[A-Za-z0-9_-]{1,64}"?$')] | Missing,
     Header(
         alias="Idempotency-Key",
-        pattern=r'^"?[A-Za-z0-9_-]{1,64}"?$',
         description="However often it is asked for under this name, a saga takes it once.",
     ),
 ]
 
 _RACE: Final = error(409, "Not in this state of the saga, or not at the expected version any more.")
 
+_RACE_WORDS: Final = """
 
-@router.post("/sagas/{saga_id}/{verb}", response_model=Done, responses={409: _RACE})
-async def operate(
-    saga_id: SagaId,
-    verb: VerbName,
-    body: OneVerb,
-    desk: Here,
-    caller: Operator,
-    if_match: Tag = None,
-    idempotency_key: Operation = None,
-) -> Response | Done:
-    """Carry out an operator's verb, or show what it would do.
+Actor and reason are stored with it. With an expected version it is refused as a conflict if the
+saga has moved on meanwhile. A dry run tells what it would append and send, and changes nothing.
+"""
 
-    Actor and reason are stored with it. With an expected version it is refused as a conflict if
-    the saga has moved on meanwhile.
-    """
-    expected = _expected(body.expected_version, if_match)
-    request = body.request(verb, caller, expected=expected, operation=_name(idempotency_key))
-    client = await desk.client()
-    answer = await client.operate(saga_id, request)
-    if answer.code is not None:
-        return faults.answer_of(answer)
-    return Done(
-        saga=Summary.model_validate(answer.saga),
-        dry_run=body.dry_run,
-        events=answer.events,
-        commands=answer.commands,
+
+def _add(verb: VerbName, body_type: type[OneVerb]) -> None:
+    """The endpoint of one verb: a path of its own, with what this verb takes."""
+
+    async def operate(
+        saga_id: SagaId,
+        body: OneVerb,
+        desk: Here,
+        caller: Operator,
+        if_match: Tag = None,
+        idempotency_key: Operation = None,
+    ) -> Response | Done:
+        expected = _expected(body.expected_version, if_match)
+        request = _request(verb, body, caller, idempotency_key, expected)
+        client = await desk.client()
+        answer = await client.operate(saga_id, request)
+        if answer.code is not None:
+            return faults.answer_of(answer)
+        return Done(
+            saga=Summary.model_validate(answer.saga),
+            dry_run=body.dry_run,
+            events=answer.events,
+            commands=answer.commands,
+        )
+
+    operate.__annotations__["body"] = body_type  # FastAPI reads it from there
+    router.add_api_route(
+        f"/sagas/{{saga_id}}/{verb}",
+        operate,
+        methods=["POST"],
+        name=verb,
+        description=WORDS[verb] + _RACE_WORDS,
+        response_model=Done,
+        responses={409: _RACE},
     )
+
+
+for _verb, _body in BODIES.items():
+    _add(_verb, _body)
 
 
 @router.post("/operations")
@@ -203,7 +244,7 @@ async def operate_all(
 
     It goes on whatever becomes of one; the answer is 200 and says what became of each.
     """
-    request = body.request(body.verb, caller, expected=None, operation=_name(idempotency_key))
+    request = _request(body.verb, body, caller, idempotency_key)
     client = await desk.client()
     told = await client.operate_all(body.sagas, request, versions=body.versions)
     items = [_item(one) for one in told]
@@ -224,16 +265,30 @@ def _item(one: Operated) -> Item:
     return Item(saga_id=one.saga_id, status=faults.status_of(one.code), error=fault)
 
 
+_PASSED_ON: Final = frozenset({"reason", "dry_run", "step", "direction", "outcome", "reply"})
+
+
+def _request(
+    verb: VerbName,
+    body: OneVerb | ManyVerbs,
+    caller: Caller,
+    name: str | None,
+    expected: int | None = None,
+) -> VerbRequest:
+    """As the process manager takes it."""
+    return VerbRequest(
+        verb=verb,
+        actor=caller.name,
+        operation=None if name is None else name.strip('"'),
+        expected_version=expected,
+        **body.model_dump(include=set(_PASSED_ON), exclude_none=True),
+    )
+
+
 def _expected(in_body: int | None, tag: str | None) -> int | None:
-    if tag is None or tag.strip() == "*":
+    number = "" if tag is None else tag.removeprefix("W/").strip('"* ')
+    if not number:
         return in_body
-    match = _TAG.fullmatch(tag.strip())
-    if match is None:
-        raise InvalidInput("If-Match takes one version.", hint="Give back the ETag of the saga.")
-    if in_body not in (None, int(match[1])):
+    if in_body not in (None, int(number)):
         raise InvalidInput("If-Match and expected_version differ.", hint="Send one.")
-    return int(match[1])
-
-
-def _name(header: str | None) -> str | None:
-    return None if header is None else header.strip('"')
+    return int(number)

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from es_saga.core.compiled import Definition
+from es_saga.core.errors import NotFound
 from es_saga.core.events import SagaEvent
 from es_saga.core.sensitive import SensitiveFields
 from es_saga.replay import Again, Change, Fork, Moment, Replay, compare, decide_again, what_if
@@ -135,6 +136,10 @@ async def version(
 ) -> Version:
     """A saga as it was after one of its events: state, what changed, what would be sent."""
     replay = await desk.replay(saga_id)
+    if version > len(replay):
+        raise NotFound(
+            f"Saga {saga_id} has no event {version}.", hint=f"It has events 1 to {len(replay)}."
+        )
     return await desk.think(_version, replay, version)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from es_saga.projections.queries import Cursor, SagaFilter
 from es_saga.web.api.answers import AuditEntry, AuditPage, HistoryEvent, HistoryPage, Saga, SagaLine
 from es_saga.web.api.answers import SagaPage as Sagas
-from es_saga.web.api.inputs import Limit, SagaId
+from es_saga.web.api.inputs import Limit, Missing, SagaId
 from es_saga.web.callers import Here, Reader
 
 router = APIRouter(tags=["sagas"])
@@ -23,8 +24,13 @@ Status = Literal[
     "compensated",
     "compensated-with-exceptions",
 ]
-Name = Annotated[str | None, Query(min_length=1, max_length=200)]
-Time = Annotated[float | None, Query(allow_inf_nan=False, description="Seconds since the epoch.")]
+Place = Annotated[str, Field(pattern=r"^[0-9.e+-]{1,32}~[A-Za-z0-9_-]{0,64}$")]
+"""A place in a list, see `es_saga.projections.listing.Cursor`."""
+
+Name = Annotated[str | Missing, Query(min_length=1, max_length=200)]
+Time = Annotated[
+    float | Missing, Query(allow_inf_nan=False, description="Seconds since the epoch.")
+]
 After = Annotated[int, Query(ge=0, lt=2**31, description="Only events behind this number.")]
 EventLimit = Annotated[int, Query(ge=1, le=1_000, description="Events at most.")]
 
@@ -37,23 +43,21 @@ async def sagas(
     type: Name = None,
     business_id: Name = None,
     step: Annotated[
-        str | None,
+        str | Missing,
         Query(min_length=1, max_length=200, description="In progress at this step, or stuck at."),
     ] = None,
     reason: Annotated[
-        str | None, Query(min_length=1, max_length=200, description="Part of the reason.")
+        str | Missing, Query(min_length=1, max_length=200, description="Part of the reason.")
     ] = None,
     search: Annotated[
-        str | None,
+        str | Missing,
         Query(min_length=1, max_length=200, description="How id or business id begins."),
     ] = None,
     since: Time = None,
     until: Time = None,
     created_since: Time = None,
     created_until: Time = None,
-    cursor: Annotated[
-        str | None, Query(max_length=100, description="`next` of the page before.")
-    ] = None,
+    cursor: Annotated[Place | Missing, Query(description="`next` of the page before.")] = None,
     limit: Limit = 50,
 ) -> Sagas:
     """Sagas that fit, the most recently changed first.

@@ -17,7 +17,15 @@ from es_saga.projections.queries import SagaRow
 from es_saga.web import faults
 from es_saga.web.api.answers import Outcome, Started
 from es_saga.web.api.errors import error
-from es_saga.web.api.inputs import API, MAX_KEY_CHARS, MAX_NAME_CHARS, Input, Payload, SagaId
+from es_saga.web.api.inputs import (
+    API,
+    ID_PATTERN,
+    MAX_NAME_CHARS,
+    Input,
+    Missing,
+    Payload,
+    SagaId,
+)
 from es_saga.web.callers import Here, Operator, Reader
 from es_saga.web.desk import Desk
 from es_saga.web.faults import Fault
@@ -47,8 +55,7 @@ class StartSaga(Input):
     )
     key: str | None = Field(
         default=None,
-        min_length=1,
-        max_length=MAX_KEY_CHARS,
+        pattern=ID_PATTERN,
         description="Business key: one key is one saga. `Idempotency-Key` says the same.",
         examples=["7"],
     )
@@ -80,9 +87,8 @@ async def start_saga(
     desk: Here,
     _caller: Operator,
     idempotency_key: Annotated[
-        str | None,
+        Annotated[str, Field(pattern=r'^"?[A-Za-z0-9_-]{1,64}"?$')] | Missing,
         Header(
-            max_length=MAX_KEY_CHARS + 2,
             description="The key, where it does not stand in the body.",
             examples=["7"],
         ),
@@ -109,11 +115,7 @@ async def start_saga(
 def _key(in_body: str | None, in_header: str | None) -> str | None:
     if in_header is None:
         return in_body
-    key = in_header.strip()
-    if len(key) >= 2 and key[0] == key[-1] == '"':  # as a structured field
-        key = key[1:-1]
-    if not key:
-        raise InvalidInput("An Idempotency-Key says something.")
+    key = in_header.strip('"')  # as a structured field, or bare
     if in_body not in (None, key):
         raise InvalidInput("The body's key and the Idempotency-Key differ.", hint="Send one.")
     return key
