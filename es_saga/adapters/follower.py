@@ -144,7 +144,7 @@ class Follower:
     def _batch(self, connection: sa.Connection, stored: Sequence[Stored]) -> Batch:
         """The events, with every saga as it was then, and not as it is by now."""
         events = [
-            Recorded(part, position, saga_id, version, decode(topic, payload), payload)
+            Recorded(part, position, saga_id, version, decode(topic, payload), payload, topic)
             for part, position, saga_id, version, topic, payload in stored
         ]
         before: dict[str, SagaState] = {}

@@ -28,7 +28,7 @@ from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unav
 from es_saga.core.aggregate import SagaState
 from es_saga.core.errors import Unavailable
 from es_saga.engine.ports import Append, Recorded
-from es_saga.projections.view import Batch, View
+from es_saga.projections.view import Batch, Remembering, View
 
 MAX_EVENTS = 1_000
 """Events in one transaction; the batch that reaches the limit is still taken whole."""
@@ -415,10 +415,14 @@ class Writer:
     def _forget(self, jobs: Sequence[AppendJob | AdvanceJob]) -> None:
         for job in jobs:
             if isinstance(job, AppendJob):
+                ids = [item.append.saga_id for item in job.items]
                 self._heads.pop(job.part, None)
-                self._versions.forget(item.append.saga_id for item in job.items)
+                self._versions.forget(ids)
                 if self._sealing is not None:
-                    self._sealing.forget(item.append.saga_id for item in job.items)
+                    self._sealing.forget(ids)
+                for view in self._views:
+                    if isinstance(view, Remembering):
+                        view.forget(ids)
 
     # ── the connection ───────────────────────────────────────────────────────────────────────────
 

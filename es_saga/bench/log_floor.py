@@ -72,7 +72,7 @@ def _rows(transaction: Transaction, status_view: StatusView, audit_view: AuditVi
     now = time.time()
     events: list[Row] = []
     heads: dict[int, int] = {}
-    for part, position, saga_id, version, event, payload in transaction.events:
+    for part, position, saga_id, version, event, payload, _ in transaction.events:
         events.append((part, position, saga_id, version, encode(event)[0], payload, now))
         heads[part] = position
     begun, moved = status_view.rows(transaction.events, transaction.states)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from es_saga.cli import (
+    auditing,
     checking,
     comparing,
     doctor,
@@ -44,7 +45,7 @@ app = typer.Typer(
 for part in (
     *(run, serving, starting, listing, reading, operating),
     *(checking, replaying, comparing, drawing),
-    *(schema, shredding, streams, operations, doctor),
+    *(schema, auditing, shredding, streams, operations, doctor),
 ):
     part.register(app)
 

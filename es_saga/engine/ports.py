@@ -30,6 +30,8 @@ class Recorded(NamedTuple):
     event: SagaEvent
     payload: bytes
     """The event as it is stored: JSON."""
+    topic: str | None = None
+    """The name it is stored under, where that may not be its class's: an older event was lifted."""
 
 
 class Append(NamedTuple):

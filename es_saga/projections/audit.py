@@ -1,18 +1,23 @@
 """The audit trail: one row an event, never changed.
 
 It says what happened, when, and because of what; the event itself stands in `es_events`, under the
-same saga and version, and is not written twice.
+same saga and version, and is not written twice. The rows of a saga are a chain, each with a hash
+over its event and the hash before (`es_saga.projections.chain`), and the database refuses to change
+or delete them (`protect`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from es_saga.database import ID_TYPE
 from es_saga.engine.ports import Recorded
+from es_saga.projections.chain import GENESIS, link
+from es_saga.projections.tips import Tips
 from es_saga.projections.view import Batch
 
 _metadata = sa.MetaData()
@@ -48,6 +53,11 @@ _TYPES = ("text", "int4", "int4", "int8", "text", "text", "float8", "text", "tex
 Row = tuple[Any, ...]
 """One row as the drivers take it."""
 
+Link = tuple[str | None, str]
+"""What an event's row has from the saga: its trace, and the hash."""
+
+_NO_LINK: Final[Link] = (None, GENESIS)
+
 
 class AuditView:
     """Keeps `es_audit` in step with the log."""
@@ -56,6 +66,7 @@ class AuditView:
     metadata = _metadata
 
     def __init__(self, table: str = "es_audit") -> None:
+        self._tips = Tips(table)
         marks = ", ".join("?" * len(_TYPES))
         self._insert = f"INSERT INTO {table} ({_COLUMNS}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         self._copy = f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
@@ -68,32 +79,46 @@ class AuditView:
 
     def apply(self, connection: sa.Connection, batch: Batch) -> None:
         """Add a row for each event; on SQLite one that is there already stays as it is."""
-        self.write(connection, self.rows(batch.events))
+        self.write(connection, self.rows(batch.events, self._links(connection, batch)))
 
-    def rows(self, events: Sequence[Recorded]) -> list[Row]:
-        """What `write` is given."""
+    def rows(self, events: Sequence[Recorded], links: Iterable[Link] | None = None) -> list[Row]:
+        """What `write` is given; without links the rows are no chain."""
         rows: list[Row] = []
-        for part, position, saga_id, version, event, _ in events:
-            kind, fields = type(event).__name__, event.__dict__
+        for recorded, (trace, hash) in zip(events, links or repeat(_NO_LINK), strict=False):
+            event = recorded.event
             # Not `getattr`: a pydantic model takes a microsecond to say that it has no such field.
-            step, actor = fields.get("step"), fields.get("actor")
-            trace = fields.get("trace")
+            fields = event.__dict__
             rows.append(
                 (
-                    saga_id,
-                    version,
-                    part,
-                    position,
-                    kind,
-                    step,
+                    recorded.saga_id,
+                    recorded.version,
+                    recorded.part,
+                    recorded.position,
+                    type(event).__name__,
+                    fields.get("step"),
                     event.at,
                     event.cause,
-                    actor,
+                    fields.get("actor"),
                     trace,
-                    "",
+                    hash,
                 )
             )
         return rows
+
+    def _links(self, connection: sa.Connection, batch: Batch) -> list[Link]:
+        """The trace and the hash of each event."""
+        states, tips = batch.states, self._tips.before(connection, batch.events)
+        links: list[Link] = []
+        for _, _, saga_id, version, event, payload, topic in batch.events:
+            stored = type(event).__name__ if topic is None else topic
+            hash = tips[saga_id] = link(tips[saga_id], saga_id, version, stored, payload)
+            links.append((states[saga_id].origin.trace, hash))
+        self._tips.keep(connection, _after(batch, tips))
+        return links
+
+    def forget(self, saga_ids: Iterable[str]) -> None:
+        """See `Remembering.forget`."""
+        self._tips.forget(saga_ids)
 
     def write(self, connection: sa.Connection, rows: list[Row]) -> None:
         """Nothing but the statement."""
@@ -105,3 +130,36 @@ class AuditView:
             copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
+
+
+def protect(connection: sa.Connection, table: str = "es_audit") -> None:
+    """Have the database refuse to change or delete rows of the trail; again does no harm.
+
+    The migrations do so. Whoever puts another table in its place does it again.
+    """
+    for statement in _PROTECTION[connection.dialect.name]:
+        connection.exec_driver_sql(statement.format(table=table))
+
+
+_PROTECTION: Final[Mapping[str, Sequence[str]]] = {
+    "sqlite": tuple(
+        f"CREATE TRIGGER IF NOT EXISTS {{table}}_no_{verb.lower()} BEFORE {verb} ON {{table}}"
+        " BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        for verb in ("UPDATE", "DELETE")
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION es_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END$$",
+        "CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE"
+        " ON {table} FOR EACH STATEMENT EXECUTE FUNCTION es_append_only()",
+    ),
+}
+
+
+def _after(batch: Batch, tips: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    """Where the chains of sagas end that will go on."""
+    return {
+        saga_id: (state.version, tips[saga_id])
+        for saga_id, state in batch.states.items()
+        if state.closed is None
+    }

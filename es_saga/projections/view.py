@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import sqlalchemy as sa
 
@@ -136,6 +136,15 @@ class View(Protocol):
             connection: in a transaction that somebody else commits, on a thread of its own.
             batch: the events, and the sagas after them; sensitive values are hidden.
         """
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A view that keeps in memory what it has last written."""
+
+    def forget(self, saga_ids: Iterable[str]) -> None:
+        """What it was told of these sagas last was not committed, or may not have been."""
         ...
 
 

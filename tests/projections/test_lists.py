@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from es_saga import InvalidInput
 from es_saga.adapters import migrate
@@ -23,6 +24,8 @@ from es_saga.projections.status import STATUS
 TYPES = ("order", "trip")
 STEPS = ("ship", "ship_again", "pay")
 REASONS = (None, "CardDeclined", "card_declined 100%", "timed out")
+
+SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 Row = dict[str, Any]
 
@@ -149,7 +152,7 @@ def test_the_pages_of_a_list_are_all_that_fits_in_order_and_nothing_twice(
     monkeypatch.setattr(listing, "_FEW", looked)
     queries = Queries(engine)
 
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, deadline=None, suppress_health_check=SLOW)
     @given(tables(), FILTERS, st.integers(1, 9))
     def holds(rows: list[Row], wanted: SagaFilter, limit: int) -> None:
         fill(engine, rows)
@@ -279,7 +282,7 @@ def test_no_page_and_no_count_reads_the_whole_table(crowded: sa.Engine, what: st
     """At a hundred thousand sagas each statement goes by an index, and reads little of it."""
     plans: list[str] = []
 
-    def explain(connection: sa.Connection, _cursor: Any, statement: str, bound: Any, *_: Any) -> None:
+    def explain(connection: sa.Connection, _: Any, statement: str, bound: Any, *_more: Any) -> None:
         if not statement.startswith("SELECT") or "es_status" not in statement:
             return
         lite = connection.dialect.name == "sqlite"
@@ -288,14 +291,14 @@ def test_no_page_and_no_count_reads_the_whole_table(crowded: sa.Engine, what: st
         plans.append(json.dumps(driver.execute(how + statement, bound).fetchall()))
 
     queries = Queries(crowded)
-    sa.event.listen(crowded, "before_cursor_execute", explain)
+    event.listen(crowded, "before_cursor_execute", explain)
     try:
         page = queries.page(ASKED[what])
         if page.next is not None:
             queries.page(ASKED[what], after=page.next)
         queries.count(ASKED[what])
     finally:
-        sa.event.remove(crowded, "before_cursor_execute", explain)
+        event.remove(crowded, "before_cursor_execute", explain)
     assert plans
     for plan in plans:
         assert "SCAN es_status" not in plan

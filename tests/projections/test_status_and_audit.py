@@ -22,6 +22,7 @@ from es_saga.projections.queries import Queries, SagaFilter
 from es_saga.projections.status import STATUS, StatusView
 from es_saga.projections.view import Batch, View
 from tests.engine.errand import Errand, errand, refusing, willing, world
+from tests.projections.tampering import unprotect
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +128,7 @@ async def test_views_built_anew_from_the_log_equal_the_live_ones(
     await play(url)
     live = dump(engine)
     assert len(live["es_status"]) == 9
+    unprotect(engine)
     with engine.begin() as connection:
         for table in (STATUS, AUDIT):
             connection.execute(sa.delete(table))

@@ -15,6 +15,7 @@ ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     rebuild_audit(chained=True)
+    protect_audit()
     list_status()
     op.add_column(
         "es_definitions", sa.Column("sensitive", sa.Text, nullable=False, server_default="{}")
@@ -48,6 +49,27 @@ def downgrade() -> None:
     op.drop_column("es_definitions", "sensitive")
     unlist_status()
     rebuild_audit(chained=False)
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION es_append_only()")
+
+
+def protect_audit() -> None:
+    """Rows of the trail are neither changed nor deleted, whoever asks."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION es_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END$$"
+        )
+        op.execute(
+            "CREATE TRIGGER es_audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON es_audit"
+            " FOR EACH STATEMENT EXECUTE FUNCTION es_append_only()"
+        )
+        return
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER es_audit_no_{verb.lower()} BEFORE {verb} ON es_audit"
+            " BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        )
 
 
 def list_status() -> None:
