@@ -219,6 +219,8 @@ async def test_two_runs_are_compared(office: Office) -> None:
         "/sagas/nobody/versions/1",
         "/sagas/nobody/check",
         "/sagas/nobody/scene",
+        "/sagas/nobody/diagram",
+        "/definitions/nothing/1/diagram",
         "/compare?a=nobody&b=nobody",
         "/definitions/nothing/1",
     ],
@@ -251,6 +253,25 @@ async def test_definitions_are_told_with_and_without_their_code(tmp_path: Path) 
         assert await get(office, "/definitions/glance/1") == found["glance"]
         answer = await office.http.get("/api/v1/definitions/glance/2")
         assert fault(answer) == (404, "not-found")
+
+
+async def test_types_and_runs_are_drawn(office: Office) -> None:
+    saga_id = await office.ended("<script>alert(1)</script>", key="7")
+    for path, media, begin in (
+        ("/definitions/errand/1/diagram", "image/svg+xml", "<svg"),
+        ("/definitions/errand/1/diagram?format=mermaid", "text/vnd.mermaid", "flowchart"),
+        ("/definitions/errand/1/diagram?format=dot", "text/vnd.graphviz", 'digraph "errand"'),
+        (f"/sagas/{saga_id}/diagram", "image/svg+xml", "<svg"),
+        (f"/sagas/{saga_id}/diagram?format=mermaid", "text/vnd.mermaid", "sequenceDiagram"),
+        (f"/sagas/{saga_id}/diagram?format=timeline", "image/svg+xml", "<svg"),
+    ):
+        answer = await office.http.get(f"/api/v1{path}")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].startswith(media)
+        assert answer.text.startswith(begin)
+        assert "<script" not in answer.text
+    answer = await office.http.get(f"/api/v1/sagas/{saga_id}/diagram?format=crayon")
+    assert fault(answer) == (422, "invalid-input")
 
 
 # ── what not everybody may read ──────────────────────────────────────────────────────────────────
@@ -292,7 +313,7 @@ async def test_sensitive_values_are_in_no_answer(discreet: Office) -> None:
     await discreet.http.post("/api/v1/sagas", json=body)
     await discreet.world.closed("secret-7")
     assert any(word in str(envelope.data) for envelope in discreet.world.town.asked)
-    paths = ["", "/outcome", "/history", "/audit", "/versions/2", "/check", "/scene"]
+    paths = ["", "/outcome", "/history", "/audit", "/versions/2", "/check", "/scene", "/diagram"]
     for path in paths:
         answer = await discreet.http.get(f"/api/v1/sagas/secret-7{path}")
         assert word not in answer.text, path

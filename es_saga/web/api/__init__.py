@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from es_saga.web.api import (
     definitions,
+    drawing,
     following,
     operating,
     replaying,
@@ -20,6 +21,6 @@ from es_saga.web.callers import known_query
 def router() -> APIRouter:
     """All of them."""
     every = APIRouter(responses=ERRORS, dependencies=[Depends(known_query)])
-    for part in (starting, sagas, replaying, operating, definitions, following, system):
+    for part in (starting, sagas, replaying, operating, definitions, drawing, following, system):
         every.include_router(part.router)
     return every
