@@ -2,8 +2,8 @@
 
 It says what happened, when, and because of what; the event itself stands in `es_events`, under the
 same saga and version, and is not written twice. The rows of a saga are a chain, each with a hash
-over its event and the hash before (`es_saga.projections.chain`), and the database refuses to change
-or delete them (`protect`).
+over its event and the hash before (`es_saga.projections.chain`), and triggers of the database, made
+by the migrations, refuse to change or delete them.
 """
 
 from __future__ import annotations
@@ -130,30 +130,6 @@ class AuditView:
             copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
-
-
-def protect(connection: sa.Connection, table: str = "es_audit") -> None:
-    """Have the database refuse to change or delete rows of the trail; again does no harm.
-
-    The migrations do so. Whoever puts another table in its place does it again.
-    """
-    for statement in _PROTECTION[connection.dialect.name]:
-        connection.exec_driver_sql(statement.format(table=table))
-
-
-_PROTECTION: Final[Mapping[str, Sequence[str]]] = {
-    "sqlite": tuple(
-        f"CREATE TRIGGER IF NOT EXISTS {{table}}_no_{verb.lower()} BEFORE {verb} ON {{table}}"
-        " BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
-        for verb in ("UPDATE", "DELETE")
-    ),
-    "postgresql": (
-        "CREATE OR REPLACE FUNCTION es_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END$$",
-        "CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE"
-        " ON {table} FOR EACH STATEMENT EXECUTE FUNCTION es_append_only()",
-    ),
-}
 
 
 def _after(batch: Batch, tips: Mapping[str, str]) -> dict[str, tuple[int, str]]:
