@@ -85,8 +85,9 @@ class Client:
     ) -> list[Operated]:
         """Have a verb carried out on each of many sagas: what became of each, in their order.
 
-        It goes on whatever becomes of one. With an `operation` in the request it may be repeated:
-        what was carried out is not carried out again.
+        It goes on whatever becomes of one. Where the request names its `operation` it may be
+        repeated: what was carried out is not carried out again. Else it gets a name of its own,
+        so that what was asked for together is told from the rest in the audit trail.
 
         Args:
             saga_ids: at most MAX_BULK; one that is there twice is asked for once.
@@ -102,12 +103,14 @@ class Client:
                 f"{len(wanted)} sagas are too many: {MAX_BULK} at a time.",
                 hint="Choose fewer, and repeat it.",
             )
-        seen = versions or {}
+        seen, operation = versions or {}, request.operation or new_id()
         room = asyncio.Semaphore(BULK_IN_FLIGHT)
 
         async def one(saga_id: str) -> Operated:
             expected = seen.get(saga_id, request.expected_version)
-            asked = request.model_copy(update={"expected_version": expected})
+            asked = request.model_copy(
+                update={"expected_version": expected, "operation": operation}
+            )
             async with room:
                 try:
                     answer = await self.operate(saga_id, asked, timeout=timeout)

@@ -307,6 +307,11 @@ def test_what_waits_is_resumed_though_the_saga_is_stuck_elsewhere_and_stays_so()
             "`es-saga status s-1` says what it waits for.",
         ),
         (
+            lambda: one_retried().resend("a"),
+            "The undo of a is failed: nothing is in flight there.",
+            "`es-saga status s-1` says what it waits for.",
+        ),
+        (
             lambda: both_retried().resume("a"),
             "The undo of a waits until what depends on it is undone.",
             "What is in flight is sent again by `es-saga resend s-1`.",
@@ -337,13 +342,24 @@ def cancelled_in_flight() -> Scene:
 
 def both_retried() -> Scene:
     """The undos of `b` and `a` were given up and are tried again: first `b`, which needs `a`."""
+    scene = both_given_up()
+    scene.retry()
+    return scene
+
+
+def one_retried() -> Scene:
+    scene = both_given_up()
+    scene.retry("b")
+    return scene
+
+
+def both_given_up() -> Scene:
     scene = play(chain("a", "b", "c", undo_retry=ONCE))
     for step in ("a", "b"):
         scene.succeed(step)
     scene.refuse("c")
     scene.undo_fails("b")
     scene.undo_fails("a")
-    scene.retry()
     return scene
 
 
