@@ -61,8 +61,8 @@ class CatchUp:
         await self._ask(partial(self._report, name, halt))
 
     def close(self) -> None:
-        """Let go of the threads; what they are at is still done."""
-        self._threads.shutdown(wait=False)
+        """Finish what they are at, then let go of the threads."""
+        self._threads.shutdown(cancel_futures=True)
 
     async def _ask(self, question: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _plainly, question)

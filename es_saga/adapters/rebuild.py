@@ -19,13 +19,14 @@ from sqlalchemy.exc import DBAPIError
 from es_saga.adapters.catch_up import lock_key
 from es_saga.adapters.comparing import Drift, differences
 from es_saga.adapters.definitions import KnownFields
-from es_saga.adapters.follower import MAX_EVENTS, Follower, Overtaken
+from es_saga.adapters.follower import MAX_EVENTS, Follower, Overtaken, Page
 from es_saga.adapters.shadow import Shadow
 from es_saga.adapters.statements import statements_for
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.core.errors import ConflictError
 from es_saga.core.messages import PARTS
 from es_saga.database import READ_ONLY
+from es_saga.engine.following import Undigested
 from es_saga.projections.view import View
 
 NEW: Final = "__new"
@@ -144,20 +145,32 @@ class _Building:
 
     def fill(self, *, upto: Mapping[int, int] | None = None) -> None:
         """Take in what there is, a bounded transaction at a time; up to these positions."""
-        follower, total = self._follower(upto), self._total(upto)
+        follower, total, limit = self._follower(upto), self._total(upto), MAX_EVENTS
         with self._engine.connect() as connection, self._unsynced(connection):
             while True:
-                with self._reading.connect() as reading:
-                    page = follower.read(reading)
+                try:
+                    page = self._step(follower, connection, limit)
+                except Undigested as error:
+                    if error.events == 1:
+                        raise
+                    limit = error.events // 2  # until it is the very event
+                    continue
                 if page is None:
                     return
-                with connection.begin():
-                    if self._postgres:
-                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                    follower.write(connection, page)
                 self._count(len(page.batch.events), total)
                 if page.left < MAX_EVENTS and upto is None:
                     return
+                limit = min(2 * limit, MAX_EVENTS)
+
+    def _step(self, follower: Follower, connection: sa.Connection, limit: int) -> Page | None:
+        with self._reading.connect() as reading:
+            page = follower.read(reading, limit)
+        if page is not None:
+            with connection.begin():
+                if self._postgres:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                follower.write(connection, page)
+        return page
 
     def _follower(self, upto: Mapping[int, int] | None) -> Follower:
         return Follower(self._statements, self.shadow.view, self._fields, upto=upto)

@@ -32,6 +32,7 @@ from es_saga.adapters.store import check_schema, connect
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
 from es_saga.cli.running import data_folder, running_apps
+from es_saga.cli.views import Kept, caught_up, kept
 from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
@@ -44,18 +45,13 @@ from es_saga.engine.monitor import Monitor
 from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
-from es_saga.projections.audit import AuditView
 from es_saga.projections.news import News
 from es_saga.projections.queries import Queries, no_such
-from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
 
 if TYPE_CHECKING:  # with the extra `web` only
     from es_saga.web.access import Access
     from es_saga.web.desk import Desk
-
-VIEWS: tuple[View, ...] = (StatusView(), AuditView())
-"""What is kept in step with the log, in its own transactions."""
 
 
 def load(reference: str) -> Any:
@@ -316,6 +312,27 @@ def _within_reach() -> Generator[None, None, None]:
         raise
 
 
+def views(settings: Settings) -> list[Kept]:
+    """The library's views, and those that the settings name.
+
+    Raises:
+        InvalidInput: one is not there, is no view, or has the name of another one.
+    """
+    return kept((reference, load(reference)) for reference in settings.projections)
+
+
+@contextmanager
+def _catching_up(settings: Settings, following: Sequence[View]) -> Generator[CatchUp, None, None]:
+    """What moves views on, with a connection for each."""
+    engine = make_engine(settings.database_url, pool_size=len(following) + 1)
+    catching = CatchUp(engine)
+    try:
+        yield catching
+    finally:
+        catching.close()
+        engine.dispose()
+
+
 @asynccontextmanager
 async def conducting(
     settings: Settings, app: App, pipe: Transport, *, migrate: bool
@@ -327,7 +344,9 @@ async def conducting(
         Unavailable: the database is out of reach or not migrated.
     """
     found = app.definitions()
-    followers: Sequence[View] = [load(reference) for reference in settings.projections]
+    found_views = views(settings)
+    inline = [each.view for each in found_views if each.inline]
+    following = [each.view for each in found_views if not each.inline]
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         engine = log_engine(settings)
@@ -339,15 +358,14 @@ async def conducting(
             stack.push_async_callback(locks.close)
         store = connect(
             settings.database_url,
-            views=VIEWS,
+            views=inline,
             migrate=migrate or embedded,
             master=encryption_key(settings),
         )
         stack.push_async_callback(store.close)
         with _within_reach():
             known_definitions.register(engine, found)
-            for view in VIEWS:
-                await Projector([view], CatchUp(engine), clock).catch_up(view)
+            await caught_up(engine, inline, clock)
         manager = ProcessManager(
             app.name,
             found,
@@ -359,7 +377,9 @@ async def conducting(
             refuse_starts=settings.starts_during_outage == "refuse",
             cached=settings.cached_sagas,
         )
-        projector = Projector(followers, CatchUp(engine), clock)
+        projector = Projector(
+            following, stack.enter_context(_catching_up(settings, following)), clock
+        )
         manager.listen(lambda _: projector.wake())
         manager.listen(Monitor())
         await stack.enter_async_context(manager)

@@ -26,7 +26,7 @@ from es_saga import (
 )
 from es_saga.adapters.migrate import upgrade
 from es_saga.adapters.rebuild import NEW, Verdict, rebuild, verify
-from es_saga.adapters.tables import TRACKING
+from es_saga.adapters.tables import EVENTS, TRACKING
 from es_saga.database import make_engine
 from es_saga.engine.following import Undigested
 from es_saga.engine.ports import Append
@@ -361,6 +361,13 @@ def test_what_cannot_be_taken_in_is_told_and_the_old_view_stays(
         with pytest.raises(Undigested) as raised:
             work()
         assert isinstance(raised.value.__cause__, ValueError)
+        with engine.connect() as connection:
+            first = connection.scalar(
+                sa.select(sa.func.min(EVENTS.c.position)).where(
+                    EVENTS.c.originator_id == "saga-0-1"
+                )
+            )
+        assert (raised.value.events, raised.value.position) == (1, first)
         assert leftovers(engine) == []
     assert contents(engine) == before
 
