@@ -158,7 +158,7 @@ class _Building:
                 if page is None:
                     return
                 self._count(len(page.batch.events), total)
-                if page.left < MAX_EVENTS and upto is None:
+                if not page.left:
                     return
                 limit = min(2 * limit, MAX_EVENTS)
 
