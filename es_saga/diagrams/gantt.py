@@ -27,7 +27,7 @@ from es_saga.core.state import SagaState
 from es_saga.diagrams.drawing import MARGIN, SMALL, Drawing, shortened, width_of
 from es_saga.diagrams.plan import Source, plan_of
 from es_saga.diagrams.timescale import Scale, lasting, straightened
-from es_saga.replay.spans import Ending, Span, spans
+from es_saga.replay.attempts import Ending, Span, spans
 
 PLOT: Final = 680.0
 """Width of the time that is shown, in pixels."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from es_saga.replay.again import Again, Divergence, decide_again, diverges
     from es_saga.replay.answers import refusals_of
+    from es_saga.replay.attempts import Span, spans
     from es_saga.replay.changes import Change
     from es_saga.replay.comparing import Comparison, compare
     from es_saga.replay.forking import Fork, what_if
     from es_saga.replay.inputs import Kind
     from es_saga.replay.reactions import Reaction
     from es_saga.replay.replaying import Moment, Replay
-    from es_saga.replay.spans import Span, spans
     from es_saga.replay.telling import scene
 
 __all__ = [
@@ -46,7 +46,7 @@ _HOMES = {
     "es_saga.replay.inputs": ("Kind",),
     "es_saga.replay.reactions": ("Reaction",),
     "es_saga.replay.replaying": ("Moment", "Replay"),
-    "es_saga.replay.spans": ("Span", "spans"),
+    "es_saga.replay.attempts": ("Span", "spans"),
     "es_saga.replay.telling": ("scene",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

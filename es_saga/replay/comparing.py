@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from es_saga.core.messages import Direction
+from es_saga.replay.attempts import Span, spans
 from es_saga.replay.changes import Change, changes_of_json
 from es_saga.replay.replaying import Replay
-from es_saga.replay.spans import Span, spans
 
 
 class Run(NamedTuple):
@@ -138,13 +138,14 @@ def _run(replay: Replay) -> Run:
 
 
 def _merged(mine: list[_Key], others: list[_Key]) -> list[_Key]:
-    """Both orders in one: what only the other has comes after what it came after there."""
+    """Both orders in one: what only the other has comes before what it came before there."""
     merged = list(mine)
-    place = -1
+    own: list[_Key] = []
     for key in others:
-        if key in merged:
-            place = max(place, merged.index(key))
-        else:
-            place += 1
-            merged.insert(place, key)
-    return merged
+        if key not in merged:
+            own.append(key)
+            continue
+        place = merged.index(key)
+        merged[place:place] = own
+        own = []
+    return merged + own

@@ -182,7 +182,8 @@ class _Play:
         if remembered is not None and remembered[0].sent == sent:
             known, answer = remembered
             assert isinstance(answer.input, Reply), "it is an answer"
-            again = answer.input._replace(attempt=attempt.number)
+            message = f"{command_id(*answer.input.key)}/{attempt.number}/r"
+            again = answer.input._replace(attempt=attempt.number, message_id=message)
             self._expect(_as_late(known, answer, at), again, answer.version)
             return
         self._make_up(attempt, at, sent)

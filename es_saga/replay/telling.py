@@ -307,8 +307,7 @@ class _Telling:
             case Compensate():
                 self._do(Call("compensate", (verb.reason,), (("actor", verb.actor),)))
             case RetryStuck() | Resume() | Resend():
-                which = () if verb.step is None else (self._kind(verb.step, backward),)
-                self._do(Call(_AGAIN[type(verb)], which, said))
+                self._do(Call(_AGAIN[type(verb)], self._which(verb.step, backward), said))
             case Skip():
                 self._do(Call("skip", (self._kind(verb.step, backward),), said))
             case Resolve():
@@ -324,6 +323,17 @@ class _Telling:
                         else None
                     )
                     self._do(Call("resolve", () if reply is None else (reply,), said))
+
+    def _which(self, step: str | None, direction: Direction) -> tuple[type[Command[Any]], ...]:
+        """The command that a verb names; none where it stands for several steps, or for all."""
+        if step is None:
+            return ()
+        kind = self._kind(step, direction)
+        sending = sum(
+            kind in (one.command, one.undo and one.undo.command)
+            for one in self.definition.steps.values()
+        )
+        return (kind,) if sending == 1 else ()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
