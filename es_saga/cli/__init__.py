@@ -11,11 +11,13 @@ from es_saga.cli import (
     auditing,
     checking,
     comparing,
+    contracts,
     doctor,
     drawing,
     listing,
     operating,
     operations,
+    projecting,
     reading,
     replaying,
     run,
@@ -44,8 +46,8 @@ app = typer.Typer(
 )
 for part in (
     *(run, serving, starting, listing, reading, operating),
-    *(checking, replaying, comparing, drawing),
-    *(schema, auditing, shredding, streams, operations, doctor),
+    *(checking, replaying, comparing, drawing, contracts),
+    *(schema, projecting, auditing, shredding, streams, operations, doctor),
 ):
     part.register(app)
 

@@ -40,6 +40,7 @@ COMMANDS = (
     ),
     *("migrate", "migrate up", "migrate status", "migrate sql"),
     *("streams", "streams ensure", "streams status"),
+    *("projections", "projections list", "projections rebuild", "projections verify"),
 )
 
 
