@@ -1,7 +1,7 @@
 """durable-workflow's conformance of replay, as far as it is about histories.
 
 There a history is replayed by the code that wrote it. Here a history is folded, and needs no code;
-`decide_again` has today's code decide once more, and compares.
+`diverges` has today's code decide once more, and compares.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pydantic_core import to_json
 from es_saga import Saga
 from es_saga.adapters.definitions import register
 from es_saga.adapters.migrate import upgrade
-from es_saga.core.errors import CorruptHistory, DefinitionError, Unavailable
+from es_saga.core.errors import CorruptHistory, DefinitionError, InvalidInput, Unavailable
 from es_saga.database import make_engine
 from es_saga.engine.registry import Registry
+from es_saga.replay import Replay, diverges
 from es_saga.testing import Scene, Story
 from es_saga.testing.history import plain, read_history, write_history
 from tests.core.sagas import Do, Trip, Undo, add, chain
-from tests.foreign.again import decide_again
 from tests.foreign.desk import SENDER
 from tests.foreign.log import Log
 from tests.foreign.path import SAGA_ID, tell
@@ -165,8 +165,7 @@ def test_the_same_undos_are_decided_again() -> Story:
 def replayed(path: str) -> Story:
     """A history, decided again."""
     story = tell(TRIP, path).story
-    again = decide_again(TRIP.definition, story.history)
-    assert again == list(story.history)
+    assert diverges(TRIP.definition, Replay.of(SAGA_ID, story.history)) is None
     return story
 
 
@@ -174,9 +173,10 @@ def replayed(path: str) -> Story:
 @TABLE.plays("python_completed_history_version_marker_replay")
 def test_a_completed_saga_is_replayed_by_its_own_version() -> Scene:
     scene = tell(OLD, "flight hotel")
-    registry, history = Registry([OLD.definition, NEW.definition]), list(scene.history)
-    assert decide_again(registry.of(scene.state), history) == history
-    assert decide_again(registry.latest("trip"), history) != history, "it goes another way today"
+    registry, replay = Registry([OLD.definition, NEW.definition]), Replay.of(SAGA_ID, scene.history)
+    assert diverges(registry.of(scene.state), replay) is None
+    with pytest.raises(InvalidInput, match="began with trip v1; this is trip v2"):
+        diverges(registry.latest("trip"), replay)
     return scene
 
 
