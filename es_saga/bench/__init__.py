@@ -8,6 +8,8 @@
     services        the participants, in a process of their own
     process         how such processes are started and ended
     backlog         start-up, and a log with many open sagas
+    projections     the read models: catching up, rebuilding, answering, being behind
+    sample_log      the log that they read
     plan            which of these are run, one after the other
 
 Rates depend on what else the machine does; processor time a saga much less.

@@ -61,5 +61,5 @@ def _proc(pid: int, what: str) -> str:
     except OSError as error:
         raise Unavailable(
             f"What process {pid} takes cannot be measured: {error.strerror}.",
-            hint="The whole system is measured on Linux; `--only engine` anywhere.",
+            hint="The whole system is measured on Linux; `bench engine` anywhere.",
         ) from error

@@ -17,11 +17,11 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from es_saga.adapters.postgres import EmbeddedPostgres
-from es_saga.bench import backlog, engine, system
+from es_saga.bench import backlog, engine, projections, system
 from es_saga.bench.cost import Figures
 from es_saga.database import make_engine
 
-Part = Literal["engine", "system"]
+Part = Literal["engine", "system", "projections"]
 Database = Literal["sqlite", "postgres"]
 
 Measure = Callable[[Callable[[], str], float], Coroutine[Any, Any, Figures]]
@@ -33,6 +33,12 @@ _SYSTEM: Final[Sequence[tuple[str, Measure]]] = (
     ("the bare pipe", system.floor),
     ("start-up", backlog.start_up),
     ("open sagas", backlog.open_sagas),
+)
+_PROJECTIONS: Final[Sequence[tuple[str, str, Measure]]] = (
+    ("views that catch up", "catch_up", projections.catch_up),
+    ("views that are built anew", "rebuild", projections.rebuilt),
+    ("questions", "queries", projections.queries),
+    ("views that follow", "lag", projections.lag),
 )
 
 
@@ -58,12 +64,20 @@ class Stage:
 def stages(only: Part | None, databases: Sequence[Database]) -> list[Stage]:
     """What is to be measured; the whole system keeps its log in the first of the databases."""
     found: list[Stage] = []
-    if only != "system":
+    if only in (None, "engine"):
         found += [
             Stage(f"engine on {kind}", ("engine", kind), kind, engine.measure) for kind in databases
         ]
-    if only != "engine":
+    if only in (None, "system"):
         found += [Stage(name, ("system",), databases[0], body) for name, body in _SYSTEM]
+    if only in (None, "projections"):
+        found += [
+            Stage(f"{name}, on {kind}", ("projections", kind, key), kind, body)
+            for kind in databases
+            for name, key, body in _PROJECTIONS
+        ]
+        where = ("projections", "replay")
+        found.append(Stage("a long history", where, databases[0], projections.opening))
     return found
 
 

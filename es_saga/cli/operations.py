@@ -13,7 +13,7 @@ from es_saga.cli.console import Output, OutputOption, QuietOption, say, show, sh
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: es-saga bench -o json")(bench)
+    app.command(epilog="Example: es-saga bench engine -o json")(bench)
 
 
 class Part(StrEnum):
@@ -21,6 +21,7 @@ class Part(StrEnum):
 
     ENGINE = "engine"
     SYSTEM = "system"
+    PROJECTIONS = "projections"
 
 
 class Database(StrEnum):
@@ -31,17 +32,16 @@ class Database(StrEnum):
 
 
 def bench(
-    only: Annotated[
-        Part | None, typer.Option(help="The engine alone, or the whole system; default: both.")
+    part: Annotated[
+        Part | None,
+        typer.Argument(metavar="[PART]", help="engine, system or projections; default: all."),
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=600.0, help="How long each measurement lasts.")
     ] = 5.0,
     store: Annotated[
         Database | None,
-        typer.Option(
-            help="Database of the log; default: the engine on each, the system on SQLite."
-        ),
+        typer.Option(help="Database of the log; default: each of them, and the system on SQLite."),
     ] = None,
     output: OutputOption = Output.JSON,
     quiet: QuietOption = False,
@@ -56,7 +56,7 @@ def bench(
     databases: list[plan.Database] = [store.value] if store else plan.installed()
     if not store and "postgres" not in databases:
         say("PostgreSQL is not installed here: install es-saga[postgres].", quiet=quiet)
-    stages = plan.stages(only.value if only else None, databases)
+    stages = plan.stages(part.value if part else None, databases)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
