@@ -71,7 +71,7 @@ def ui(
 
     Sagas are read from the log's database; what changes them goes to the app by message.
     """
-    _installed()
+    installed()
     from es_saga.adapters.telemetry import configure_logging
     from es_saga.cli import compose
     from es_saga.config import load
@@ -98,7 +98,7 @@ async def _serve(
             await server.serve(desk, listener, stop.wait)
 
 
-def _installed() -> None:
+def installed() -> None:
     """Raise InvalidInput where the extra `web` is missing."""
     from importlib.util import find_spec
 
@@ -134,7 +134,7 @@ def token(
     quiet: QuietOption = False,
 ) -> None:
     """Make a token. Its line for the tokens file goes to stdout, the secret itself to stderr."""
-    _installed()
+    installed()
     import secrets
 
     from es_saga.web.access import Role, read_tokens, written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -11,6 +11,7 @@ from es_saga.web import api, faults
 from es_saga.web.api.inputs import API
 from es_saga.web.dashboard.router import router as dashboard
 from es_saga.web.desk import Desk
+from es_saga.web.document import with_inputs
 from es_saga.web.guard import Guard
 
 DESCRIPTION: Final = """\
@@ -23,9 +24,25 @@ under its key, a verb with the version it was decided on.
 """
 
 
+class _Application(FastAPI):
+    """Knows its desk, and what the saga types behind it take."""
+
+    def __init__(self, desk: Desk, **options: Any) -> None:
+        super().__init__(**options)
+        self.state.desk = desk
+        self._desk = desk
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = with_inputs(super().openapi(), self._desk.code.values())
+        return self.openapi_schema
+
+
 def create_app(desk: Desk) -> FastAPI:
     """The application over a desk; any ASGI server runs it, `es-saga ui` with uvicorn."""
-    app = FastAPI(
+    app = _Application(
+        desk,
         title="es_saga",
         description=DESCRIPTION,
         version=version("es-saga"),
@@ -34,7 +51,6 @@ def create_app(desk: Desk) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = desk
     faults.register(app)
     app.include_router(api.router(), prefix=API)
     app.include_router(dashboard(desk))
