@@ -69,15 +69,16 @@ class Tabs:
             context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser, None, None]:
-    """Chromium."""
+    """Chromium; one for each file, because no event loop of anybody else's can run beside it."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("Playwright is not installed: it is in the extra `verify`")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium

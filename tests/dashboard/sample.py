@@ -12,7 +12,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def _moved(event: SagaEvent, seconds: float) -> SagaEvent:
     return event.model_copy(update=changed)
 
 
-async def write(url: str, told: dict[str, list[SagaEvent]]) -> None:
+async def write(url: str, told: Mapping[str, Sequence[SagaEvent]]) -> None:
     """Write the stories into a log with its views, in the order in which they happened."""
     engine = make_engine(url)
     store = connect(url, views=[StatusView(), AuditView()], migrate=True)

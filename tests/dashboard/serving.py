@@ -27,6 +27,8 @@ class Site:
     url: str
     log: str
     """URL of the log's database."""
+    desk: Desk | None = None
+    """Where it is in this process."""
 
 
 @contextmanager
@@ -44,10 +46,9 @@ def serving(
     stop = asyncio.Event()
     ready = threading.Event()
 
+    desk = Desk(Queries(engine), News(engine), line=line, definitions=definitions, access=access)
+
     async def serve() -> None:
-        desk = Desk(
-            Queries(engine), News(engine), line=line, definitions=definitions, access=access
-        )
         loop.call_soon(ready.set)
         try:
             await server.serve(desk, listener, stop.wait)
@@ -59,7 +60,7 @@ def serving(
     thread.start()
     try:
         assert ready.wait(READY_SECONDS), "it does not serve"
-        yield Site(url, log)
+        yield Site(url, log, desk)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(STOP_SECONDS)

@@ -15,6 +15,7 @@ from tests.dashboard.serving import Site
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 SCREENS = {
+    "overview": "/",
     "sagas": "/sagas",
     "timeline": "/sagas/{stuck}",
     "messages": "/sagas/{stuck}/messages",
@@ -69,11 +70,13 @@ def test_every_screen_is_shown_without_javascript(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(tabs: Tabs, site: Site, paths: dict[str, str], scheme: str) -> None:
     page = tabs.open(site, "/sagas", color_scheme=scheme, bypass_csp=True)
+    # In the dark nothing but the colours is different.
+    only = ", runOnly: ['color-contrast', 'link-in-text-block']" if scheme == "dark" else ""
     found: list[str] = []
     for name, path in paths.items():
         page.goto(path)
         page.add_script_tag(path=AXE)
-        report: dict[str, Any] = page.evaluate("axe.run({resultTypes: ['violations']})")
+        report: dict[str, Any] = page.evaluate(f"axe.run({{resultTypes: ['violations']{only}}})")
         found += [
             f"{name}: {one['id']}, {one['help']}: {one['nodes'][0]['html']}"
             for one in report["violations"]

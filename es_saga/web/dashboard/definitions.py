@@ -19,8 +19,8 @@ def screens(pages: Pages) -> Sequence[Screen]:
 
     async def every(_visit: Visit) -> Context:
         desk = pages.desk
-        counts = await desk.ask(desk.queries.counts_by_type)
-        known = await desk.ask(desk.queries.definitions)
+        counts = await pages.counts.answer()
+        known = await pages.definitions.answer()
         latest = {row.type: row for row in reversed(known)}
         return {
             "definitions": [
@@ -49,15 +49,17 @@ async def _one(pages: Pages, visit: Visit) -> Context:
     version = str(asked["version"])
     if not (version.isascii() and version.isdigit() and len(version) < 10):
         raise NotFound(f"{version[:40]!r} is no version.")
-    row = await desk.ask(desk.queries.definition, str(asked["type"]), int(version))
-    known = await desk.ask(desk.queries.definitions)
+    known = [row for row in await pages.definitions.answer() if row.type == asked["type"]]
+    row = next((row for row in known if row.version == int(version)), None)
+    if row is None:
+        raise NotFound("The log knows no such definition.", hint="See the list of definitions.")
     load, whole = await desk.ask(desk.queries.load)
     code = desk.code.get((row.type, row.version))
     source = code or row.shape
-    counts = await desk.ask(desk.queries.counts_by_type)
+    counts = await pages.counts.answer()
     return {
         "row": row,
-        "versions": [other for other in known if other.type == row.type],
+        "versions": known,
         "picture": definition_svg(source, _at_steps(row, load)),
         "whole": whole,
         "counts": counts.get(row.type, {}),

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from es_saga.core.errors import InvalidInput, SagaError
+from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.projections.news import Positions
 from es_saga.web.dashboard.page import Pages, Screen, Visit
 from es_saga.web.dashboard.shield import HEADERS
+from es_saga.web.faults import come_back
 from es_saga.web.feed import Listener, Wanted
 
 LEAST_SECONDS: Final = 0.25
@@ -31,60 +34,78 @@ RETRY_MILLISECONDS: Final = 1_000
 """When a browser comes back after it lost us, at first."""
 
 
-async def stream(pages: Pages, screen: Screen, request: Request) -> Response:
+class LiveStream(Response):
     """The stream of a page."""
-    caller = pages.caller(request)
-    if caller is None:
-        return Response(status_code=401)
-    last = request.headers.get("last-event-id") or request.query_params.get("at", "")
-    try:
-        seen = Positions.read(last) if last else None
-    except InvalidInput:
-        seen = None
-    wanted = Wanted(saga_id=request.path_params.get("saga_id"))
-    listening = pages.desk.feed.listening(wanted, seen)
-    try:
-        listener = await listening.__aenter__()
-    except SagaError:
-        return Response(status_code=503, headers={"Retry-After": "1"})
 
-    async def body() -> AsyncGenerator[str, None]:
+    media_type = "text/event-stream"
+
+    def __init__(self, pages: Pages, screen: Screen, request: Request) -> None:
+        super().__init__()
+        self._pages = pages
+        self._screen = screen
+        self._request = request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._pages.caller(self._request) is None:
+            await Response(status_code=401)(scope, receive, send)
+            return
         try:
-            yield f"retry: {RETRY_MILLISECONDS}\n\n"
-            async for message in _messages(pages, screen, request, listener):
-                yield message
-        finally:
-            await listening.__aexit__(None, None, None)
+            async with self._listening() as listener:
+                told = StreamingResponse(
+                    self._told(listener), media_type=self.media_type, headers=dict(HEADERS)
+                )
+                await told(scope, receive, send)
+        except Unavailable as error:  # before anything was sent: afterwards they end the stream
+            wait = come_back(error.retry_after)
+            await Response(status_code=503, headers=wait)(scope, receive, send)
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers=dict(HEADERS))
+    @asynccontextmanager
+    async def _listening(self) -> AsyncGenerator[Listener, None]:
+        """From the place that the browser was at; if that is none, from now on."""
+        feed = self._pages.desk.feed
+        wanted = Wanted(saga_id=self._request.path_params.get("saga_id"))
+        async with AsyncExitStack() as stack:
+            try:
+                last = self._request.headers.get("last-event-id")
+                seen = Positions.read(last) if last else None
+                listener = await stack.enter_async_context(feed.listening(wanted, seen))
+            except InvalidInput:
+                listener = await stack.enter_async_context(feed.listening(wanted))
+            yield listener
+
+    async def _told(self, listener: Listener) -> AsyncGenerator[str, None]:
+        yield f"retry: {RETRY_MILLISECONDS}\n\n"
+        async for message in _messages(self._pages, self._screen, self._request, listener):
+            yield message
 
 
 async def _messages(
     pages: Pages, screen: Screen, request: Request, listener: Listener
 ) -> AsyncGenerator[str, None]:
     clock = asyncio.get_running_loop().time
-    shown: dict[str, str] = {}
+    shown: dict[str, str] | None = None
     earliest = 0.0
     while not listener.over:
         caller = pages.caller(request)
         if caller is None:  # logged out, or the session has ended
             return
         # The first one is told at once: something may have happened since the page was made.
-        page = await listener.page(REFRESH_SECONDS) if shown else None
+        page = None if shown is None else await listener.page(REFRESH_SECONDS)
         while page is not None and (left := earliest - clock()) > 0:
             page = await listener.page(left)
-        earliest = clock() + LEAST_SECONDS
         try:
             regions = await pages.regions(screen, Visit(request, caller))
         except SagaError:
             await asyncio.sleep(1.0)
             continue
-        fresh = {name: text for name, text in regions.items() if shown.get(name) != text}
+        before = shown or {}
+        fresh = {name: text for name, text in regions.items() if before.get(name) != text}
         shown = regions
         if fresh:
             yield message(listener.seen.written(), fresh)
         else:
             yield ": still here\n\n"
+        earliest = clock() + LEAST_SECONDS
 
 
 def message(place: str, regions: dict[str, str]) -> str:

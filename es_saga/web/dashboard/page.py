@@ -19,6 +19,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from es_saga.core.errors import SagaError
 from es_saga.web.access import Caller
+from es_saga.web.dashboard.costly import Costly
+from es_saga.web.dashboard.plans import Shapes
 from es_saga.web.dashboard.rendering import as_of, block, blocks, environment
 from es_saga.web.dashboard.shield import HEADERS, Forms
 from es_saga.web.desk import Desk
@@ -95,6 +97,11 @@ class Pages:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.forms = Forms()
+        self.counts = Costly(lambda: desk.ask(desk.queries.counts_by_type))
+        """Sagas by type and status."""
+        self.definitions = Costly(lambda: desk.ask(desk.queries.definitions))
+        """What the log knows, with the number of open sagas on each."""
+        self.shapes = Shapes(self.definitions)
         self.sections: frozenset[str] = frozenset()
         """Those that the navigation leads to."""
         self.tabs: frozenset[str] = frozenset()
@@ -116,7 +123,7 @@ class Pages:
             context = await screen.gather(visit)
         except SagaError as error:
             return self.failed(visit, error, section=screen.section)
-        around: Context = {"section": screen.section}
+        around: Context = {"section": screen.section, "attention": await self._attention()}
         if screen.live and not context.get("still"):
             around["live"] = LIVE + visit.here
         return self.render(visit, screen.template, around | context)
@@ -145,6 +152,7 @@ class Pages:
         """The parts of a page that are kept up to date, by the id of their element."""
         nonce = self.forms.nonce(visit.request)
         given = self._around(visit, nonce) | await screen.gather(visit)
+        given["attention"] = await self._attention()
         return {
             name: block(template, name, given)
             for name, template in self._live_blocks(screen.template).items()
@@ -155,6 +163,14 @@ class Pages:
             found = blocks(self._environment, name).items()
             self._live[name] = {block: at for block, at in found if block.startswith("live_")}
         return self._live[name]
+
+    async def _attention(self) -> int | None:
+        """How many sagas take a human; None: nobody knows just now."""
+        try:
+            counts = await self.counts.answer()
+        except SagaError:
+            return None
+        return sum(own.get("stuck", 0) for own in counts.values())
 
     def _around(self, visit: Visit, nonce: str) -> Context:
         request, access = visit.request, self.desk.access
@@ -173,6 +189,7 @@ class Pages:
             "saga_tabs": TABS,
             "now": visit.now,
             "section": "",
+            "attention": None,
             "live": None,
         }
 

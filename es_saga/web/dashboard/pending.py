@@ -11,7 +11,6 @@ from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pictures import Planned
-from es_saga.web.dashboard.plans import plans
 from es_saga.web.dashboard.rendering import link
 from es_saga.web.dashboard.saga import Side, steps_of
 from es_saga.web.dashboard.verbs import VERBS, Offer, for_step
@@ -43,10 +42,10 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
         after=after,
         limit=SHOWN,
     )
-    steps = await plans(desk, stuck.rows)
+    steps = await pages.shapes.plans(stuck.rows)
     kept = {name: query[name] for name in ("type", "step") if name in query}
     return {
-        "stuck": [_stuck(row, steps[row.type, row.definition]) for row in stuck.rows],
+        "stuck": [stuck_at(row, steps[row.type, row.definition]) for row in stuck.rows],
         "more_stuck": stuck.next is not None,
         "owed": owed.rows,
         "more_owed": owed.next is not None,
@@ -60,7 +59,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     }
 
 
-def _stuck(row: SagaRow, plan: Sequence[Planned]) -> dict[str, Any]:
+def stuck_at(row: SagaRow, plan: Sequence[Planned]) -> dict[str, Any]:
     """A stuck saga with what it is stuck at: work that was given up."""
     found: list[dict[str, Any]] = []
     for name, both in steps_of(row).items():

@@ -5,31 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from es_saga.core.errors import NotFound
+from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.queries import SagaRow
+from es_saga.web.dashboard.costly import Costly
 from es_saga.web.dashboard.pictures import Planned
-from es_saga.web.desk import Desk
 
-Plans = dict[tuple[str, int], tuple[Planned, ...]]
+Key = tuple[str, int]
+"""Type and version."""
 
-
-async def plans(desk: Desk, rows: Iterable[SagaRow]) -> Plans:
-    """The steps of every definition that these sagas run on, in order."""
-    found: Plans = {}
-    for row in rows:
-        key = (row.type, row.definition)
-        if key not in found:
-            found[key] = await plan(desk, *key)
-    return found
+Shape = Mapping[str, Any]
 
 
-async def plan(desk: Desk, saga_type: str, version: int) -> tuple[Planned, ...]:
-    """The steps of one definition; none if the log does not know it."""
-    try:
-        known = await desk.ask(desk.queries.definition, saga_type, version)
-    except NotFound:
-        return ()
-    return planned(known.shape)
+class Shapes:
+    """The shapes of definitions, which a version never changes."""
+
+    def __init__(self, every: Costly[list[DefinitionRow]]) -> None:
+        self._every = every
+        self._known: dict[Key, Shape] = {}
+
+    async def of(self, saga_type: str, version: int) -> Shape | None:
+        """The shape of one definition; None if the log does not know it."""
+        key = (saga_type, version)
+        if key not in self._known:
+            rows = await self._every.answer()
+            self._known = {(row.type, row.version): row.shape for row in rows}
+        return self._known.get(key)
+
+    async def plan(self, saga_type: str, version: int) -> tuple[Planned, ...]:
+        """The steps of one definition; none if the log does not know it."""
+        shape = await self.of(saga_type, version)
+        return () if shape is None else planned(shape)
+
+    async def plans(self, rows: Iterable[SagaRow]) -> dict[Key, tuple[Planned, ...]]:
+        """The steps of every definition that these sagas run on."""
+        keys = {(row.type, row.definition) for row in rows}
+        return {key: await self.plan(*key) for key in keys}
 
 
 def planned(shape: Mapping[str, Any]) -> tuple[Planned, ...]:

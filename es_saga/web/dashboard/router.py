@@ -21,12 +21,13 @@ from es_saga.web.dashboard import (
     ledger,
     messages,
     operating,
+    overview,
     pending,
     sagas,
     timeline,
     travel,
 )
-from es_saga.web.dashboard.live import stream
+from es_saga.web.dashboard.live import LiveStream
 from es_saga.web.dashboard.page import LIVE, THEME_COOKIE, THEMES, Pages, Screen, Visit
 from es_saga.web.dashboard.rendering import HERE, STATIC, asset
 from es_saga.web.dashboard.shield import PROOF, local_path, set_cookie
@@ -58,6 +59,7 @@ def router(desk: Desk) -> APIRouter:
 def screens(pages: Pages) -> Sequence[Screen]:
     """Every page there is."""
     return [
+        *overview.screens(pages),
         *sagas.screens(pages),
         *timeline.screens(pages),
         *history.screens(pages),
@@ -77,7 +79,7 @@ async def _show(pages: Pages, screen: Screen, request: Request) -> Response:
 
 
 async def _live(pages: Pages, screen: Screen, request: Request) -> Response:
-    return await stream(pages, screen, request)
+    return LiveStream(pages, screen, request)
 
 
 # ── doors ────────────────────────────────────────────────────────────────────────────────────────

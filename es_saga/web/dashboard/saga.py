@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from es_saga.core.errors import NotFound
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.page import Context, Pages, Visit
 from es_saga.web.dashboard.pictures import track
-from es_saga.web.dashboard.plans import plan
 from es_saga.web.dashboard.sagas import why
 
 
@@ -20,7 +17,7 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
         NotFound: there is no such saga.
     """
     row = await pages.desk.ask(pages.desk.queries.status, visit.saga_id())
-    steps = await plan(pages.desk, row.type, row.definition)
+    steps = await pages.shapes.plan(row.type, row.definition)
     return {
         "saga": row,
         "plan": steps,
@@ -29,15 +26,6 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
         "took": (row.closed or visit.now) - row.created,
         "tab": tab,
     }
-
-
-async def shape_of(pages: Pages, row: SagaRow) -> Mapping[str, Any] | None:
-    """The shape of the definition that a saga runs on, if the log knows it."""
-    try:
-        known = await pages.desk.ask(pages.desk.queries.definition, row.type, row.definition)
-    except NotFound:
-        return None
-    return known.shape
 
 
 class Side(NamedTuple):

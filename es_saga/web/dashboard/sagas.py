@@ -10,8 +10,7 @@ from es_saga.core.errors import InvalidInput
 from es_saga.projections.listing import Cursor, SagaFilter
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
-from es_saga.web.dashboard.pictures import track
-from es_saga.web.dashboard.plans import Plans, plans
+from es_saga.web.dashboard.pictures import Planned, track
 from es_saga.web.dashboard.rendering import link
 
 ROWS: Final = 50
@@ -67,7 +66,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     page = await desk.ask(desk.queries.page, wanted, after=after, limit=ROWS)
     count = await desk.ask(desk.queries.count, wanted)
     kept = {name: query[name] for name in FILTERS if name in query}
-    steps = await plans(desk, page.rows)
+    steps = await pages.shapes.plans(page.rows)
     return {
         "rows": [_row(row, steps) for row in page.rows],
         "count": count,
@@ -83,7 +82,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     }
 
 
-def _row(row: SagaRow, steps: Plans) -> dict[str, Any]:
+def _row(row: SagaRow, steps: Mapping[tuple[str, int], tuple[Planned, ...]]) -> dict[str, Any]:
     return {
         "saga": row,
         "track": track(row.steps, steps[row.type, row.definition]),

@@ -17,7 +17,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
         around = await saga.head(pages, visit, "timeline")
         row = around["saga"]
         replay = await desk.replay(row.saga_id)
-        shape = await saga.shape_of(pages, row)
+        shape = await pages.shapes.of(row.type, row.definition)
         picture = await desk.think(timeline_svg, row.saga_id, replay.events, shape)
         return around | {"picture": picture, "steps": saga.steps_of(row)}
 

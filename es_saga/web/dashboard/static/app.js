@@ -49,6 +49,15 @@
     $(".word", shown).textContent = WORDS[state];
   }
 
+  // htmx looks for streams once, and may do so before its extension for them is there.
+  const connect = () => {
+    const stream = $("#stream[data-live]");
+    if (!stream) return;
+    stream.setAttribute("hx-sse:connect", stream.dataset.live);
+    htmx.process(stream);
+  };
+  document.addEventListener("DOMContentLoaded", () => setTimeout(connect));
+
   document.addEventListener("htmx:sse:after:connection", () => pulse("live"));
   document.addEventListener("htmx:sse:error", () => pulse("lost"));
   document.addEventListener("visibilitychange", () => {
