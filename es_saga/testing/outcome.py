@@ -14,7 +14,7 @@ from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import SagaCompensated, SagaCompleted
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaState
-from es_saga.engine.monitor import Alert
+from es_saga.engine.alerts import Alert
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.laws import LAWS, judge_system
 from es_saga.testing.script import script

@@ -14,7 +14,7 @@ from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Direction, Envelope
 
 if TYPE_CHECKING:
-    from es_saga.engine.monitor import Alert
+    from es_saga.engine.alerts import Alert
     from es_saga.engine.ports import Recorded
 
 

@@ -11,7 +11,8 @@ from es_saga import Retry, Saga
 from es_saga.adapters.memory import MemoryStore, MemoryTransport
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaStatus
-from es_saga.engine.monitor import Alert, Monitor
+from es_saga.engine.alerts import Alert, AlertKind
+from es_saga.engine.monitor import Monitor
 from es_saga.engine.requests import VerbRequest
 from tests.engine.errand import (
     Answer,
@@ -51,7 +52,7 @@ hasty = Saga("hasty", Errand, deadline=timedelta(milliseconds=50))
 """Takes longer than it may."""
 
 
-@hasty.step
+@hasty.step(timeout=timedelta(milliseconds=300))
 def fetch_slowly(e: Errand) -> Fetch:
     return Fetch(thing=e.thing)
 
@@ -68,15 +69,18 @@ def stubborn(command: Envelope) -> Answer:
 
 @pytest.mark.requirement("R040")
 @pytest.mark.law("L32", "L33")
-async def test_a_failed_compensation_opens_one_alert_and_its_resolution_closes_it() -> None:
+async def test_a_failed_compensation_opens_one_alert_a_cause_and_its_resolution_closes_it() -> None:
     alerts: list[Alert] = []
     store, transport = MemoryStore(), MemoryTransport()
     definitions = [frail.definition]
     async with world(store, transport, script=stubborn, definitions=definitions) as w:
-        w.manager.listen(Monitor([alerts.append]))
+        monitor = Monitor([alerts.append])
+        w.manager.listen(monitor)
         await w.manager.begin(frail, Errand(thing="lamp"), saga_id="f1")
         await w.until("f1", lambda state: state.status is SagaStatus.STUCK)
-        assert shown(alerts) == [("f1", True, "fetch")]
+        opened = [("stuck", True, "fetch"), ("undo", True, "fetch")]
+        assert shown(alerts) == opened
+        assert set(monitor.open["f1"]) == {(kind, step) for kind, _, step in opened}
 
         again = VerbRequest(verb="retry", actor="ada", reason="try once more")
         await w.manager.operate("f1", again)
@@ -86,8 +90,11 @@ async def test_a_failed_compensation_opens_one_alert_and_its_resolution_closes_i
         state = await w.closed("f1")
     await transport.close()
     assert state.status is SagaStatus.COMPENSATED
-    opened = [alert.opened for alert in alerts]
-    assert opened == [True, False, True, False], "each stuck state once, each closed"
+    for kind in AlertKind.STUCK, AlertKind.UNDO:
+        of_kind = [alert.opened for alert in alerts if alert.kind is kind]
+        assert of_kind == [True, False, True, False], "each time once, and each closed"
+    assert len({alert.id for alert in alerts}) == len(alerts)
+    assert monitor.open == {}
 
 
 async def test_a_hook_that_raises_stops_neither_sagas_nor_other_hooks() -> None:
@@ -107,7 +114,7 @@ async def test_a_hook_that_raises_stops_neither_sagas_nor_other_hooks() -> None:
     assert other.status is SagaStatus.COMPLETED
 
 
-async def test_an_exceeded_deadline_is_an_alert() -> None:
+async def test_an_exceeded_deadline_is_an_alert_until_the_saga_is_over() -> None:
     alerts: list[Alert] = []
 
     def slow(command: Envelope) -> Answer | list[Answer]:
@@ -118,9 +125,12 @@ async def test_an_exceeded_deadline_is_an_alert() -> None:
         w.manager.listen(Monitor([alerts.append]))
         await w.manager.begin(hasty, Errand(thing="lamp"), saga_id="h1")
         await w.until("h1", lambda state: state.deadline_noted)
+        assert shown(alerts) == [("deadline", True, None)]
+        await w.closed("h1")
     await transport.close()
-    assert [(a.kind, a.saga_id) for a in alerts] == [("deadline", "h1")]
+    assert shown(alerts) == [("deadline", True, None), ("deadline", False, None)]
 
 
 def shown(alerts: Sequence[Alert]) -> list[tuple[str, bool, str | None]]:
-    return [(alert.saga_id, alert.opened, alert.step) for alert in alerts]
+    found = [(alert.kind.value, alert.opened, alert.step) for alert in alerts]
+    return sorted(found, key=lambda one: not one[1])

@@ -18,6 +18,7 @@ from es_saga.core.errors import SagaError, Unavailable
 from es_saga.core.events import SagaEvent, StepStarted, StepSucceeded, StepTimedOut
 from es_saga.core.reaction import Reaction
 from es_saga.core.state import SagaState
+from es_saga.engine.alerts import Alert
 from es_saga.engine.arrival import Arrival
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.monitor import Monitor
@@ -169,20 +170,23 @@ def fires_a_timer_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def alerts_at_every_event_while_it_is_stuck(patch: pytest.MonkeyPatch) -> None:
-    real = vars(Monitor)["_stuck"]
+    real = vars(Monitor)["_look"]
 
-    def stuck(self: Monitor, state: SagaState) -> None:
+    def look(self: Monitor, state: SagaState) -> None:
         self.open.pop(state.saga_id, None)
         real(self, state)
 
-    patch.setattr(Monitor, "_stuck", stuck)
+    patch.setattr(Monitor, "_look", look)
 
 
 def never_closes_an_alert(patch: pytest.MonkeyPatch) -> None:
-    def over(self: Monitor, state: SagaState) -> None:
-        self.open.pop(state.saga_id)
+    real = vars(Monitor)["_tell"]
 
-    patch.setattr(Monitor, "_over", over)
+    def tell(self: Monitor, alert: Alert) -> None:
+        if alert.opened:
+            real(self, alert)
+
+    patch.setattr(Monitor, "_tell", tell)
 
 
 def leaves_timeouts_out_of_the_audit(patch: pytest.MonkeyPatch) -> None:

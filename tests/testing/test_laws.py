@@ -10,7 +10,7 @@ from es_saga.core.events import SagaEvent, SagaStarted
 from es_saga.core.messages import Direction, Envelope
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import SagaState
-from es_saga.engine.monitor import Alert, AlertKind
+from es_saga.engine.alerts import Alert, AlertKind
 from es_saga.engine.ports import Recorded
 from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
 from es_saga.testing.story import Effect, Row, Story, System
@@ -207,17 +207,17 @@ def test_a_system_that_keeps_its_books_breaks_no_law() -> None:
         for number, event in enumerate(one.history, start=1)
     ]
     told_so: list[tuple[AlertKind, bool]] = [
-        ("stuck", True),
-        ("stuck", False),
-        ("deadline", True),
-        ("stuck", True),
+        (AlertKind.STUCK, True),
+        (AlertKind.STUCK, False),
+        (AlertKind.DEADLINE, True),
+        (AlertKind.STUCK, True),
     ]
     status: dict[str, Row] = {SAGA: {"status": "completed"}, "s-2": {"status": "stuck"}}
     judged = judge_system(
         System(
             stories,
             log=log,
-            alerts=[Alert("s-2", "trip", k, opened, "full", "a", 0.0) for k, opened in told_so],
+            alerts=[Alert("s-2", "trip", k, opened, "full", "a", 0.0, 1) for k, opened in told_so],
             status=status,
             rebuilt=dict(status),
             audit=[(row.saga_id, row.version, type(row.event).__name__) for row in log],

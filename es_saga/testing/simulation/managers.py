@@ -9,13 +9,14 @@ from typing import Final
 from es_saga.core.compiled import Definition
 from es_saga.core.messages import part_of
 from es_saga.core.state import SagaState
+from es_saga.engine.alerts import Alert
 from es_saga.engine.manager import (
     LEASE_SECONDS,
     RELAY_SECONDS,
     TICK_SECONDS,
     ProcessManager,
 )
-from es_saga.engine.monitor import Alert, Monitor
+from es_saga.engine.monitor import Monitor
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.log import Log, LogPort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from es_saga.engine.monitor import Alert
+from es_saga.engine.alerts import Alert, AlertKind
 from es_saga.engine.ports import Recorded
 from es_saga.testing.story import Story, System
 from tests.core.sagas import chain
@@ -25,7 +25,7 @@ def _freed() -> Story:
 
 
 def _alert(*, opened: bool = True) -> Alert:
-    return Alert(SAGA, "trip", "stuck", opened, "full", "a", 0.0)
+    return Alert(SAGA, "trip", AlertKind.STUCK, opened, "full", "a", 0.0, 1)
 
 
 def _row(version: int, position: int) -> Recorded:
