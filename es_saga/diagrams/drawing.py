@@ -165,8 +165,11 @@ class Drawing:
         faint: float = 1.0,
         filled: bool = False,
         title: str = "",
+        through: Iterable[tuple[float, float]] = (),
     ) -> None:
-        """Any way; whoever draws it has made sure that it lies within the picture."""
+        """Any way; `through` are places that it keeps between."""
+        for place in through:
+            self._reach(*place)
         paint = "currentColor" if tone is None else TONES[tone]
         how = f'fill="{paint}"' if filled else f'fill="none" stroke="{paint}"'
         if not filled:

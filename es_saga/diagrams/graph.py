@@ -179,7 +179,7 @@ class _Graph:
         places = [(self._left(edge[0]) + self._width(edge[0]), self._line[edge[0]])]
         places += self._between(edge, 0.0)
         places.append((self._left(edge[1]), self._line[edge[1]]))
-        self._drawing.path(_curved(places), kind="edge", faint=0.75)
+        self._drawing.path(_curved(places), kind="edge", faint=0.75, through=places)
         self._drawing.head(*places[-1], kind="edge")
 
     def _arrow_back(self, edge: Edge) -> None:
@@ -188,7 +188,8 @@ class _Graph:
         places = [self._undo_port(earlier, right=True)]
         places += self._between(edge, PASSING.below - 2.0, self._undo_port(later, right=False)[1])
         places.append(self._undo_port(later, right=False))
-        self._drawing.path(_curved(places), kind="undo-edge", tone="wait", dashed=True)
+        way = _curved(places)
+        self._drawing.path(way, kind="undo-edge", tone="wait", dashed=True, through=places)
         self._drawing.head(*places[0], left=True, kind="undo-edge", tone="wait")
 
     def _between(

@@ -137,7 +137,7 @@ def lasting(seconds: float) -> str:
     """A length of time, short.
 
     >>> [lasting(0.0042), lasting(1.5), lasting(75), lasting(7_200), lasting(200_000)]
-    ['4.2 ms', '1.5 s', '1 min 15 s', '2 h', '2 d 8 h']
+    ['4.2 ms', '1.5 s', '1 min 15 s', '2 h', '2 d 7 h']
     """
     if seconds < 0:
         return f"-{lasting(-seconds)}"

@@ -1,11 +1,12 @@
-"""A definition as a text diagram."""
+"""A saga type in the languages of diagrams."""
 
 from __future__ import annotations
 
 import re
 
 from es_saga.core.definition import START, Saga
-from es_saga.core.graph import dot, mermaid
+from es_saga.diagrams import definition_dot as dot
+from es_saga.diagrams import definition_mermaid as mermaid
 from tests.core.sagas import Trip, add, beside, do
 
 
@@ -87,3 +88,10 @@ def test_branches_that_nothing_joins_all_lead_to_the_end() -> None:
     chart = mermaid(saga.definition)
     assert "s1 --> end_" in chart
     assert "s2 --> end_" in chart
+
+
+def test_a_shape_that_the_log_remembers_is_drawn_without_its_code() -> None:
+    """It does not say who serves a command; all else is the same."""
+    definition = every_kind().definition
+    for draw in (dot, mermaid):
+        assert draw(definition.shape) == draw(definition).replace(" to desk", "")
