@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def commands(beginning: str) -> list[list[str]]:
     """Console lines that begin so, as arguments of es-saga."""
     lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
-    return [shlex.split(line)[1:] for line in lines if line.startswith(beginning)]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(beginning)]
 
 
 def es_saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,12 +36,19 @@ def es_saga(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def write_files(folder: Path) -> None:
+    """What the README has as files."""
+    for block in blocks("python"):
+        file = re.match(r"# (\w+\.py)\n", block)
+        if file is not None:
+            (folder / file[1]).write_text(block)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Path]:
     """The folder of `shop.py`, with its app running."""
-    source = next(block for block in blocks("python") if block.startswith("# shop.py"))
-    (tmp_path / "shop.py").write_text(source)
-    [arguments] = commands("es-saga run")
+    write_files(tmp_path)
+    _, arguments = commands("es-saga run")  # the second time with a read model
     log = (tmp_path / "run.log").open("w")
     process = subprocess.Popen([*PROGRAM, *arguments], cwd=tmp_path, stderr=log, env=os.environ)
     try:
@@ -86,6 +93,25 @@ def test_a_stranger_can_write_check_run_and_explain_a_saga_by_the_readme(shop: P
     assert "order-1" in listed
     assert "compensated" in listed
 
+    _, check_again, what_if, emit, compare = [
+        *commands("es-saga replay"),
+        *commands("es-saga comp"),
+    ]
+    assert es_saga(shop, *check_again).returncode == 0
+    assert "SagaCompleted" in es_saga(shop, *what_if).stdout
+    assert es_saga(shop, *emit).returncode == 0
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", emit[-1]]
+    assert subprocess.run(test, cwd=shop, capture_output=True, check=False).returncode == 0
+    assert "CardDeclined" in es_saga(shop, *compare).stdout
+    [retry] = commands("es-saga retry")
+    assert es_saga(shop, *retry).returncode == 0, "nothing is stuck, so nothing is done"
+
+    listing, verify = commands("es-saga projections")
+    assert "order_board" in es_saga(shop, *listing).stdout
+    verified = es_saga(shop, *verify)
+    assert verified.returncode == 0, verified.stderr
+    assert es_saga(shop, "audit", "verify").returncode == 0
+
 
 def test_the_readme_shows_the_two_commands_by_pip_and_by_uv() -> None:
     setup = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/"
@@ -105,10 +131,7 @@ def test_every_command_that_the_readme_names_exists() -> None:
 
 
 def test_the_readmes_tests_pass_and_tell_what_they_looked_at(tmp_path: Path) -> None:
-    for block in blocks("python"):
-        file = re.match(r"# (\w+\.py)\n", block)
-        if file is not None:
-            (tmp_path / file[1]).write_text(block)
+    write_files(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"],
         cwd=tmp_path,
