@@ -44,9 +44,10 @@ def write_files(folder: Path) -> None:
             (folder / file[1]).write_text(block)
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of `shop.py`, with its app running."""
+    tmp_path = tmp_path_factory.mktemp("shop")
     write_files(tmp_path)
     _, arguments = commands("es-saga run")  # the second time with a read model
     log = (tmp_path / "run.log").open("w")
@@ -93,6 +94,10 @@ def test_a_stranger_can_write_check_run_and_explain_a_saga_by_the_readme(shop: P
     assert "order-1" in listed
     assert "compensated" in listed
 
+
+def test_it_is_replayed_compared_and_operated_on_by_the_readme(shop: Path) -> None:
+    for start in commands("es-saga start"):
+        es_saga(shop, *start)  # the same keys, so the same sagas, whatever was tested before
     _, check_again, what_if, emit, compare = [
         *commands("es-saga replay"),
         *commands("es-saga comp"),
@@ -106,6 +111,9 @@ def test_a_stranger_can_write_check_run_and_explain_a_saga_by_the_readme(shop: P
     [retry] = commands("es-saga retry")
     assert es_saga(shop, *retry).returncode == 0, "nothing is stuck, so nothing is done"
 
+
+def test_its_read_model_is_kept_and_verified_by_the_readme(shop: Path) -> None:
+    es_saga(shop, *commands("es-saga start")[0])
     listing, verify = commands("es-saga projections")
     assert "order_board" in es_saga(shop, *listing).stdout
     verified = es_saga(shop, *verify)

@@ -219,6 +219,7 @@ def _views(
     """A log that is there, and the views that are kept of it."""
     from es_saga.adapters.store import check_schema
     from es_saga.cli import compose
+    from es_saga.cli.running import running_apps
     from es_saga.config import load
 
     settings = load(
@@ -227,7 +228,7 @@ def _views(
     engine = compose.existing_log(settings)
     try:
         check_schema(engine)
-        yield engine, compose.views(settings)
+        yield engine, compose.views(settings, conducted=running_apps(settings))
     finally:
         engine.dispose()
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ class RunningApp:
     """URL of its log without secrets; empty where it is the data folder's own."""
     reference: str = ""
     """`module:attribute` of its code."""
+    projections: Sequence[str] = ()
+    """The same of the read models that it keeps."""
 
 
 def data_folder(settings: Settings) -> Path:
@@ -91,7 +93,9 @@ def announced(
     """Tell other commands on this machine where the app runs, for as long as this lasts."""
     path = data_folder(settings) / f"run-{app}-{os.getpid()}.json"
     elsewhere = public(settings.database_url) if settings.database is not None else ""
-    entry = RunningApp(app, nats, settings.tenant, os.getpid(), elsewhere, reference)
+    entry = RunningApp(
+        app, nats, settings.tenant, os.getpid(), elsewhere, reference, settings.projections
+    )
     temporary = path.with_suffix(".new")
     file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
