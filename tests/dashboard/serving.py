@@ -8,16 +8,16 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from es_saga.adapters.store import connect
 from es_saga.core.compiled import Definition
 from es_saga.database import make_engine
-from es_saga.projections.news import News
-from es_saga.projections.queries import Queries
 from es_saga.web import server
 from es_saga.web.access import Access
 from es_saga.web.desk import Desk, Line
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
+VIEWS = {"status": True, "audit": True, "orders": False}
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,27 @@ def serving(
     stop = asyncio.Event()
     ready = threading.Event()
 
-    desk = Desk(Queries(engine), News(engine), line=line, definitions=definitions, access=access)
+    desks: list[Desk] = []
 
     async def serve() -> None:
+        store = connect(log)
+        desk = Desk(
+            engine, line=line, definitions=definitions, access=access, log=store, views=VIEWS
+        )
+        desks.append(desk)
         loop.call_soon(ready.set)
         try:
             await server.serve(desk, listener, stop.wait)
         finally:
             await desk.close()
+            await store.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="dashboard")
     url = server.address(listener)
     thread.start()
     try:
         assert ready.wait(READY_SECONDS), "it does not serve"
-        yield Site(url, log, desk)
+        yield Site(url, log, desks[0])
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(STOP_SECONDS)

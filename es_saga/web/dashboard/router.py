@@ -23,7 +23,9 @@ from es_saga.web.dashboard import (
     operating,
     overview,
     pending,
+    projections,
     sagas,
+    system,
     timeline,
     travel,
 )
@@ -70,6 +72,8 @@ def screens(pages: Pages) -> Sequence[Screen]:
         *incidents.screens(pages),
         *compare.screens(pages),
         *definitions.screens(pages),
+        *projections.screens(pages),
+        *system.screens(pages),
         *batch.screens(pages),
     ]
 

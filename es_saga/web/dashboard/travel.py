@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from es_saga.core.errors import InvalidInput, SagaError
@@ -10,6 +10,7 @@ from es_saga.core.events import SagaEvent
 from es_saga.replay import Change, Divergence, Replay, diverges, scene
 from es_saga.testing.history import plain
 from es_saga.web.dashboard import saga
+from es_saga.web.dashboard.forks import fork_of
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.rendering import link, saga_path
 
@@ -38,7 +39,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
             "path": path,
             "to_previous": link(path, at=version - 1) if version > 1 else None,
             "to_next": link(path, at=version + 1) if version < len(replay) else None,
-            **await _with_code(pages, replay, asked="check" in visit.query),
+            **await _with_code(pages, replay, visit.query),
         }
 
     return [Screen("/sagas/{saga_id}/travel", "travel.html", "sagas", gather, live=False)]
@@ -74,13 +75,16 @@ def _kept(value: Any) -> Any:
     return value
 
 
-async def _with_code(pages: Pages, replay: Replay, *, asked: bool) -> Context:
+async def _with_code(pages: Pages, replay: Replay, query: Mapping[str, str]) -> Context:
     """What takes today's code: whether it decides the same, and the history as a test."""
     desk, origin = pages.desk, replay.state.origin
     definition = desk.code.get((origin.saga_type, origin.definition))
     found: Context = {"code": definition is not None, "same": None, "divergence": None}
-    found |= {"test": None, "untold": None}
-    if definition is None or not asked:
+    found |= {"test": None, "untold": None, "fork": None}
+    if definition is None:
+        return found
+    found["fork"] = await fork_of(pages, definition, replay.saga_id, query)
+    if "check" not in query:
         return found
     try:
         # Decided on what really stands there; of what comes of it, values are not shown.
