@@ -31,7 +31,7 @@ from es_saga.adapters.sealing import master_key
 from es_saga.adapters.store import check_schema, connect
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
-from es_saga.cli.running import data_folder, running_apps
+from es_saga.cli.running import RunningApp, data_folder, running_apps
 from es_saga.cli.views import Kept, caught_up, kept
 from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
@@ -45,7 +45,6 @@ from es_saga.engine.monitor import Monitor
 from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
-from es_saga.projections.news import News
 from es_saga.projections.queries import Queries, no_such
 from es_saga.projections.view import View
 
@@ -312,13 +311,18 @@ def _within_reach() -> Generator[None, None, None]:
         raise
 
 
-def views(settings: Settings) -> list[Kept]:
+def views(settings: Settings, *, conducted: Sequence[RunningApp] = ()) -> list[Kept]:
     """The library's views, and those that the settings name.
+
+    Args:
+        conducted: whose read models are meant, too.
 
     Raises:
         InvalidInput: one is not there, is no view, or has the name of another one.
     """
-    return kept((reference, load(reference)) for reference in settings.projections)
+    theirs = (reference for app in conducted for reference in app.projections)
+    named = dict.fromkeys((*settings.projections, *theirs))
+    return kept((reference, load(reference)) for reference in named)
 
 
 @contextmanager
@@ -475,12 +479,15 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
         except Unavailable:  # it is encrypted and we have no key: the views can be looked at
             store = None
         made = Desk(
-            Queries(engine),
-            News(engine),
+            engine,
             line=line,
             definitions=found,
             access=access,
             log=store,
+            views={
+                each.view.name: each.inline
+                for each in views(settings, conducted=running_apps(settings))
+            },
         )
         stack.push_async_callback(made.close)
         yield made

@@ -75,12 +75,9 @@ def _openapi(app: App | None) -> dict[str, Any]:
     installed()
     import sqlalchemy as sa
 
-    from es_saga.projections.news import News
-    from es_saga.projections.queries import Queries
     from es_saga.web.app import create_app
     from es_saga.web.desk import Desk
 
     nothing = sa.create_engine("sqlite://")
     definitions = () if app is None else app.definitions()
-    desk = Desk(Queries(nothing), News(nothing), definitions=definitions)
-    return create_app(desk).openapi()
+    return create_app(Desk(nothing, definitions=definitions)).openapi()

@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+import sqlalchemy as sa
+
 from es_saga.core.compiled import Definition
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.engine.client import Client
 from es_saga.projections.news import News
+from es_saga.projections.progress import Progresses
 from es_saga.projections.queries import Queries
 from es_saga.replay import Replay
 from es_saga.web import histories
@@ -70,31 +73,35 @@ class Desk:
     """The queries, the way to the process manager, the code, and who may ask.
 
     Args:
-        queries: the read side of the log. Blocking: ask it by `ask`.
-        news: what is new in the log, for those who follow it.
+        engine: on the database of the log.
         line: the way to the process manager.
         definitions: the code, where an app was given; without it the log still has the shapes.
         access: whose tokens count.
         log: the log itself, for what takes the values that are hidden from everybody.
+        views: the read models there are, and whether each is kept in step with the log.
     """
 
     def __init__(
         self,
-        queries: Queries,
-        news: News,
+        engine: sa.Engine,
         *,
         line: Line | None = None,
         definitions: Sequence[Definition] = (),
         access: Access | None = None,
         log: Log | None = None,
+        views: Mapping[str, bool] | None = None,
     ) -> None:
-        self.queries = queries
+        self.queries = Queries(engine)
+        """The read side of the log. Blocking: ask it by `ask`."""
+        self.progresses = Progresses(engine)
+        """How far the read models are. Blocking, too."""
+        self.views = dict(views or {})
         self.line: Line = line or NoLine()
         self.code: Mapping[tuple[str, int], Definition] = {
             (definition.name, definition.version): definition for definition in definitions
         }
         self.access = access or Access()
-        self.feed = Feed(news, self.ask)
+        self.feed = Feed(News(engine), self.ask)
         """The log as it grows."""
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="desk")
         self._asked = 0

@@ -21,8 +21,6 @@ from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
 from es_saga.engine.client import Client
 from es_saga.projections.audit import AuditView
-from es_saga.projections.news import News
-from es_saga.projections.queries import Queries
 from es_saga.projections.status import StatusView
 from es_saga.web import server
 from es_saga.web.access import Access
@@ -93,12 +91,12 @@ async def open_office(
     async with world(store, transport, script=willing, definitions=run) as running:
         line = Direct(Client(transport, "errands"))
         desk = Desk(
-            Queries(engine),
-            News(engine),
+            engine,
             line=line,
             definitions=definitions,
             access=access,
             log=store,
+            views={"status": True, "audit": True, "elsewhere": False},
         )
         pipe = httpx.ASGITransport(create_app(desk))
         async with httpx.AsyncClient(transport=pipe, base_url=LOCAL, timeout=30) as http:

@@ -12,8 +12,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 
-from es_saga.projections.news import News
-from es_saga.projections.queries import Queries
 from es_saga.web import stream
 from es_saga.web.access import Access, read_tokens
 from es_saga.web.app import create_app
@@ -33,7 +31,7 @@ def document() -> dict[str, Any]:
     """The OpenAPI document, with examples that fit what runs here."""
     engine = sa.create_engine("sqlite://")
     code = [errand.definition, glance.definition]
-    found = create_app(Desk(Queries(engine), News(engine), definitions=code)).openapi()
+    found = create_app(Desk(engine, definitions=code)).openapi()
     fork = found["components"]["schemas"]["WhatIf"]["properties"]
     fork["answers"]["examples"] = [{"pay": "No"}]
     return found

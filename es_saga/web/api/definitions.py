@@ -9,16 +9,13 @@ from pydantic import BaseModel, Field
 
 from es_saga.projections.definitions import DefinitionRow
 from es_saga.web.api.answers import Json
-from es_saga.web.api.inputs import MAX_NAME_CHARS
+from es_saga.web.api.inputs import Name
 from es_saga.web.callers import Here, Reader
 from es_saga.web.desk import Desk
 
 router = APIRouter(tags=["definitions"])
 
-TypeName = Annotated[
-    str,
-    Path(min_length=1, max_length=MAX_NAME_CHARS, examples=["order"], description="A saga type."),
-]
+TypeName = Annotated[Name, Path(examples=["order"], description="A saga type.")]
 TypeVersion = Annotated[
     int, Path(ge=1, lt=2**31, examples=[1], description="A version of its definition.")
 ]

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from es_saga.projections.news import Positions
-from es_saga.web.api.inputs import MAX_NAME_CHARS, Missing, OptionalId
+from es_saga.web.api.inputs import Missing, Name, OptionalId
 from es_saga.web.callers import Here, Reader
 from es_saga.web.feed import Wanted
 from es_saga.web.stream import EventStream
@@ -41,8 +41,8 @@ async def events(
     _caller: Reader,
     saga: Annotated[OptionalId, Query(description="Only what happens to this saga.")] = None,
     type: Annotated[
-        str | Missing,
-        Query(min_length=1, max_length=MAX_NAME_CHARS, description="Only sagas of this type."),
+        Name | Missing,
+        Query(description="Only sagas of this type."),
     ] = None,
     coalesce: Annotated[
         bool,

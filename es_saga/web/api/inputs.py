@@ -61,6 +61,11 @@ SagaId = Annotated[str, Path(pattern=ID_PATTERN, examples=["order-7"], descripti
 Missing: TypeAlias = SkipJsonSchema[None]
 """Of a parameter that may be left out: it is not there, rather than null."""
 
+Name = Annotated[
+    str, Field(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""A name that people chose, as of a saga type."""
+
 OptionalId = Annotated[str, Field(pattern=ID_PATTERN)] | Missing
 """A saga's id, where it may be left out."""
 

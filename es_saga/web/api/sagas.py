@@ -10,7 +10,7 @@ from pydantic import Field
 from es_saga.projections.queries import Cursor, SagaFilter
 from es_saga.web.api.answers import AuditEntry, AuditPage, HistoryEvent, HistoryPage, Saga, SagaLine
 from es_saga.web.api.answers import SagaPage as Sagas
-from es_saga.web.api.inputs import Limit, Missing, SagaId
+from es_saga.web.api.inputs import Limit, Missing, Name, SagaId
 from es_saga.web.callers import Here, Reader
 
 router = APIRouter(tags=["sagas"])
@@ -27,7 +27,7 @@ Status = Literal[
 Place = Annotated[str, Field(pattern=r"^[0-9.e+-]{1,32}~[A-Za-z0-9_-]{0,64}$")]
 """A place in a list, see `es_saga.projections.listing.Cursor`."""
 
-Name = Annotated[str | Missing, Query(min_length=1, max_length=200)]
+OptionalName = Annotated[Name | Missing, Query()]
 Time = Annotated[
     float | Missing, Query(allow_inf_nan=False, description="Seconds since the epoch.")
 ]
@@ -40,19 +40,13 @@ async def sagas(
     desk: Here,
     _caller: Reader,
     status: Annotated[list[Status], Query(description="Any of these.", max_length=7)] = [],  # noqa: B006
-    type: Name = None,
-    business_id: Name = None,
+    type: OptionalName = None,
+    business_id: OptionalName = None,
     step: Annotated[
-        str | Missing,
-        Query(min_length=1, max_length=200, description="In progress at this step, or stuck at."),
+        Name | Missing, Query(description="In progress at this step, or stuck at it.")
     ] = None,
-    reason: Annotated[
-        str | Missing, Query(min_length=1, max_length=200, description="Part of the reason.")
-    ] = None,
-    search: Annotated[
-        str | Missing,
-        Query(min_length=1, max_length=200, description="How id or business id begins."),
-    ] = None,
+    reason: Annotated[Name | Missing, Query(description="Part of the reason.")] = None,
+    search: Annotated[Name | Missing, Query(description="How id or business id begins.")] = None,
     since: Time = None,
     until: Time = None,
     created_since: Time = None,
