@@ -147,7 +147,7 @@ def _draw(console: Console, replay: Replay, place: Place, size: os.terminal_size
         text.truncate(size.columns, overflow="ellipsis")
         with console.capture() as capture:
             console.print(text, end="", no_wrap=True, crop=True, width=size.columns)
-        sys.stdout.write(capture.get() + "\x1b[K" + ("\r\n" if number < size.lines - 1 else ""))
+        sys.stdout.write(capture.get() + "\x1b[K" + ("\n" if number < size.lines - 1 else ""))
     sys.stdout.write("\x1b[J")
     sys.stdout.flush()
 
@@ -166,11 +166,13 @@ def page(replay: Replay, place: Place, height: int) -> Iterator[str]:
     yield ""
     yield f"[dim]decided on[/]  {escape(moment.reaction.what)}"
     yield ""
-    room = max(1, height - shown - 8)
+    room = max(1, height - shown - 7)
     details = list(lines_of(moment) if place.diff else standing_of(moment.after))
-    yield from details[:room]
-    if len(details) > room:
-        yield f"[dim]and {len(details) - room} lines more[/]"
+    if len(details) <= room:
+        yield from details
+    else:
+        yield from details[: room - 1]
+        yield f"[dim]and {len(details) - room + 1} lines more[/]"
     yield ""
     yield f"go to event {place.digits}_" if place.digits is not None else _HELP
 
