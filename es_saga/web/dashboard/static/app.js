@@ -69,6 +69,13 @@
     for (const details of $$("details[data-narrow-closed]")) details.open = false;
   }
 
+  // Where one is stands in sight, in rows of links that are wider than the window.
+  for (const here of $$(".tabs [aria-current], .side [aria-current], .strip [aria-current]")) {
+    const row = here.closest(".tabs, .side, .strip");
+    const middle = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.clientWidth) / 2;
+    if (row.scrollWidth > row.clientWidth) row.scrollLeft = middle;
+  }
+
   // ── ticking rows ───────────────────────────────────────────────────────────────────────────────
 
   function count() {
