@@ -20,7 +20,8 @@ def test_a_history_that_was_edited_is_shown_as_such(tmp_path: Path) -> None:
     with engine.begin() as connection:
         saga_id = connection.scalar(sa.text("SELECT min(saga_id) FROM es_status"))
         edited = sa.text(
-            "UPDATE es_events SET state = CAST(replace(CAST(state AS TEXT), :was, :becomes) AS BLOB)"
+            "UPDATE es_events SET"
+            " state = CAST(replace(CAST(state AS TEXT), :was, :becomes) AS BLOB)"
             " WHERE originator_id = :saga AND originator_version = 3"
         )
         change = {"saga": saga_id, "was": '"attempt":1', "becomes": '"attempt":7'}
