@@ -102,7 +102,8 @@ def _first_time(tx: Tx) -> bool:
     """Whether this command never crashed; remembered apart, for the transaction will be lost."""
     url = tx.connection.engine.url
     if url.get_backend_name() == "sqlite":  # one writer at a time: it needs a file of its own
-        url = url.set(database=f"{url.database}.crashes")
+        name, mark, options = (url.database or "").partition("?")
+        url = url.set(database=f"{name}.crashes{mark}{options}")
     engine = sa.create_engine(url)
     try:
         _crashes.create(engine, checkfirst=True)

@@ -13,11 +13,11 @@ Pence = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class BuyOnCredit(Message):
-    """A customer buys something, and pays later."""
+    """A customer buys something, and pays later. The lender knows the examples."""
 
     purchase_id: Name
-    customer: Name
-    shop: Name
+    customer: Name = Field(examples=["ada", "spendthrift"])
+    shop: Name = Field(examples=["bookshop"])
     pence: Pence
 
 

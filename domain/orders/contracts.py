@@ -25,16 +25,16 @@ Pieces = Annotated[int, Field(ge=1, le=MOST_PIECES)]
 
 
 class PlaceOrder(Message):
-    """A customer's order: where every saga of the shop begins."""
+    """A customer's order: where every saga of the shop begins. A new shop knows the examples."""
 
     order_id: Name
-    customer: Name
-    sku: Name
+    customer: Name = Field(examples=["ada", "mallory"])
+    sku: Name = Field(examples=["teapot", "vase", "unicorn"])
     quantity: Pieces = 1
     pence: Pence
     """The price of the whole order."""
-    card: Sensitive[Name]
-    town: Name
+    card: Sensitive[Name] = Field(examples=["visa", "prepaid"])
+    town: Name = Field(examples=["Bath", "Atlantis"])
 
 
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────

@@ -16,11 +16,11 @@ Pence = Annotated[int, Field(ge=1, le=MOST_PENCE)]
 
 
 class SendMoney(Message):
-    """A customer of one bank pays a customer of another."""
+    """A customer of one bank pays a customer of another. The banks know the examples."""
 
     transfer_id: Name
-    sender: Name
-    recipient: Name
+    sender: Name = Field(examples=["ada", "poor"])
+    recipient: Name = Field(examples=["bob", "homeless"])
     pence: Pence
 
 

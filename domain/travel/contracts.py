@@ -16,13 +16,13 @@ Pence = Annotated[int, Field(ge=1, le=MOST_PENCE)]
 
 
 class BookTrip(Message):
-    """A customer wants a flight, a room and a car, or none of them."""
+    """A customer wants a flight, a room and a car, or none of them. We know the examples."""
 
     trip_id: Name
-    traveller: Name
-    flight: Name
-    hotel: Name
-    car: Name
+    traveller: Name = Field(examples=["ada", "tramp"])
+    flight: Name = Field(examples=["BA117", "full"])
+    hotel: Name = Field(examples=["Savoy", "full"])
+    car: Name = Field(examples=["compact", "limousine"])
     """The class of the car."""
     pence: Pence
     """The price of the whole trip."""
@@ -32,8 +32,8 @@ class BookStay(Message):
     """A customer wants a room for the night."""
 
     trip_id: Name
-    traveller: Name
-    hotel: Name
+    traveller: Name = Field(examples=["ada", "tramp"])
+    hotel: Name = Field(examples=["Savoy", "full"])
     pence: Pence
 
 

@@ -25,6 +25,7 @@ from es_saga.cli.run import AppArgument
 if TYPE_CHECKING:
     from es_saga.core.definition import Definition
     from es_saga.testing.check import Checked, LawBroken
+    from es_saga.testing.invariants import Invariant
 
 EXAMPLES = 200
 
@@ -51,13 +52,16 @@ def check(
     """Look for the schedule of failures that breaks a saga; exit 6 if there is one.
 
     Definitions are verified, every schedule with few faults is explored, random ones are played in
-    a simulated world, and the laws of sagas judge. What breaks one is told and saved: see replay.
+    a simulated world, by the handlers of the app's participants, and the laws of sagas judge. What
+    breaks one is told and saved: see replay. A function `invariant` beside the app is asked of the
+    participants' data, as by check_saga.
     """
     from es_saga.cli import compose
     from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
     from es_saga.testing.exploring import Bounds
 
     found = compose.load_app(app)
+    invariant = _beside(app)
     definitions = found.definitions()
     if output is Output.TABLE:
         _show_steps(definitions)
@@ -71,12 +75,15 @@ def check(
                 checked = check_saga(
                     definition,
                     participants=found.participants.values(),
+                    invariant=() if invariant is None else invariant,
                     examples=examples,
                     seeded=seed,
                     bounds=Bounds() if exhaustive else FEW_FAULTS,
                     progress=bar.move,
                 )
                 row |= _figures(checked)
+                if checked.hint:
+                    say(f"[yellow]{escape(definition.name)}[/] {escape(checked.hint)}")
             except LawBroken as finding:
                 broken += 1
                 file = _save(definition, finding)
@@ -88,6 +95,12 @@ def check(
         raise typer.Exit(EXIT_FINDING)
     many = "1 saga" if len(definitions) == 1 else f"{len(definitions)} sagas"
     say(f"[green]ok[/] {escape(found.name)}: {many} without a fault")
+
+
+def _beside(app: str) -> Invariant | None:
+    """The function `invariant` of the module that has the app, if there is one."""
+    found: Invariant | None = getattr(sys.modules[app.partition(":")[0]], "invariant", None)
+    return found if callable(found) else None
 
 
 class _Bar:
@@ -132,6 +145,7 @@ def _figures(checked: Checked) -> dict[str, Any]:
         "states": checked.exploration.states,
         "complete": checked.exploration.complete,
         "schedules": checked.schedules,
+        "played": list(checked.played),
         "faults": checked.faults.total(),
         "laws": sorted(checked.laws),
         "fates": {fate.value: count for fate, count in checked.fates.most_common()},

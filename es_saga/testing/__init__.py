@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from es_saga.testing.begin import Begin
     from es_saga.testing.check import Checked, LawBroken, check_saga
     from es_saga.testing.exploring import Bounds, Exploration, explore
     from es_saga.testing.faults import Fault, FaultPlan, Kind
     from es_saga.testing.history import History, read_history, write_history
+    from es_saga.testing.invariants import Books, Sagas
     from es_saga.testing.laws import LAWS, SYSTEM_LAWS, judge, judge_system
     from es_saga.testing.machine import SagaMachine
     from es_saga.testing.scenes import Asked, Scene, given
@@ -24,6 +26,8 @@ __all__ = [
     "LAWS",
     "SYSTEM_LAWS",
     "Asked",
+    "Begin",
+    "Books",
     "Bounds",
     "Checked",
     "Effect",
@@ -35,6 +39,7 @@ __all__ = [
     "Kind",
     "LawBroken",
     "SagaMachine",
+    "Sagas",
     "Scene",
     "Story",
     "System",
@@ -53,12 +58,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "es_saga.testing.begin": ("Begin",),
     "es_saga.testing.check": ("Checked", "LawBroken", "check_saga"),
     "es_saga.testing.exploring": ("Bounds", "Exploration", "explore"),
     "es_saga.testing.faults": ("Fault", "FaultPlan", "Kind"),
     "es_saga.testing.history": ("History", "read_history", "write_history"),
     "es_saga.testing.machine": ("SagaMachine",),
     "es_saga.testing.scenes": ("Asked", "Scene", "given"),
+    "es_saga.testing.invariants": ("Books", "Sagas"),
     "es_saga.testing.laws": ("LAWS", "SYSTEM_LAWS", "judge", "judge_system"),
     "es_saga.testing.story": ("Effect", "Judgement", "Story", "System", "Violation"),
     "es_saga.testing.strategies": ("definitions", "fault_plans", "messages"),

@@ -5,13 +5,23 @@
 
 Hypothesis draws inputs and faults, the simulated world plays them, the laws judge; what fails is
 shrunk and told as a timeline, with a script that plays it again.
+
+Given the participants, it plays their handlers, on databases in memory, and asks what must be true
+of the data:
+
+    def nothing_is_lost(books: Books, sagas: Sagas) -> None:
+        pieces = books["stock"].scalar(sa.text("SELECT sum(on_hand + reserved) FROM stock"))
+        assert pieces == 100
+
+    def test_orders_lose_nothing() -> None:
+        check_saga(order, participants=[stock, payments], invariant=nothing_is_lost)
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -24,10 +34,11 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Command, Message, reply_type
 from es_saga.core.state import SagaStatus
 from es_saga.participant.kit import Participant
+from es_saga.testing.begin import Begin
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.faults import FaultPlan, Kind
+from es_saga.testing.invariants import Invariant
 from es_saga.testing.outcome import Outcome
-from es_saga.testing.simulation.people import Begin
 from es_saga.testing.story import Story, Violation
 from es_saga.testing.strategies import fault_plans, messages
 from es_saga.testing.world import World
@@ -89,15 +100,29 @@ class Checked:
     """How often a saga ended how."""
     faults: Counter[Kind] = field(default_factory=Counter[Kind])
     """Faults that struck."""
+    played: tuple[str, ...] = ()
+    """The participants whose handlers were played."""
     seconds: float = 0.0
+
+    @property
+    def hint(self) -> str:
+        """What would make more of the check; nothing, if all is well."""
+        if not self.played or not self.schedules or self.fates[SagaStatus.COMPLETED]:
+            return ""
+        return (
+            "No saga completed. If the handlers do not know its inputs, give others: data=, or "
+            'examples of their fields, as sku: str = Field(examples=["teapot"]).'
+        )
 
     def __str__(self) -> str:
         fates = ", ".join(f"{count} {fate.value}" for fate, count in self.fates.most_common())
+        played = f", with the handlers of {', '.join(self.played)}" if self.played else ""
         told = (
             f"{self.saga}: {self.schedules:,} schedules with {self.faults.total():,} faults of "
-            f"{len(self.faults)} kinds, {len(self.laws)} laws hold; {fates} ({self.seconds:.1f} s)"
+            f"{len(self.faults)} kinds{played}, {len(self.laws)} laws hold; {fates} "
+            f"({self.seconds:.1f} s)"
         )
-        return f"{told}\n{self.exploration}"
+        return "\n".join(line for line in (told, self.hint, str(self.exploration)) if line)
 
 
 Progress = Callable[[str, int, int], None]
@@ -113,6 +138,9 @@ def check_saga(
     participants: Iterable[Participant] = (),
     data: st.SearchStrategy[Message] | None = None,
     replies: Replies | None = None,
+    invariant: Invariant | Sequence[Invariant] = (),
+    always: Invariant | Sequence[Invariant] = (),
+    residue: Collection[str] | None = None,
     examples: int = EXAMPLES,
     seeded: int | None = None,
     bounds: Bounds = FEW_FAULTS,
@@ -121,22 +149,33 @@ def check_saga(
     """Play a saga under every kind of trouble, and judge it by the laws.
 
     Args:
-        participants: they say which refusals can come; any other command may be refused, too.
-        data: inputs; default: everything that the saga's model allows.
-        replies: what commands are answered with; default: made up from their models.
+        participants: played by their own handlers, each on a database of its own, made as `serve`
+            makes it; all others are models, which answer whatever suits. The annotations of
+            handlers say what they may refuse; any other command may be refused, too.
+        data: inputs; default: everything that the saga's model allows, and often the examples of
+            its fields, `sku: str = Field(examples=["teapot"])`. Handlers get far with those only
+            that they know.
+        replies: what models answer; default: made up from the commands' promises.
+        invariant: asked of the participants' databases, by name, and of the sagas, by id, once all
+            is settled; raises AssertionError where something is wrong. One or several.
+        always: likewise, and besides after each transaction of a participant.
+        residue: where all sagas of a schedule were undone, the participants' tables are to be as
+            they were, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
+            are not looked at.
         examples: how many schedules to try.
         seeded: try others, those of this seed; without one it is the same schedules every time.
         bounds: how far to explore one saga alone first; `Bounds()`: up to three faults.
         progress: told every now and then what it is at, how far, and of how much.
 
     Raises:
-        LawBroken: a law is, by the smallest schedule that it could make of it; or a function of
-            the saga is not pure.
+        LawBroken: a law is, or an invariant, or a participant does what it must not, by the
+            smallest schedule that it could make of it; or a function of the saga is not pure.
         DefinitionError: the saga cannot be run.
-        InvalidInput: a given reply is not what its command promises, or no example of a message
-            could be made.
+        InvalidInput: a given reply is not what its command promises, no example of a message could
+            be made, a participant has no handler for a command, or there is no such residue.
     """
     began = time.perf_counter()
+    participants = tuple(participants)
     definition = saga.definition if isinstance(saga, Saga) else saga
     replies = _honest(replies or {})
     by_step = {
@@ -154,11 +193,25 @@ def check_saga(
     )
     if not exploration:
         raise LawBroken(exploration)
-    checked = Checked(saga=definition.name, exploration=exploration, laws=set(exploration.laws))
+    asked = {step.command.to for step in definition.steps.values()}
+    checked = Checked(
+        saga=definition.name,
+        exploration=exploration,
+        laws=set(exploration.laws),
+        played=tuple(one.name for one in participants if one.name in asked),
+    )
+
+    world = World(
+        [saga],
+        participants=participants,
+        replies=replies,
+        invariant=invariant,
+        always=always,
+        residue=residue,
+    )
 
     def play(begins: list[Begin], plan: FaultPlan) -> None:
-        world = World([saga], faults=plan, replies=replies)
-        outcome = world.run(begins)
+        outcome = world.run(begins, faults=plan)
         if outcome.findings:
             raise LawBroken(world.smaller(outcome))
         _note(checked, outcome)

@@ -42,7 +42,7 @@ _FORMATS = {
 
 
 def example(model: type[M]) -> M:
-    """One value of `model`: defaults where there are any, else the smallest that fits.
+    """One value of `model`: defaults and first examples where there are any, else the smallest.
 
     A string is named after its field. Patterns, and rules of validators, are not understood.
 
@@ -65,6 +65,8 @@ def _example(schema: Mapping[str, Any], root: Mapping[str, Any], name: str, dept
     for key in ("default", "const"):
         if key in schema:
             return cast(object, schema[key])
+    if schema.get("examples"):
+        return cast(object, schema["examples"][0])
     if "enum" in schema:
         return schema["enum"][0]
     if "allOf" in schema:

@@ -10,6 +10,9 @@ that a plan still means the same when other faults are taken out of it:
     order-1#stuck            the moment when it is stuck
 
 Each strikes once. A plan is finite, and after it the world is fair (law L53).
+
+Where newer releases come, every manager begins with the oldest version of each saga type; each one
+that is begun after a release knows one version more, and the older ones, too.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ class Kind(Enum):
     LOG_UNSURE = Moment.WRITING, "the log is out of reach, but it was written"
 
     CLOCK_JUMPS = Moment.WRITTEN, "the manager's clock jumps by {seconds} s"
+    RELEASED = Moment.WRITTEN, "the manager makes way for the next release, up {seconds} s later"
     USURPED = Moment.WRITTEN, "another manager believes the part its own, for {seconds} s"
     CANCELLED = Moment.WRITTEN, "{seconds} s later an operator cancels the saga"
     RETRIED = Moment.WRITTEN, "{seconds} s later an operator retries"
@@ -190,12 +194,15 @@ _ON_STUCK: Final = _choices(
 )
 
 
-def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RATE) -> FaultPlan:
+def draw(
+    seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RATE, releases: int = 0
+) -> FaultPlan:
     """The plan of a seed for these sagas: the same one every time, on every machine.
 
     Args:
         sagas: the id and the definition of each.
         rate: the share of commands that meet with trouble; 0 is a fair world.
+        releases: so many newer ones may come, one after the other.
     """
     chance = random.Random(seed)
     faults: list[Fault] = []
@@ -211,12 +218,22 @@ def draw(seed: int, sagas: Sequence[tuple[str, Definition]], *, rate: float = RA
             faults.append(_one(chance, _ON_STUCK, f"{saga_id}#stuck"))
     for _ in range(chance.randint(0, MAX_CRASHES) if rate else 0):
         faults.append(_on_process(chance, *chance.choice(sagas)))
-    return FaultPlan(
+    plan = FaultPlan(
         tuple(faults),
         seed=seed,
         managers=chance.choice((1, 1, 2, MAX_MANAGERS)) if rate else 1,
         scarce=_scarce(chance, sagas) if chance.random() < rate / 2 else (),
     )
+    released = chance.randint(0, releases) if rate and releases else 0
+    if not released:
+        return plan
+    # One manager: an older release does not send what a newer one has committed and not sent.
+    new = [_release(chance, chance.choice(sagas)[0]) for _ in range(released)]
+    return replace(plan, faults=(*plan.faults, *new), managers=1)
+
+
+def _release(chance: random.Random, saga_id: str) -> Fault:
+    return Fault(Kind.RELEASED, f"{saga_id}#{chance.randint(1, 9)}", chance.choice(_BRIEF))
 
 
 def _one(chance: random.Random, choices: _Choices, at: str) -> Fault:

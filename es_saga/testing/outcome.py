@@ -15,13 +15,13 @@ from es_saga.core.events import SagaCompensated, SagaCompleted
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaState
 from es_saga.engine.alerts import Alert
+from es_saga.testing.begin import Begin
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.laws import LAWS, judge_system
 from es_saga.testing.script import script
 from es_saga.testing.simulation.journal import Note, What, timeline
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import unswept
-from es_saga.testing.simulation.people import Begin
 from es_saga.testing.story import Effect, Judgement, Story, System, Violation
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ _CLOCKS = ("L22",)
 """Laws that compare the time of an effect with the time of an event: different machines'."""
 
 _ENDS = (SagaCompleted, SagaCompensated)
+
+_RESTARTS = ("DIES", "LOG", "RELEASED")
+"""Kinds of faults after which a manager knows what it knew from the log alone."""
 
 _UNREADABLE = frozenset({Kind.GARBLED, Kind.POISON})
 """Faults that send a saga what nobody can read."""
@@ -55,8 +58,11 @@ class Outcome:
     """What came about without being planned: conflicts, repeated answers, and the like."""
     troubles: Sequence[str]
     """Exceptions inside the engine, where there should be none."""
+    objections: Sequence[Violation]
+    """What participants did wrong, and what invariants of their data object to."""
     finished: bool
-    """Every saga closed or stuck, and every message settled."""
+    """Every saga closed or stuck, and every message settled. What participants do wrong ends a
+    world before that."""
     seconds: float
     """Simulated time that passed."""
 
@@ -91,7 +97,7 @@ class Outcome:
         """All there is to judge."""
         rebuilt = self._rebuilt
         kept = [(saga_id, version, kind) for saga_id, version, _, _, kind, *_ in self.log.audit]
-        crashed = any(kind.name.startswith(("DIES", "LOG")) for kind in self.happened)
+        crashed = any(kind.name.startswith(_RESTARTS) for kind in self.happened)
         return System(
             self.stories,
             log=[row for part in self.log.recorded() for row in part],
@@ -106,7 +112,7 @@ class Outcome:
                 for note in self.notes
                 if note.what is What.FAULT and note.about.kind in _UNREADABLE
             ),
-            settled=True,
+            settled=self.finished or not self.objections,
         )
 
     def _sent_for_the_closed(self) -> Sequence[Envelope] | None:
@@ -148,13 +154,13 @@ class Outcome:
 
     @cached_property
     def findings(self) -> tuple[Violation, ...]:
-        """Everything that should not be: broken laws, and exceptions inside the engine."""
+        """Everything that should not be: broken laws, wrong data, exceptions inside the engine."""
         inside = [Violation("engine", "", None, trouble) for trouble in self.troubles]
         if isinstance(self._rebuilt, CorruptHistory):
             inside.append(Violation("L38", "", None, self._rebuilt.message))
-        if not self.finished and not self.log.open:
+        if not self.finished and not self.log.open and not self.objections:
             inside.append(Violation("engine", "", None, "messages come again and again for ever"))
-        return (*self.judgement.violations, *inside)
+        return (*self.objections, *self.judgement.violations, *inside)
 
     @cached_property
     def digest(self) -> str:
@@ -197,7 +203,10 @@ class Outcome:
         only = next(iter(sagas)) if len(sagas) == 1 else None
         verdict = [str(finding) for finding in found] or [self._verdict()]
         struck = [f"  {note.about}" for note in self.notes if note.what is What.FAULT]
-        return "\n".join([*verdict, "", "What went wrong:", *struck, "", self.timeline(only)])
+        struck += [f"  {command}: {most} to be had at a time" for command, most in self.plan.scarce]
+        return "\n".join(
+            [*verdict, "", "What went wrong:", *(struck or ["  nothing"]), "", self.timeline(only)]
+        )
 
     def _verdict(self) -> str:
         ends = Counter(state.status.value for state in self.states.values())

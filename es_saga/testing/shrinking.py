@@ -1,10 +1,12 @@
-"""Makes a failing plan of faults as small as it still fails: delta debugging (Zeller 2002)."""
+"""Makes what fails as small as it still fails: delta debugging of faults (Zeller 2002), of sagas
+and of their inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, FaultPlan
 
 _SHORTER = (0.0, 1.0, 5.0, 40.0)
@@ -49,3 +51,32 @@ def _fewest(
         if size > 1 or len(faults) == before:  # the last round is repeated while it helps
             size //= 2
     return faults
+
+
+def fewest_sagas(
+    begins: Sequence[Begin], still_fails: Callable[[Sequence[Begin]], bool]
+) -> Sequence[Begin]:
+    """Leave out each saga that can be missed."""
+    for begin in begins:
+        fewer = [other for other in begins if other != begin]
+        if fewer and still_fails(fewer):
+            begins = fewer
+    return begins
+
+
+def simplify(
+    begins: Sequence[Begin],
+    plain: Sequence[Begin],
+    still_fails: Callable[[Sequence[Begin]], bool],
+) -> Sequence[Begin]:
+    """Put the plain value in place of each field of each input, where it still fails."""
+    for number, simple in enumerate(plain):
+        for field, value in simple.data.items():
+            begin = begins[number]
+            if begin.data.get(field) == value:
+                continue
+            simpler = begin._replace(data={**begin.data, field: value})
+            tried = [*begins[:number], simpler, *begins[number + 1 :]]
+            if still_fails(tried):
+                begins = tried
+    return begins

@@ -9,7 +9,7 @@ its own time. One seed decides everything: the same seed gives the same run, byt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,17 +20,22 @@ from es_saga.core.messages import Command, Message
 from es_saga.core.state import SagaState
 from es_saga.engine.manager import ProcessManager
 from es_saga.participant.fence import judge as fence_rules
+from es_saga.participant.kit import Participant
+from es_saga.testing.begin import Begin
+from es_saga.testing.cast import Cast, Databases
 from es_saga.testing.faults import RATE, FaultPlan, draw
+from es_saga.testing.invariants import Invariant
 from es_saga.testing.outcome import Outcome
-from es_saga.testing.shrinking import shrink
+from es_saga.testing.shrinking import fewest_sagas, shrink, simplify
+from es_saga.testing.simulation.effects import Effects
+from es_saga.testing.simulation.handlers import HandlerService
 from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.simulation.managers import Make, Managers
 from es_saga.testing.simulation.network import Network
-from es_saga.testing.simulation.people import Begin, People
+from es_saga.testing.simulation.people import People
 from es_saga.testing.simulation.services import Book, Fence, Service, made_up
-from es_saga.testing.story import Effect
 
 LIMIT_SECONDS: Final = 7 * 24 * 3600.0
 """Simulated seconds after which a world is stopped: what is not over then never will be."""
@@ -47,12 +52,20 @@ class World:
         seed: decides the faults and the latencies.
         faults: the plan, instead of the one that the seed stands for.
         rate: how often commands meet with trouble in a plan that is drawn; 0 is a fair world.
-        replies: what participants answer, by command; what is not given is made up.
+        participants: those that are played by their own handlers, each on a database of its own;
+            all others are models. See `es_saga.testing.simulation.handlers`.
+        replies: what models answer, by command; what is not given is made up.
+        invariant: asked of the participants' databases once all is settled; one or several.
+        always: likewise, and besides after each of their transactions.
+        residue: where every saga was undone, the participants' tables are to be as they were in the
+            beginning, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
+            are not looked at.
         manager, fence: for tests of the kit itself, which put something faulty in their place.
 
     Raises:
         DefinitionError: a saga cannot be run.
-        InvalidInput: no answer of a participant could be made up.
+        InvalidInput: no answer of a model could be made up; a participant has no handler for what
+            it is asked; there is no such residue.
     """
 
     def __init__(
@@ -62,7 +75,11 @@ class World:
         seed: int = 0,
         faults: FaultPlan | None = None,
         rate: float = RATE,
+        participants: Iterable[Participant] = (),
         replies: Mapping[type[Command[Any]], Message] | None = None,
+        invariant: Invariant | Sequence[Invariant] = (),
+        always: Invariant | Sequence[Invariant] = (),
+        residue: Collection[str] | None = None,
         manager: Make = ProcessManager,
         fence: Fence = fence_rules,
     ) -> None:
@@ -74,18 +91,22 @@ class World:
         self._faults = faults
         self._rate = rate
         self.replies = dict(replies or {})
-        self._book = Book(self.definitions, self.replies)
+        self.cast = Cast(
+            participants, self.definitions, invariant=invariant, always=always, residue=residue
+        )
+        self._book = Book(self.definitions, self.replies, self.cast.participants)
         by_version = sorted(self.definitions, key=lambda definition: definition.version)
         self._types = {definition.name: definition for definition in by_version}
 
-    def run(self, sagas: int | Iterable[Begin] = 1) -> Outcome:
+    def run(self, sagas: int | Iterable[Begin] = 1, *, faults: FaultPlan | None = None) -> Outcome:
         """Run sagas until each is closed or stuck and no message is on its way.
 
         Args:
             sagas: which ones; or how many of each type, with inputs that are made up.
+            faults: the plan, instead of the world's own.
         """
         begins = self._begins(sagas)
-        return self._play(begins, self._faults or self._plan(self._seed, begins))
+        return self._play(begins, faults or self._faults or self._plan(self._seed, begins))
 
     def search(
         self, seeds: Iterable[int], sagas: int | Iterable[Begin] = 1, *, law: str | None = None
@@ -116,33 +137,30 @@ class World:
     def _begins(self, sagas: int | Iterable[Begin]) -> tuple[Begin, ...]:
         if not isinstance(sagas, int):
             return tuple(sagas)
+        # Newer releases take time to come, so some sagas begin later.
+        apart = float(len(self.definitions) > len(self._types))
         return tuple(
-            Begin(f"{name}-{number}", name, data)
+            Begin(f"{name}-{number}", name, data, apart * (number - 1))
             for name, data in self._made_up().items()
             for number in range(1, sagas + 1)
         )
 
     def _plan(self, seed: int, begins: Sequence[Begin]) -> FaultPlan:
         pairs = [(begin.saga_id, self._types[begin.saga_type]) for begin in begins]
-        return draw(seed, pairs, rate=self._rate)
+        releases = len(self.definitions) - len(self._types)
+        return draw(seed, pairs, rate=self._rate, releases=releases)
 
     def _play(self, begins: Sequence[Begin], plan: FaultPlan) -> Outcome:
         loop = SimulatedLoop()
         journal = Journal(plan, loop)
         network = Network(loop, journal, plan.seed)
         log = Log(loop, journal)
-        effects: list[Effect] = []
-        scarce = dict(plan.scarce)
-        with journal.listening(), loop.running():
-            services = {
-                name: Service(
-                    name, self._book, network, fence=self.fence, scarce=scarce, effects=effects
-                )
-                for name in self._book.services
-            }
-            people = People(network, log, self._types, services)
+        effects = Effects(journal, loop, dict(plan.scarce))
+        with journal.listening(), loop.running(), self.cast.ready(plan.seed) as databases:
+            services = self._services(network, log, effects, databases)
+            people = People(network, log, self.definitions, services)
             managers = Managers(
-                plan.managers,
+                plan,
                 self.definitions,
                 [begin.saga_id for begin in begins],
                 make=self.manager,
@@ -157,11 +175,20 @@ class World:
                 done = len(log.states) == len(begins) and not log.open
                 return done and not people.busy and network.quiet
 
-            loop.play(over, EPOCH + LIMIT_SECONDS)
+            def wrong() -> bool:
+                return bool(journal.objections)
+
+            # What is wrong already may never settle, and need not: it is found.
+            loop.play(lambda: over() or wrong(), EPOCH + LIMIT_SECONDS)
             finished = over()
-            loop.play(lambda: False, loop.now + SETTLE_SECONDS)
+            loop.play(wrong, loop.now + SETTLE_SECONDS)
             log.catch_up()
+            if finished:
+                for law, why in self.cast.in_the_end(databases, log.states, wrong=wrong()):
+                    journal.complain(law, "", why)
             notes = list(journal.notes)
+            for service in services.values():
+                service.end()
             loop.end()
         return Outcome(
             world=self,
@@ -169,14 +196,49 @@ class World:
             plan=plan,
             log=log,
             notes=notes,
-            effects=effects,
+            effects=effects.all,
             alerts=managers.alerts,
             happened=journal.happened,
             met=journal.met,
             troubles=[*journal.troubles, *loop.errors],
+            objections=tuple(journal.objections),
             finished=finished,
             seconds=loop.now - EPOCH,
         )
+
+    def _services(
+        self, network: Network, log: Log, effects: Effects, databases: Databases
+    ) -> dict[str, Service | HandlerService]:
+        """Those who answer: handlers where there are any, models else."""
+        services: dict[str, Service | HandlerService] = {}
+        played: list[HandlerService] = []
+
+        def committed() -> None:
+            """Ask what must always hold; a service that is at work cannot be looked at."""
+            journal = network.journal
+            if journal.objections or any(service.inside for service in played):
+                return
+            for law, why in self.cast.in_the_middle(databases, log.states):
+                journal.complain(law, "", why)
+
+        for name in self._book.services:
+            participant = self.cast.participants.get(name)
+            if participant is None:
+                services[name] = Service(
+                    name, self._book, network, fence=self.fence, effects=effects
+                )
+            else:
+                services[name] = service = HandlerService(
+                    participant,
+                    databases[name],
+                    network,
+                    self._book,
+                    refusals=self.cast.refusals,
+                    effects=effects,
+                    committed=committed,
+                )
+                played.append(service)
+        return services
 
     def smaller(self, outcome: Outcome, *, law: str | None = None) -> Outcome:
         """A finding with less around it: fewer sagas, fewer faults.
@@ -194,8 +256,9 @@ class World:
         begins = plain if fails(plain, outcome.plan) else outcome.begins
         plan = outcome.plan
         for _ in range(2):  # fewer faults may need fewer sagas
-            begins = self._fewest(begins, partial(fails, plan=plan))
+            begins = fewest_sagas(begins, partial(fails, plan=plan))
             plan = shrink(plan, partial(fails, begins))
+        begins = simplify(begins, self._plain(begins), partial(fails, plan=plan))
         return self._play(begins, plan)
 
     def _plain(self, begins: Sequence[Begin]) -> Sequence[Begin]:
@@ -209,16 +272,6 @@ class World:
             name: made_up(definition.data).model_dump(mode="json")
             for name, definition in self._types.items()
         }
-
-    @staticmethod
-    def _fewest(
-        begins: Sequence[Begin], still_fails: Callable[[Sequence[Begin]], bool]
-    ) -> Sequence[Begin]:
-        for begin in begins:
-            fewer = [other for other in begins if other != begin]
-            if fewer and still_fails(fewer):
-                begins = fewer
-        return begins
 
 
 __all__ = ["Begin", "World"]

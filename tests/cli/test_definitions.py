@@ -64,7 +64,7 @@ def test_a_history_is_replayed_from_its_file(cli: Cli, tmp_path: Path) -> None:
     assert "none is broken" in told.err
     assert [row["event"] for row in rows] == [type(event).__name__ for event in events]
 
-    file.write_text(file.read_text().replace('"sku": "sku"', '"sku": "tea"'))
+    file.write_text(file.read_text().replace('"sku": "teapot"', '"sku": "tea"'))
     edited = cli("replay", str(file))
     assert edited.code == 6
     assert "event 1 is not as it was written" in edited.err

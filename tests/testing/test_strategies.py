@@ -74,6 +74,30 @@ class Range(Message):
         return self
 
 
+class Sale(Message):
+    sku: Annotated[str, Field(max_length=9)] = Field(examples=["teapot", "vase"])
+    card: str = Field(examples=["visa"])
+    pence: int
+
+
+def test_examples_of_fields_come_often_and_other_values_too() -> None:
+    """Half of all have the first example everywhere: participants know what to do with those."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(messages(Sale))
+    def draw(sale: Sale) -> None:
+        seen["known"] += (sale.sku, sale.card) == ("teapot", "visa")
+        seen["vase"] += sale.sku == "vase"
+        seen["other"] += sale.sku not in ("teapot", "vase") and sale.card != "visa"
+        assert len(sale.sku) <= 9
+
+    draw()
+    assert seen["known"] > 80
+    assert seen["vase"] > 10
+    assert seen["other"] > 10
+
+
 @given(messages(Range))
 def test_a_models_own_rule_is_kept_by_trial(drawn: Range) -> None:
     assert drawn.low <= drawn.high
@@ -102,7 +126,7 @@ def test_every_kind_of_fault_is_drawn_and_names_a_place_that_can_be() -> None:
         assert 1 <= plan.managers <= 3
 
     draw()
-    assert set(seen) == set(Kind)
+    assert set(seen) == set(Kind) - {Kind.RELEASED}, "that takes several versions"
 
 
 def test_a_plan_shrinks_to_the_one_fault_that_matters() -> None:

@@ -117,7 +117,7 @@ def drawn() -> Sequence[Outcome]:
     return [World([trip, order], seed=seed, rate=HARSH).run(2) for seed in range(250)]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RELEASED])
 def test_every_fault_really_happens(drawn: Sequence[Outcome], kind: Kind) -> None:
     assert sum(outcome.happened[kind] for outcome in drawn) >= 3
 

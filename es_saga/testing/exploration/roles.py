@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from types import NoneType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import NamedTuple
 
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
 from es_saga.core.events import Json
-from es_saga.core.messages import Direction, Message, Refusal
+from es_saga.core.messages import Direction, Message
 from es_saga.core.policy import Retry
 from es_saga.participant.kit import Participant
 from es_saga.testing.examples import example
 from es_saga.testing.exploration.services import Slot
+from es_saga.testing.refusals import refusals_of
 
 ANY_REFUSAL = "Refused"
 """What a refusal is called where no participant says what it refuses with."""
@@ -92,7 +92,10 @@ def roles_of(
     Raises:
         InvalidInput: an answer does not fit its step.
     """
-    refusals = _refusals(participants)
+    refusals = {
+        command: None if refusal is None else refusal.__name__
+        for command, refusal in refusals_of(participants).items()
+    }
     roles: dict[str, Role] = {}
     for name, step in definition.steps.items():
         command, undo, answer = step.command, step.undo, answers[name]
@@ -146,19 +149,3 @@ def _bears_unknown(undo: UndoDefinition, data: Message, answers: Answers) -> boo
     except Exception:  # a user's function may raise anything
         return False
     return True
-
-
-def _refusals(participants: Iterable[Participant]) -> dict[str, str | None]:
-    """By command: the first refusal its handler's annotation names, or None if it names none."""
-    found: dict[str, str | None] = {}
-    for participant in participants:
-        for name, handling in participant.commands.items():
-            try:
-                answer: Any = get_type_hints(handling.fn).get("return", Any)
-            except Exception:  # an annotation may be any expression
-                continue
-            options = [one for one in get_args(answer) or (answer,) if one is not NoneType]
-            if all(isinstance(one, type) and one is not Any for one in options):
-                noes = [one.__name__ for one in options if issubclass(one, Refusal)]
-                found[name] = noes[0] if noes else None
-    return found

@@ -15,7 +15,7 @@ from es_saga.core.gist import gist
 from es_saga.core.messages import Envelope
 from es_saga.testing.faults import Fault, FaultPlan, Kind, Moment
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
-from es_saga.testing.story import Effect
+from es_saga.testing.story import Effect, Violation
 
 MAX_LINE_CHARS: Final = 120
 """Longest line of a timeline; what is longer ends in `…`."""
@@ -78,6 +78,8 @@ class Journal:
         """What nobody planned and yet came about: conflicts, late answers, messages sent again."""
         self.troubles: list[str] = []
         """Exceptions that the engine caught and logged: it should have had none."""
+        self.objections: dict[Violation, None] = {}
+        """What participants were found to do wrong, and what invariants objected to."""
         self._loop = loop
         pending = _by_place(plan.faults)
         self.travelling = pending[Moment.TRAVELLING]
@@ -89,6 +91,13 @@ class Journal:
 
     def note(self, who: str, what: str, about: object) -> None:
         self.notes.append(Note(self._loop.now, who, what, about))
+
+    def complain(self, law: str, saga_id: str, why: str) -> None:
+        """Something is not as it should be; once is enough."""
+        found = Violation(law, saga_id, None, why)
+        if found not in self.objections:
+            self.objections[found] = None
+            self.note(law, What.TOLD, f"{saga_id} {why}".strip())
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +184,7 @@ def _concerns(note: Note, saga_id: str) -> bool:
         return about.sagaid == saga_id
     if isinstance(about, Fault):
         return about.at.startswith((f"{saga_id}/", f"{saga_id}#")) or about.kind.name.startswith(
-            ("DIES", "LOG", "CLOCK", "USURPED")
+            ("DIES", "LOG", "CLOCK", "USURPED", "RELEASED")
         )
     return note.what is What.LIFE or saga_id in str(about)
 

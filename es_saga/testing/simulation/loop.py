@@ -83,6 +83,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._soon.append(handle)
         return handle
 
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """As `call_soon`: there is one thread."""
+        return self.call_soon(callback, *args, context=context)
+
     def call_at(
         self,
         when: float,

@@ -17,7 +17,7 @@ from es_saga.engine.manager import (
     ProcessManager,
 )
 from es_saga.engine.monitor import Monitor
-from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.faults import Fault, FaultPlan, Kind
 from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.log import Log, LogPort
 from es_saga.testing.simulation.loop import LoopClock, SimulatedLoop
@@ -50,7 +50,7 @@ class Managers:
 
     def __init__(
         self,
-        count: int,
+        plan: FaultPlan,
         definitions: Sequence[Definition],
         sagas: Iterable[str],
         *,
@@ -61,18 +61,21 @@ class Managers:
     ) -> None:
         self.alerts: list[Alert] = []
         self._parts = sorted({part_of(saga_id) for saga_id in sagas})
-        self._definitions = definitions
+        released = any(fault.kind is Kind.RELEASED for fault in plan.faults)
+        self._release = 0 if released else max(0, *_ages(definitions))
+        """Managers that begin now know definitions of this age, and older ones."""
+        self._definitions = list(zip(definitions, _ages(definitions), strict=True))
         self._make = make
         self._log = log
         self._network = network
         self._people = people
         self._loop: SimulatedLoop = network.loop
         self._journal: Journal = network.journal
-        self._clocks = [_PollingClock(self._loop) for _ in range(count)]
+        self._clocks = [_PollingClock(self._loop) for _ in range(plan.managers)]
         self._processes: dict[int, Process] = {}
         self._holders: dict[int, int] = {}
         self._usurped: defaultdict[int, set[int]] = defaultdict(set)
-        for number in range(count):
+        for number in range(plan.managers):
             self._begin(number)
 
     def _begin(self, number: int) -> None:
@@ -82,7 +85,7 @@ class Managers:
         clock = self._clocks[number]
         manager = self._make(
             APP,
-            self._definitions,
+            [definition for definition, age in self._definitions if age <= self._release],
             store=LogPort(self._log, process, clock, self._reached),
             transport=Link(self._network, process),
             clock=clock,
@@ -120,15 +123,21 @@ class Managers:
     def _reached(self, fault: Fault, state: SagaState, clock: LoopClock) -> None:
         if fault.kind is Kind.CLOCK_JUMPS:
             clock.offset += fault.seconds
+        elif fault.kind is Kind.RELEASED:
+            self._release += 1
+            self._processes[self._number(clock)].die(fault.seconds)
         elif fault.kind is Kind.USURPED:
             self._usurp(part_of(state.saga_id), clock, fault.seconds)
         else:
             self._people.act(fault, state.saga_id)
 
+    def _number(self, clock: LoopClock) -> int:
+        """Whose clock that is."""
+        return next(number for number, own in enumerate(self._clocks) if own is clock)
+
     def _usurp(self, part: int, clock: LoopClock, seconds: float) -> None:
         """The next manager takes the part, too; where there is one only, nobody does."""
-        owner = next(n for n, own in enumerate(self._clocks) if own is clock)
-        usurper = (owner + 1) % len(self._clocks)
+        usurper = (self._number(clock) + 1) % len(self._clocks)
         self._usurped[usurper].add(part)
         self._leases_change()
 
@@ -137,6 +146,14 @@ class Managers:
             self._leases_change()
 
         self._loop.after(seconds, give_back)
+
+
+def _ages(definitions: Sequence[Definition]) -> list[int]:
+    """Of each definition, how many older versions of its type there are."""
+    return [
+        sum(one.name == other.name and other.version < one.version for other in definitions)
+        for one in definitions
+    ]
 
 
 class _Lease:

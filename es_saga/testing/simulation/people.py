@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from pydantic_core import from_json
 
 from es_saga.core.compiled import Definition
-from es_saga.core.events import Json
 from es_saga.core.messages import Direction, Envelope, Outcome, Subjects, command_id
 from es_saga.core.state import GIVEN_UP, SagaState
 from es_saga.engine.requests import START_TYPE, VERB_TYPE, VerbRequest
+from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.network import Network
-from es_saga.testing.simulation.services import Service
+from es_saga.testing.simulation.services import Screen
 
 APP: Final = "simulated"
 """The app of every simulated world."""
@@ -24,15 +24,7 @@ APP: Final = "simulated"
 PATIENCE_SECONDS: Final = 10.0
 """Who has started a saga and does not find it asks again after this long."""
 
-
-class Begin(NamedTuple):
-    """A saga that is to be started."""
-
-    saga_id: str
-    saga_type: str
-    data: Json
-    after: float = 0.0
-    """Seconds since the beginning of the world."""
+__all__ = ["APP", "Begin", "People"]
 
 
 class People:
@@ -42,14 +34,14 @@ class People:
         self,
         network: Network,
         log: Log,
-        definitions: Mapping[str, Definition],
-        services: Mapping[str, Service],
+        definitions: Iterable[Definition],
+        services: Mapping[str, Screen],
     ) -> None:
         self.busy = 0
         """Interferences that are still to come."""
         self._network = network
         self._log = log
-        self._definitions = definitions
+        self._definitions = {(one.name, one.version): one for one in definitions}
         self._services = services
         self._subjects = Subjects()
         self._begins: dict[str, Begin] = {}
@@ -115,7 +107,9 @@ class People:
 
     def _settle(self, state: SagaState, step: str) -> VerbRequest:
         """Find out, or do by hand, what became of the work; then tell the saga."""
-        own, planned = state.steps.get(step), self._definitions[state.origin.saga_type].steps[step]
+        origin = state.origin
+        planned = self._definitions[origin.saga_type, origin.definition].steps[step]
+        own = state.steps.get(step)
         work = None if own is None else own.undo or own.do
         if own is None or work is None or work.status not in GIVEN_UP:
             return VerbRequest(verb="retry", actor="bob", reason="it is mended")
@@ -123,20 +117,21 @@ class People:
         forward = command_id(saga_id, step, Direction.DO, own.do.round)
         command = planned.undo.command if undo and planned.undo is not None else planned.command
         direction = Direction.UNDO if undo else Direction.DO
-        service = self._services[command.to]
-        done = service.settle_by_hand(
+        found = self._services[command.to].settle_by_hand(
             command_id(saga_id, step, direction, work.round),
             command.__name__,
             undoes=forward if undo else None,
             do=undo or planned.after_pivot,
         )
-        told = None if undo or not done else service.records[forward].reply
+        if found is None:
+            return VerbRequest(verb="retry", actor="bob", reason="it is mended")
+        told = None if undo or not found.done else found.reply
         return VerbRequest(
             verb="resolve",
             actor="bob",
             reason="looked it up",
             step=step,
             direction=direction,
-            outcome=Outcome.SUCCEEDED if done else Outcome.REFUSED,
+            outcome=Outcome.SUCCEEDED if found.done else Outcome.REFUSED,
             reply=None if told is None else from_json(told),
         )

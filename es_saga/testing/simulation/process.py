@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextvars import copy_context
-from typing import Any
+import os
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any, Final, NoReturn
 
 from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.loop import OWNER, SimulatedLoop
+
+EXIT_SECONDS: Final = 1.0
+"""How long a process is away that has ended itself."""
+
+
+class Died(BaseException):
+    """The process died while it was at work. Nobody handles that."""
 
 
 class Process:
@@ -35,6 +45,7 @@ class Process:
 
         def begin() -> None:
             OWNER.set(self._tasks)
+            _RUNNING.set(self)
             self.loop.create_task(work).add_done_callback(self._ended)
 
         copy_context().run(begin)
@@ -62,3 +73,26 @@ class Process:
     def never(self) -> asyncio.Future[Any]:
         """What the dead wait for."""
         return self.loop.create_future()
+
+
+_RUNNING: ContextVar[Process | None] = ContextVar("_RUNNING", default=None)
+"""The process whose code runs right now."""
+
+
+@contextmanager
+def exits_are_deaths() -> Generator[None]:
+    """Have `os._exit` end the simulated process that calls it, and not this one."""
+    leave, thread = os._exit, threading.get_ident()
+
+    def ended(status: int) -> NoReturn:
+        process = _RUNNING.get() if threading.get_ident() == thread else None
+        if process is None:
+            leave(status)
+        process.die(EXIT_SECONDS)
+        raise Died
+
+    os._exit = ended
+    try:
+        yield
+    finally:
+        os._exit = leave

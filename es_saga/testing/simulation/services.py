@@ -6,9 +6,9 @@ process; the answers are made by the participant kit's own code. An effect is on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.errors import Terminal, Unavailable
@@ -33,11 +33,11 @@ from es_saga.participant.reply import (
 )
 from es_saga.testing.examples import example
 from es_saga.testing.faults import Fault, Kind
-from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.effects import Effects
+from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.loop import SimulatedLoop
 from es_saga.testing.simulation.network import Link, Network
 from es_saga.testing.simulation.process import Process
-from es_saga.testing.story import Effect
 
 Fence = Callable[[Envelope, Mapping[str, Record]], Verdict]
 """`es_saga.participant.fence.judge`, or what a test puts in its place."""
@@ -57,18 +57,42 @@ def made_up(model: type[Message]) -> Message:
     return example(model)
 
 
+class ByHand(NamedTuple):
+    """What became of a command that an operator has looked into at its participant."""
+
+    done: bool
+    reply: bytes | None = None
+    """JSON, as it was or would have been answered."""
+
+
+class Screen(Protocol):
+    """A participant as its operators see it."""
+
+    def settle_by_hand(
+        self, key: str, command: str, *, undoes: str | None, do: bool
+    ) -> ByHand | None:
+        """See to it that a command is carried out if `do`, else that it never will be.
+
+        None: nothing can be done about it by hand.
+        """
+
+
 class Book:
     """What the commands of some definitions are answered with when they are carried out.
 
     Args:
         replies: answers by command; those not given are made up.
+        others: services that answer for themselves.
 
     Raises:
         InvalidInput: no answer could be made up.
     """
 
     def __init__(
-        self, definitions: Iterable[Definition], replies: Mapping[type[Command[Any]], Message]
+        self,
+        definitions: Iterable[Definition],
+        replies: Mapping[type[Command[Any]], Message],
+        others: Collection[str] = (),
     ) -> None:
         self.services: dict[str, None] = {}
         """Their names, in the order in which they are met with."""
@@ -77,6 +101,7 @@ class Book:
         self.looking: set[tuple[str | None, str | None]] = set()
         """Saga type and name of the steps that have no effect."""
         self._replies = replies
+        self._others = others
         for definition in definitions:
             for step in definition.steps.values():
                 self._add(step.command)
@@ -87,6 +112,8 @@ class Book:
 
     def _add(self, command: type[Command[Any]]) -> None:
         self.services[command.to] = None
+        if command.to in self._others:
+            return
         model = reply_type(command)
         if model is type(None):
             self.answers[command.__name__] = NOTHING
@@ -108,8 +135,7 @@ class Service:
         network: Network,
         *,
         fence: Fence,
-        scarce: Mapping[str, int],
-        effects: list[Effect],
+        effects: Effects,
     ) -> None:
         self.name = name
         self.records: dict[str, Record] = {}
@@ -119,9 +145,6 @@ class Service:
         self._journal: Journal = network.journal
         self._loop: SimulatedLoop = network.loop
         self._fence = fence
-        self._left = dict(scarce)
-        self._holds: dict[str, str] = {}
-        """Of the commands that took a scarce thing: which kind."""
         self._effects = effects
         self.begin()
 
@@ -152,14 +175,9 @@ class Service:
                 return
         answer = self._answer(command, faults)
         if command.replyto is not None:
-            for fault in faults:
-                if fault.kind in _BESIDE:
-                    self._journal.strikes(fault, self.name)
-                    self._link.publish(command.replyto, _BESIDE[fault.kind](answer))
-                elif fault.kind is Kind.GARBLED:
-                    self._journal.strikes(fault, self.name)
-                    answer = _garbled(answer)
-            self._link.publish(command.replyto, answer)
+            told = spoken(answer, faults, self._journal, self.name) if faults else (answer,)
+            for envelope in told:
+                self._link.publish(command.replyto, envelope)
         delivery.ack()
 
     def _answer(self, command: Envelope, faults: Sequence[Fault]) -> Envelope:
@@ -185,68 +203,75 @@ class Service:
                 return envelope_of(REFUSAL, command, self.name)
             if fault.kind in (Kind.FAILED, Kind.FAILED_FOR_GOOD):
                 self._journal.strikes(fault, self.name)
-                failure = failure_of(_error(fault), command, self.name)
+                failure = failure_of(planned_error(fault), command, self.name)
                 record = failure_record(failure, command, self._loop.now)
                 self.records[record.command_id] = record
                 return failure
-        if not undo and self._left.get(command.type) == 0:
+        if not undo and self._effects.spent(command.type):
             self._journal.met["refused for want"] += 1
             self._remember(key, Status.REFUSED, SOLD_OUT)
             return envelope_of(SOLD_OUT, command, self.name)
         answer = self._book.answers[command.type]
         self._remember(key, Status.SUCCEEDED, answer)
         if (command.sagatype, command.step) not in self._book.looking:
-            self.have_effect(key, command.type, undoes=command.undoes if undo else None)
+            undoes = command.undoes if undo else None
+            self._effects.add(self.name, key, command.type, undoes=undoes)
         return envelope_of(answer, command, self.name)
-
-    def have_effect(self, key: str, command: str, *, undoes: str | None) -> None:
-        """Do it; what is scarce is taken, or given back."""
-        saga_id, step, direction, _ = parse_command_id(key)
-        effect = Effect(saga_id, step, direction, key, self._loop.now)
-        self._effects.append(effect)
-        self._journal.note(self.name, What.EFFECT, effect)
-        if undoes is not None:
-            taken = self._holds.pop(undoes, None)
-            if taken is not None:
-                self._left[taken] += 1
-        elif command in self._left:
-            self._left[command] -= 1
-            self._holds[key] = command
 
     def _remember(self, key: str, status: Status, answer: Answer | None = None) -> None:
         kind, json = (None, None) if answer is None else (answer.type, answer.json)
         self.records[key] = Record(key, status.value, kind, json, self._loop.now)
 
+    def end(self) -> None:
+        """Serve no more."""
+        self._process.alive = False
+
     # ── an operator at the participant's own screen ──────────────────────────────────────────────
 
-    def settle_by_hand(self, key: str, command: str, *, undoes: str | None, do: bool) -> bool:
+    def settle_by_hand(self, key: str, command: str, *, undoes: str | None, do: bool) -> ByHand:
         """See to it that a command is carried out, or else that it never will be.
 
-        Whether it is carried out in the end: what has been done stays done.
+        What has been done stays done.
         """
         known = self.records.get(key)
         if known is not None and known.status == Status.SUCCEEDED:
-            return True
+            return ByHand(True, known.reply)
         if not do:
             if known is None:
                 self._remember(key, Status.UNDONE)
-            return False
+            return ByHand(False)
         forward = None if undoes is None else self.records.get(undoes)
-        self._remember(key, Status.SUCCEEDED, self._book.answers[command])
+        answer = self._book.answers[command]
+        self._remember(key, Status.SUCCEEDED, answer)
         if undoes is None or (forward is not None and forward.status == Status.SUCCEEDED):
-            self.have_effect(key, command, undoes=undoes)
+            self._effects.add(self.name, key, command, undoes=undoes)
         elif forward is None:
             self._remember(undoes, Status.UNDONE)
-        return True
+        return ByHand(True, answer.json)
 
 
-def _error(fault: Fault) -> Exception:
+def planned_error(fault: Fault) -> Exception:
+    """What an attempt fails with that is to fail."""
     if fault.kind is Kind.FAILED_FOR_GOOD:
         return Terminal("It will never work.")
     return Unavailable("It does not work now.", retry_after=fault.seconds or None)
 
 
 # ── answers that are none ────────────────────────────────────────────────────────────────────────
+
+
+def spoken(
+    answer: Envelope, faults: Iterable[Fault], journal: Journal, who: str
+) -> Iterator[Envelope]:
+    """What is sent for an answer: strangers, if so planned, and then it or what is left of it."""
+    for fault in faults:
+        if fault.kind in _BESIDE:
+            journal.strikes(fault, who)
+            yield _BESIDE[fault.kind](answer)
+        elif fault.kind is Kind.GARBLED:
+            journal.strikes(fault, who)
+            answer = _garbled(answer)
+    yield answer
 
 
 def _garbled(answer: Envelope) -> Envelope:

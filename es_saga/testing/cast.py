@@ -1,0 +1,97 @@
+"""The participants that are played by their own handlers, and what must be true of their data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from es_saga.core.compiled import Definition
+from es_saga.core.errors import InvalidInput
+from es_saga.participant.kit import Participant
+from es_saga.testing.invariants import (
+    Invariant,
+    Sagas,
+    as_many,
+    check_residue,
+    left_behind,
+    objections,
+)
+from es_saga.testing.refusals import refusals_of
+from es_saga.testing.simulation.chance import seeded
+from es_saga.testing.simulation.databases import Database, opened
+from es_saga.testing.simulation.process import exits_are_deaths
+
+Databases = Mapping[str, Database]
+Objection = tuple[str, str]
+"""What is broken, as a law's number, and why."""
+
+
+class Cast:
+    """Participants with their handlers; see `World` for the arguments.
+
+    Raises:
+        InvalidInput: two have one name, or one serves less than the sagas ask of it; there is no
+            such residue.
+    """
+
+    def __init__(
+        self,
+        participants: Iterable[Participant],
+        definitions: Iterable[Definition],
+        *,
+        invariant: Invariant | Sequence[Invariant] = (),
+        always: Invariant | Sequence[Invariant] = (),
+        residue: Collection[str] | None = None,
+    ) -> None:
+        given = list(participants)
+        self.participants = {participant.name: participant for participant in given}
+        if len(self.participants) < len(given):
+            raise InvalidInput("participants: two of them have the same name.")
+        self.invariants = as_many(invariant)
+        self.always = as_many(always)
+        self.residue = residue
+        check_residue(residue or (), given)
+        self.refusals = refusals_of(given)
+        """What a command is refused with, by its name; None: its handler never refuses it."""
+        self._look_whether_all_is_served(definitions)
+
+    def _look_whether_all_is_served(self, definitions: Iterable[Definition]) -> None:
+        for definition in definitions:
+            steps = definition.steps.values()
+            commands = [step.command for step in steps]
+            commands += [step.undo.command for step in steps if step.undo is not None]
+            for command in commands:
+                participant = self.participants.get(command.to)
+                if participant is not None and command.__name__ not in participant.commands:
+                    raise InvalidInput(
+                        f"The participant {participant.name!r} has no handler for "
+                        f"{command.__name__}, which the saga {definition.name!r} sends it.",
+                        hint="Write one, or leave the participant out: a model answers then.",
+                    )
+
+    @contextmanager
+    def ready(self, seed: int) -> Generator[Databases]:
+        """Their databases, as new; chance is the seed's as long as this lasts."""
+        if not self.participants:
+            yield {}
+            return
+        with seeded(seed), exits_are_deaths(), opened(self.participants.values()) as databases:
+            yield databases
+
+    def in_the_middle(self, databases: Databases, sagas: Sagas) -> Iterator[Objection]:
+        """What the invariants that always hold object to."""
+        for why in objections(self.always, databases, sagas):
+            yield "invariant", why
+
+    def in_the_end(self, databases: Databases, sagas: Sagas, *, wrong: bool) -> Iterator[Objection]:
+        """What is wrong with the data once everything has settled.
+
+        Args:
+            wrong: something was before; what always holds is not asked for once more.
+        """
+        asked = self.invariants if wrong else (*self.always, *self.invariants)
+        for why in objections(asked, databases, sagas):
+            yield "invariant", why
+        if self.residue is not None:
+            for why in left_behind(self.residue, databases, sagas):
+                yield "L58", why

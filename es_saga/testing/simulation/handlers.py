@@ -1,0 +1,382 @@
+"""Participants that are served by their own handlers: the participant kit, in a simulated process.
+
+    delivery ─► Server ─► Worker ─► Runner ─► handler: its SQL and the fence's row, one transaction
+
+All of that is the kit's own code; only the thread is missing. The database is in memory and
+outlives the process. What goes wrong strikes where it would: a refusal or a failure stands in for
+the handler, who dies before the effect dies before the commit, and an answer is spoilt on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from es_saga.core.errors import Terminal, Unavailable
+from es_saga.core.messages import Envelope, Outcome, Refusal
+from es_saga.participant.fence import Record, Rule, Status, Verdict, is_undo, look, remember
+from es_saga.participant.job import Job
+from es_saga.participant.kit import Participant
+from es_saga.participant.reply import BadReply
+from es_saga.participant.runner import Ending, Runner
+from es_saga.participant.serve import HANDLER_SECONDS, Server
+from es_saga.participant.work import Desk, Work
+from es_saga.participant.worker import Worker
+from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.databases import Database
+from es_saga.testing.simulation.effects import Effects
+from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.network import Link, Network
+from es_saga.testing.simulation.process import Died, Process
+from es_saga.testing.simulation.services import Book, ByHand, made_up, planned_error, spoken
+
+MAX_FAILURES: Final = 50
+"""A handler that has failed at one command more often than this will never succeed."""
+
+
+class Refused(Refusal):
+    """What a command is refused with whose handler does not say what it returns."""
+
+    why: str = "as planned"
+
+
+class _Run(NamedTuple):
+    """A handler has been run, and the transaction is open."""
+
+    command: Envelope
+    done: bool
+    wrote: bool
+
+
+class HandlerService:
+    """One participant with its database, and the processes that serve it one after the other.
+
+    Args:
+        refusals: what commands are refused with, see `refusals_of`.
+        committed: called after each transaction.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        database: Database,
+        network: Network,
+        book: Book,
+        *,
+        refusals: Mapping[str, type[Refusal] | None],
+        effects: Effects,
+        committed: Callable[[], None],
+    ) -> None:
+        self.participant = participant
+        self.name = participant.name
+        self.database = database
+        self.network = network
+        self.inside = False
+        """A handler is at work, perhaps awaiting something: its transaction is open."""
+        self._journal: Journal = network.journal
+        self._looking = book.looking
+        self._effects = effects
+        self._committed = committed
+        self._refusals = refusals
+        self._runs: dict[str, _Run] = {}
+        """What was run in the open transaction, by message."""
+        self._changed: set[str] = set()
+        """Commands that wrote something."""
+        self._failures: Counter[str] = Counter()
+        self.begin()
+
+    def begin(self) -> None:
+        """Serve, until the process dies; then it is begun again."""
+        self.process = Process(self.name, self.network.loop, self._journal, self.begin)
+        self.process.run(_Server(self).start())
+
+    def end(self) -> None:
+        """Serve no more, nor commit what is under way."""
+        self.process.alive = False
+
+    # ── before a handler runs ────────────────────────────────────────────────────────────────────
+
+    def struck(self, message_id: str | None, *kinds: Kind) -> Fault | None:
+        """Take a fault of one of these kinds that is planned for a message."""
+        waiting = self._journal.handling.get(message_id or "", [])
+        for fault in waiting:
+            if fault.kind in kinds:
+                waiting.remove(fault)
+                self._journal.strikes(fault, self.name)
+                return fault
+        return None
+
+    def plan(self, job: Job) -> None:
+        """Have the handler stood in for, if the command is to be refused or to fail."""
+        command, handling = job.envelope, job.handling
+        assert handling is not None, "it was read"
+        fault = self.struck(command.id, Kind.FAILED, Kind.FAILED_FOR_GOOD)
+        if fault is not None:
+            job.handling = replace(handling, fn=_raising(planned_error(fault)), is_async=False)
+            return
+        refusal = self._refusals.get(command.type, Refused)
+        if refusal is None:
+            return
+        soon = sum(run.done and run.command.type == command.type for run in self._runs.values())
+        spent = not is_undo(command) and self._effects.spent(command.type, soon)
+        if self.struck(command.id, Kind.REFUSED) is None and not spent:
+            return
+        if spent:
+            self._journal.met["refused for want"] += 1
+        job.handling = replace(handling, fn=_returning(made_up(refusal)), is_async=False)
+
+    # ── after it ran ─────────────────────────────────────────────────────────────────────────────
+
+    def ran(self, command: Envelope, ending: Ending, *, wrote: bool) -> None:
+        """A handler was run, and what it did is not committed yet."""
+        done = ending.answer.outcome is Outcome.SUCCEEDED
+        self._runs[command.id] = _Run(command, done, wrote)
+
+    def rolled_back(self) -> None:
+        """What was run was not done."""
+        self._runs.clear()
+
+    def committed(self, endings: Sequence[Ending]) -> None:
+        """A transaction is committed: these commands were carried out, or were refused."""
+        runs, self._runs = self._runs, {}
+        for ending in endings:
+            run = runs.get(ending.answer.causationid or "")
+            if run is not None:
+                self._settle(run)
+        self._committed()
+
+    def _settle(self, run: _Run) -> None:
+        """Note the effect of a handler, if it had one.
+
+        What was done, says the handler; and that an undo has not undone what was written shows
+        where it writes nothing.
+        """
+        command, done, wrote = run
+        key = command.commandid
+        assert key is not None, "what has none was not let in"
+        if (command.sagatype, command.step) in self._looking:
+            if wrote:
+                self.blame(command, "it is a check, and its handler wrote something")
+            return
+        undoes = command.undoes if is_undo(command) else None
+        if wrote:
+            self._changed.add(key)
+        if wrote or (done and undoes not in self._changed):
+            self._effects.add(self.name, key, command.type, undoes=undoes)
+
+    def met(self, rule: Rule) -> None:
+        """A command came that was not to be carried out."""
+        what = _MET.get(rule)
+        if what is not None:
+            self._journal.met[what] += 1
+
+    def raised(self, job: Job, error: BaseException) -> None:
+        """A handler raised, or its answer was none; whose fault that is."""
+        command = job.envelope
+        told = f"{type(error).__name__}: {_plain(error)}".rstrip(": ")
+        self._journal.note(self.name, What.TOLD, f"fails at {command.id}: {told}")
+        handling = self.participant.commands.get(command.type)
+        if handling is None or job.handling is handling:
+            bears = (Unavailable,) if is_undo(command) else (Unavailable, Terminal, IntegrityError)
+            self._failures[command.commandid or ""] += 1
+            if isinstance(error, BadReply) or not isinstance(error, bears):
+                self.blame(command, f"{told}{_place(error, job)}")
+            elif self._failures[command.commandid or ""] > MAX_FAILURES:
+                self.blame(command, f"fails again and again: {told}")
+
+    def blame(self, command: Envelope, why: str) -> None:
+        """It is the participant that is wrong, and not the saga."""
+        self._journal.complain(
+            "participant", command.sagaid or "", f"{self.name}, asked to {command.type}: {why}"
+        )
+
+    # ── an operator at the participant's own screen ──────────────────────────────────────────────
+
+    def settle_by_hand(
+        self, key: str, command: str, *, undoes: str | None, do: bool
+    ) -> ByHand | None:
+        """Look what became of a command, and see to it that it never runs if it did not.
+
+        What is to be done is left to the handler. See `Screen`.
+        """
+        if self.inside:
+            return None
+        with self.database.engine.begin() as connection:
+            known = look(connection, [key]).get(key)
+            if known is not None and known.status == Status.SUCCEEDED:
+                return ByHand(True, known.reply)
+            if do:
+                return None
+            if known is None:
+                now = self.network.loop.now
+                remember(connection, [Record(key, Status.UNDONE, None, None, now)])
+            return ByHand(False)
+
+
+_MET = {
+    Rule.REPEAT: "repeated",
+    Rule.TOO_LATE: "came after its undo",
+    Rule.NEVER_RAN: "undone before it came",
+}
+
+
+def _plain(error: BaseException) -> str:
+    """The first line of what it says; of a database's error, what the driver says."""
+    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(told).strip().partition("\n")[0]
+
+
+def _place(error: BaseException, job: Job) -> str:
+    """Where in the handler's file it was raised, if it was there."""
+    assert job.handling is not None, "it was run"
+    code = getattr(inspect.unwrap(job.handling.fn), "__code__", None)
+    file = code.co_filename if code is not None else ""
+    lines = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == file
+    ]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def _returning(refusal: Any) -> Callable[..., Any]:
+    return lambda *_: refusal
+
+
+# ── the kit, in one loop ─────────────────────────────────────────────────────────────────────────
+
+
+class _Server(Server):
+    """A server whose worker is a task of its process, and whose answers may be spoilt."""
+
+    def __init__(self, service: HandlerService) -> None:
+        self._service = service
+        super().__init__(service.participant, service.database.engine, _Line(service))
+
+    async def start(self) -> None:
+        """Take commands: the database is ready."""
+        self._loop = asyncio.get_running_loop()
+        await self._open()
+
+    def _worker(self, name: str) -> Worker:
+        return _Worker(name, _Runner(self._service), self._worked, self._service.process)
+
+    def _worked(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if job.rejected is not None:
+                self._service.blame(job.envelope, job.rejected[1])
+        super()._worked(jobs)
+
+
+class _Line(Link):
+    """A participant's connection: what is planned for its answers happens to them here."""
+
+    def __init__(self, service: HandlerService) -> None:
+        super().__init__(service.network, service.process)
+        self._service = service
+
+    def publish(
+        self, subject: str, envelope: Envelope, *, ttl: float | None = None
+    ) -> asyncio.Future[None]:
+        journal = self._service.network.journal
+        faults = journal.handling.pop(envelope.causationid or "", ())
+        *strangers, last = spoken(envelope, faults, journal, self._service.name)
+        for stranger in strangers:
+            super().publish(subject, stranger)
+        return super().publish(subject, last)
+
+
+class _Worker(Worker):
+    """A worker that is a task."""
+
+    def __init__(
+        self, name: str, runner: Runner, done: Callable[[Sequence[Job]], None], process: Process
+    ) -> None:
+        super().__init__(name, runner, done)
+        self._process = process
+
+    def start(self) -> None:
+        self._process.run(self._live())
+
+    async def _live(self) -> None:
+        with suppress(Died):
+            await self._main()
+
+
+class _Runner(Runner):
+    """A runner that may die, and is watched at what it does."""
+
+    def __init__(self, service: HandlerService) -> None:
+        self._service = service
+        self._process = service.process
+        time = service.network.loop.time
+        super().__init__(
+            service.participant,
+            service.database.engine,
+            source=f"svc/{service.name}",
+            handler_seconds=HANDLER_SECONDS,
+            now=time,
+            clock=time,
+        )
+        self._statements = service.database.statements
+
+    async def _call(self, job: Job, work: Work) -> Ending:
+        desk, service = self._connect(), self._service
+        service.plan(job)
+        before, service.inside = desk.changes(), True
+        try:
+            ending = await super()._call(job, work)
+        except Died:
+            self._handling = False
+            raise
+        finally:
+            service.inside = False
+        service.ran(job.envelope, ending, wrote=desk.changes() != before)
+        if not desk.driver.in_transaction and not self._misused:
+            service.blame(job.envelope, "its handler ended the transaction")
+        return ending
+
+    def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
+        self._service.met(verdict.rule)
+        return super()._answer_without(job, verdict)
+
+    def _commit(
+        self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
+    ) -> None:
+        if not self._process.alive:  # it died while a handler was awaiting something
+            raise Died
+        for ending in endings:
+            fault = self._service.struck(ending.answer.causationid, Kind.DIES_ON_RECEIPT)
+            if fault is not None:
+                self._process.die(fault.seconds)
+                raise Died
+        super()._commit(transaction, desk, endings)
+        self._service.committed(endings)
+
+    def _roll_back(self, transaction: sa.RootTransaction) -> None:
+        self._service.rolled_back()
+        super()._roll_back(transaction)
+
+    def _postpone(self, jobs: Sequence[Job], error: Exception) -> None:
+        self._service.blame(jobs[0].envelope, f"its database was out of reach: {_plain(error)}")
+        super()._postpone(jobs, error)
+
+    def _log_failure(self, job: Job, error: BaseException) -> None:
+        self._service.raised(job, error)

@@ -1,0 +1,48 @@
+"""`es-saga check` plays the handlers of an app, and asks the invariant beside it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def check(app: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "es_saga", "check", app, "--examples", "80", "-o", "json"]
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={"ES_SAGA_DATA": str(tmp_path), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_a_bug_of_a_handler_is_found_by_the_invariant_beside_the_app(tmp_path: Path) -> None:
+    found = check("tests.testing.wrong_stall:app", tmp_path)
+    assert found.returncode == 6, found.stderr
+    assert "invariant (): nothing_is_lost: of 10 pieces there are 11" in found.stderr
+    assert "DID saga-" in found.stderr
+    assert [row["ok"] for row in json.loads(found.stdout)] == [False]
+
+
+def test_it_says_whose_handlers_were_played(tmp_path: Path) -> None:
+    found = check("domain.credit:app", tmp_path)
+    assert found.returncode == 0, found.stderr
+    (row,) = json.loads(found.stdout)
+    assert row["played"] == ["credit", "merchant"]
+    assert row["fates"]["completed"] > 10
+
+
+def test_it_says_where_no_saga_completed_since_handlers_do_not_know_the_inputs(
+    tmp_path: Path,
+) -> None:
+    found = check("tests.testing.wrong_stall:shut", tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "No saga completed." in found.stderr
+    assert 'Field(examples=["teapot"])' in " ".join(found.stderr.split())
