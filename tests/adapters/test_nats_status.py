@@ -117,7 +117,7 @@ async def asked(
 Asked = tuple[World, Asker]
 
 
-@pytest.mark.requirement("R076", "R077", "R078", "R101")
+@pytest.mark.requirement("R077")
 async def test_a_client_starts_a_saga_and_learns_from_the_status_checker_that_it_completed(
     asked: Asked,
 ) -> None:
@@ -131,7 +131,7 @@ async def test_a_client_starts_a_saga_and_learns_from_the_status_checker_that_it
     assert (code, again["created"]) == ("", False)
 
 
-@pytest.mark.requirement("R078")
+@pytest.mark.requirement("R077")
 async def test_refusals_errors_and_what_is_not_over_are_told_apart(asked: Asked) -> None:
     running, asker = asked
     running.town.script = refusing("Pay")
@@ -147,7 +147,7 @@ async def test_refusals_errors_and_what_is_not_over_are_told_apart(asked: Asked)
     assert (found["code"], found["status"]) == (500, "stuck")
 
 
-@pytest.mark.requirement("R076")
+@pytest.mark.requirement("R078")
 async def test_whoever_leaves_an_address_is_told_the_outcome(asked: Asked) -> None:
     _, asker = asked
     told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -23,7 +23,7 @@ def kinds(told: list[Told]) -> list[str]:
     return [one.data["kind"] for one in told]
 
 
-@pytest.mark.requirement("R076", "R083")
+@pytest.mark.requirement("R078", "R083")
 async def test_every_event_of_a_saga_is_told_as_it_happens(office: Office) -> None:
     async with served(office.desk) as address:
         listener = await Stream.open(address)

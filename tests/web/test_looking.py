@@ -33,7 +33,7 @@ async def several(office: Office, count: int = 6) -> list[str]:
 # ── lists ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.requirement("R079")
+@pytest.mark.requirement("R080")
 async def test_pages_of_a_list_have_every_saga_once(office: Office) -> None:
     ids = await several(office)
     for limit in (1, 2, 5, 6, 100):
@@ -93,7 +93,7 @@ async def test_a_bad_filter_is_refused_in_words(case: str, office: Office) -> No
 # ── one saga ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.requirement("R079", "R083")
+@pytest.mark.requirement("R080", "R083")
 async def test_a_history_is_told_event_by_event_and_page_by_page(office: Office) -> None:
     (saga_id,) = await several(office, 1)
     whole = await get(office, f"/sagas/{saga_id}/history")

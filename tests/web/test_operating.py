@@ -168,7 +168,7 @@ async def test_verbs_on_sagas_that_are_not_there_or_closed_are_refused(office: O
     assert fault(await verb(office, closed, "cancel", WHY)) == (409, "illegal-state")
 
 
-@pytest.mark.requirement("R079")
+@pytest.mark.requirement("R080")
 async def test_a_saga_that_is_stuck_is_repaired_over_http(office: Office) -> None:
     saga_id = await office.start("poison", key="stuck")
     await office.world.until(saga_id, lambda state: state.status.value == "stuck")
@@ -212,17 +212,54 @@ async def test_of_many_those_that_moved_on_are_left_alone(office: Office) -> Non
     assert [item["status"] for item in found["items"]] == [200, 409]
 
 
+async def test_a_verb_on_all_that_match_concerns_these_and_no_others(office: Office) -> None:
+    ids = [await waiting(office, str(number)) for number in range(3)]
+    body = {"verb": "cancel", "matching": {"type": "errand", "search": "errand-"}, **WHY}
+    dry = (await office.http.post("/api/v1/operations", json={**body, "dry_run": True})).json()
+    assert {item["saga_id"] for item in dry["items"]} == set(ids)
+    body["matching"] = {"business_id": "1"}
+    found = (await office.http.post("/api/v1/operations", json=body)).json()
+    assert [(item["saga_id"], item["status"]) for item in found["items"]] == [("errand-1", 200)]
+    body["matching"] = {"type": "glance"}
+    assert (await office.http.post("/api/v1/operations", json=body)).json()["items"] == []
+
+
+async def test_more_than_a_thousand_that_match_are_refused_as_a_whole(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("es_saga.web.api.operating.MAX_BULK", 2)
+    ids = [await waiting(office, str(number)) for number in range(3)]
+    body = {"verb": "cancel", "matching": {"type": "errand"}, **WHY}
+    answer = await office.http.post("/api/v1/operations", json=body)
+    assert fault(answer) == (422, "invalid-input")
+    for saga_id in ids:
+        assert "OperatorCancelled" not in await office.world.history(saga_id)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"sagas": []},
+        {"matching": {"type": "errand"}},
+        {"sagas": [], "matching": {}},
+        {"sagas": [], "matching": {"status": ["lost"]}},
         {"sagas": [f"s{number}" for number in range(1_001)]},
         {"sagas": ["a b"]},
         {"verb": "explode"},
         {"reason": ""},
         {"versions": {"x": 0}},
     ],
-    ids=["none", "too many", "no id", "no verb", "no reason", "no version"],
+    ids=[
+        "none",
+        "both",
+        "all there are",
+        "no status",
+        "too many",
+        "no id",
+        "no verb",
+        "no reason",
+        "no version",
+    ],
 )
 async def test_a_bad_request_on_many_is_refused_as_a_whole(
     change: dict[str, Any], office: Office

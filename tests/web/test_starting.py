@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 ERRAND = {"type": "errand", "data": {"thing": "lamp", "pence": 3}}
 
 
-@pytest.mark.requirement("R076", "R079")
+@pytest.mark.requirement("R076", "R080")
 async def test_a_saga_is_started_and_its_completion_told_with_its_business_id(
     office: Office,
 ) -> None:

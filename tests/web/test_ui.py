@@ -82,7 +82,7 @@ def serving(data: Path, *arguments: str, **more: str) -> Generator[tuple[Serving
             assert found.stop() == 0, found.said()
 
 
-@pytest.mark.requirement("R076", "R079")
+@pytest.mark.requirement("R076", "R080")
 def test_a_saga_is_started_and_its_end_awaited_over_http(shop: Running) -> None:
     with serving(shop.data, "domain.orders:app", "--port", "0") as (_, http):
         body = {"type": "order", "data": json.loads(order("http-1")), "key": "http-1"}

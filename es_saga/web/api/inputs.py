@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -49,6 +49,17 @@ def _text(value: str) -> str:
         raise ValueError("has characters that cannot be shown")
     return value
 
+
+Status = Literal[
+    "running",
+    "waiting",
+    "compensating",
+    "stuck",
+    "completed",
+    "compensated",
+    "compensated-with-exceptions",
+]
+"""See `es_saga.core.state.SagaStatus`."""
 
 Payload = Annotated[dict[str, Any], AfterValidator(_payload)]
 """A JSON object of a size that travels."""

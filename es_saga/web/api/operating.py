@@ -13,6 +13,8 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Direction, Outcome
 from es_saga.engine.client import MAX_BULK
 from es_saga.engine.requests import Operated, VerbName, VerbRequest
+from es_saga.projections.listing import MAX_PAGE, OPEN, STATUSES
+from es_saga.projections.queries import Cursor, Queries, SagaFilter
 from es_saga.web import faults
 from es_saga.web.access import Caller
 from es_saga.web.api.answers import Json, Summary
@@ -23,14 +25,20 @@ from es_saga.web.api.inputs import (
     MAX_REASON_CHARS,
     Input,
     Missing,
+    Name,
     Payload,
     SagaId,
+    Status,
     Words,
 )
 from es_saga.web.callers import Here, Operator
 from es_saga.web.faults import Fault
 
 router = APIRouter(tags=["operations"])
+
+
+MAX_PAGES: Final = 100
+"""Pages of the list that are looked through for what matches."""
 
 
 class Verb(Input):
@@ -120,12 +128,46 @@ class Done(BaseModel):
     commands: list[Json] | None = Field(description="Of a dry run: what would be sent.")
 
 
+class Matching(Input):
+    """Sagas by what they have in common; all that is given must hold."""
+
+    status: list[Status] = Field(
+        default_factory=list[Status],
+        max_length=len(STATUSES),
+        description="Any of these; none: any saga that is not closed.",
+        examples=[["stuck"]],
+    )
+    type: Name | None = Field(default=None, examples=["order"])
+    business_id: Name | None = None
+    step: Name | None = Field(default=None, description="In progress at this step, or stuck at it.")
+    reason: Name | None = Field(default=None, description="Part of the reason.")
+    search: Name | None = Field(default=None, description="How id or business id begins.")
+    since: float | None = Field(default=None, allow_inf_nan=False)
+    until: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Matching:
+        if not self.model_dump(exclude_defaults=True):
+            raise ValueError("that would be every saga there is")
+        return self
+
+    def filter(self) -> SagaFilter:
+        """As the queries take it."""
+        given = self.model_dump(exclude={"status"}, exclude_none=True)
+        return SagaFilter(status=tuple(self.status) or OPEN, **given)
+
+
 class ManyVerbs(Verb):
-    """A verb on each of many sagas."""
+    """A verb on each of many sagas: of these, or of all that match."""
 
     verb: VerbName
     sagas: list[Annotated[str, Field(pattern=ID_PATTERN)]] = Field(
-        min_length=1, max_length=MAX_BULK, examples=[["order-7", "order-8"]]
+        default_factory=list[str],
+        max_length=MAX_BULK,
+        examples=[["order-7", "order-8"]],
+    )
+    matching: Matching | None = Field(
+        default=None, description="Instead of `sagas`; what moves on meanwhile is left alone."
     )
     versions: dict[str, Annotated[int, Field(ge=1, lt=2**31, strict=True)]] = Field(
         default_factory=dict,
@@ -142,6 +184,8 @@ class ManyVerbs(Verb):
 
     @model_validator(mode="after")
     def _fits_the_verb(self) -> ManyVerbs:
+        if bool(self.sagas) == (self.matching is not None):
+            raise ValueError("give either sagas or matching")
         taken = BODIES[self.verb].model_fields
         for name in ("step", "direction", "outcome", "reply"):
             given = getattr(self, name) is not None
@@ -245,11 +289,33 @@ async def operate_all(
     It goes on whatever becomes of one; the answer is 200 and says what became of each.
     """
     request = _request(body.verb, body, caller, idempotency_key)
+    versions = dict(body.versions)
+    if body.matching is not None:
+        versions |= await desk.think(_matching, desk.queries, body.matching.filter())
     client = await desk.client()
-    told = await client.operate_all(body.sagas, request, versions=body.versions)
+    told = await client.operate_all(body.sagas or [*versions], request, versions=versions)
     items = [_item(one) for one in told]
     done = sum(one.ok for one in told)
     return Items(dry_run=body.dry_run, done=done, failed=len(items) - done, items=items)
+
+
+def _matching(queries: Queries, wanted: SagaFilter) -> dict[str, int]:
+    """The sagas that match, each with the version at which it was looked at.
+
+    Raises:
+        InvalidInput: there are too many, or too many to look through.
+    """
+    found: dict[str, int] = {}
+    after: Cursor | None = None
+    for _ in range(MAX_PAGES):
+        page = queries.page(wanted, after=after, limit=MAX_PAGE)
+        found |= {row.saga_id: row.version for row in page.rows}
+        after = page.next
+        if len(found) > MAX_BULK:
+            raise InvalidInput(f"More than {MAX_BULK} sagas match.", hint="Choose fewer.")
+        if after is None:
+            return found
+    raise InvalidInput("There are too many sagas to look through.", hint="Say which type or time.")
 
 
 def _item(one: Operated) -> Item:

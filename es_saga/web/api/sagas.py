@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -10,20 +10,11 @@ from pydantic import Field
 from es_saga.projections.queries import Cursor, SagaFilter
 from es_saga.web.api.answers import AuditEntry, AuditPage, HistoryEvent, HistoryPage, Saga, SagaLine
 from es_saga.web.api.answers import SagaPage as Sagas
-from es_saga.web.api.inputs import Limit, Missing, Name, SagaId
+from es_saga.web.api.inputs import Limit, Missing, Name, SagaId, Status
 from es_saga.web.callers import Here, Reader
 
 router = APIRouter(tags=["sagas"])
 
-Status = Literal[
-    "running",
-    "waiting",
-    "compensating",
-    "stuck",
-    "completed",
-    "compensated",
-    "compensated-with-exceptions",
-]
 Place = Annotated[str, Field(pattern=r"^[0-9.e+-]{1,32}~[A-Za-z0-9_-]{0,64}$")]
 """A place in a list, see `es_saga.projections.listing.Cursor`."""
 
