@@ -6,7 +6,8 @@ SQLite and PostgreSQL (psycopg 3) are what every statement of ours is written an
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+import time
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -17,6 +18,9 @@ from es_saga.core.errors import InvalidInput
 
 SQLITE_BUSY_SECONDS = 10.0
 """How long a SQLite writer waits for another one before it gets `database is locked`."""
+
+SQLITE_TURN_MS = 1
+"""How often one that waits looks whether it is its turn."""
 
 CONNECT_TIMEOUT_SECONDS = 5
 """How long we wait for PostgreSQL to accept a connection."""
@@ -118,4 +122,21 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     options: Any = connection.get_execution_options()
-    connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+    if options.get(READ_ONLY):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    end = time.monotonic() + SQLITE_BUSY_SECONDS
+    # Left to itself, SQLite would sleep up to 100 ms while the lock is free and taken by others.
+    driver.execute(f"PRAGMA busy_timeout={SQLITE_TURN_MS}").close()
+    try:
+        while time.monotonic() < end:
+            try:
+                driver.execute("BEGIN IMMEDIATE").close()
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # its error is SQLAlchemy's own
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(1_000 * SQLITE_BUSY_SECONDS)}").close()

@@ -20,7 +20,7 @@ MAX_EVENTS: Final = 1_000
 IDLE_SECONDS: Final = 0.25
 """How often an idle view looks for events that another process wrote."""
 
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.01
 """What comes in so short a time after the last step is taken in together."""
 
 ELSEWHERE_SECONDS: Final = 0.05
