@@ -18,6 +18,7 @@ from es_saga.adapters.follower import MAX_EVENTS, Follower, Overtaken
 from es_saga.adapters.statements import statements_for
 from es_saga.adapters.tables import PROJECTIONS
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
+from es_saga.adapters.unsynced import unsynced
 from es_saga.database import READ_ONLY
 from es_saga.engine.following import Advance, Halt
 from es_saga.projections.progress import reached
@@ -94,7 +95,7 @@ class CatchUp:
 
     def _together(self, follower: Follower, limit: int) -> Advance:
         """PostgreSQL: one process at a time; the others need not read what it reads."""
-        with self._engine.begin() as connection:
+        with unsynced(self._engine) as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(follower)))):
                 return Advance(0, 0, elsewhere=True)
             page = follower.read(connection, limit)
@@ -109,7 +110,7 @@ class CatchUp:
             page = follower.read(connection, limit)
         if page is None:
             return Advance(0, 0)
-        with self._engine.begin() as connection:
+        with unsynced(self._engine) as connection:
             follower.write(connection, page)
         return Advance(len(page.batch.events), page.left)
 

@@ -23,6 +23,7 @@ from es_saga.adapters.follower import MAX_EVENTS, Follower, Overtaken, Page
 from es_saga.adapters.shadow import Shadow
 from es_saga.adapters.statements import statements_for
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
+from es_saga.adapters.unsynced import unsynced
 from es_saga.core.errors import ConflictError
 from es_saga.core.messages import PARTS
 from es_saga.database import READ_ONLY
@@ -146,29 +147,26 @@ class _Building:
     def fill(self, *, upto: Mapping[int, int] | None = None) -> None:
         """Take in what there is, a bounded transaction at a time; up to these positions."""
         follower, total, limit = self._follower(upto), self._total(upto), MAX_EVENTS
-        with self._engine.connect() as connection, self._unsynced(connection):
-            while True:
-                try:
-                    page = self._step(follower, connection, limit)
-                except Undigested as error:
-                    if error.events == 1:
-                        raise
-                    limit = error.events // 2  # until it is the very event
-                    continue
-                if page is None:
-                    return
-                self._count(len(page.batch.events), total)
-                if not page.left:
-                    return
-                limit = min(2 * limit, MAX_EVENTS)
+        while True:
+            try:
+                page = self._step(follower, limit)
+            except Undigested as error:
+                if error.events == 1:
+                    raise
+                limit = error.events // 2  # until it is the very event
+                continue
+            if page is None:
+                return
+            self._count(len(page.batch.events), total)
+            if not page.left:
+                return
+            limit = min(2 * limit, MAX_EVENTS)
 
-    def _step(self, follower: Follower, connection: sa.Connection, limit: int) -> Page | None:
-        with self._reading.connect() as reading:
-            page = follower.read(reading, limit)
+    def _step(self, follower: Follower, limit: int) -> Page | None:
+        with self._reading.connect() as connection:
+            page = follower.read(connection, limit)
         if page is not None:
-            with connection.begin():
-                if self._postgres:
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            with unsynced(self._engine) as connection:
                 follower.write(connection, page)
         return page
 
@@ -185,23 +183,6 @@ class _Building:
             return sum(upto.values())
         with self._reading.connect() as connection:
             return sum(self._statements.heads(connection, range(PARTS)).values())
-
-    @contextmanager
-    def _unsynced(self, connection: sa.Connection) -> Generator[None, None, None]:
-        """SQLite need not wait for the disk: what a power cut takes, it takes with the checkpoint.
-
-        The transaction that puts the tables in their place waits for all of it.
-        """
-        if self._postgres:
-            yield
-            return
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        driver.execute("PRAGMA synchronous=NORMAL").close()
-        try:
-            yield
-        finally:
-            driver.execute("PRAGMA synchronous=FULL").close()
 
     @contextmanager
     def frozen(self) -> Generator[sa.Connection, None, None]:
