@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     """Who may use the HTTP API: NAME:ROLE:SECRET each, with commas between; role read, operate."""
     tokens_file: Path | None = None
     """A file of such tokens, one a line; `es-saga token` writes lines that hold no secret."""
+    alert_after: float = Field(default=900.0, ge=0, le=366 * 86_400, allow_inf_nan=False)
+    """Seconds without progress after which a saga is an alert; 0: never."""
+    alert_webhook: SecretStr | None = None
+    """Web address that every alert is posted to, as a CloudEvent, when it opens and closes."""
+    alert_nats: bool = False
+    """Publish alerts on `saga.v1.<tenant>.alr.<app>.<kind>` as well."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("projections", mode="before")
@@ -232,6 +238,9 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
+        if secret.startswith(("http://", "https://")):  # a webhook's path is its password
+            scheme, _, rest = secret.partition("://")
+            return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}/{HIDDEN}"
         return public(secret) if "://" in secret else HIDDEN
     if isinstance(value, tuple):
         return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]

@@ -43,6 +43,7 @@ CLOSE_SECONDS: Final = 5.0
 MAX_DEAD_LETTERS: Final = 1_000
 """Dead letters that are read at once."""
 
+_LANES: Final = ("cmd", "rpl", "dlq", "alr")
 _SPACE: Final = re.compile(r"\s")
 _log = structlog.get_logger("es_saga.nats")
 
@@ -76,7 +77,7 @@ class NatsTransport:
         self._link = Link(servers, login, name=name, on_up=self._up, on_down=self._down)
         self._streams = Streams(self._link, self.subjects, limits)
         self._publisher = Publisher(self._link, self._mend_soon, batches=sync_batches)
-        self._lanes = {f"{self.subjects.root}.{kind}.": kind for kind in ("cmd", "rpl", "dlq")}
+        self._lanes = {f"{self.subjects.root}.{kind}.": kind for kind in _LANES}
         self._pullers: list[Puller] = []
         self._broken = asyncio.Event()
         self._mending = asyncio.Lock()

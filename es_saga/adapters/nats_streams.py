@@ -1,10 +1,11 @@
 """Streams and consumers: what they are called, how they are set up, and how they are kept small.
 
-A tenant has four streams. Everything here is idempotent and is done again after every reconnect.
+A tenant has five streams. Everything here is idempotent and is done again after every reconnect.
 
     ES_<tenant>_CMD   saga.v1.<tenant>.cmd.>   commands to participants
     ES_<tenant>_RPL   saga.v1.<tenant>.rpl.>   replies, starts and verbs to sagas
     ES_<tenant>_DLQ   saga.v1.<tenant>.dlq.>   dead letters
+    ES_<tenant>_ALR   saga.v1.<tenant>.alr.>   alerts, where they are wanted here
     ES_<tenant>_ADV   the server's advisories about consumers of the first two
 """
 
@@ -57,17 +58,19 @@ class StreamLimits:
     """How large the streams may grow, in bytes, and how long they keep a message, in seconds.
 
     A full command or reply stream takes no more until some have been acknowledged or are too old:
-    publishers wait. Of dead letters and advisories the oldest go first, so that putting a message
-    aside never fails.
+    publishers wait. Of dead letters, alerts and advisories the oldest go first, so that putting a
+    message aside never fails.
     """
 
     cmd_bytes: int = 2 * 1024**3
     rpl_bytes: int = 2 * 1024**3
     dlq_bytes: int = 256 * 1024**2
+    alr_bytes: int = 32 * 1024**2
     adv_bytes: int = 32 * 1024**2
     max_age: float = 3.0 * _DAY
     """Of commands and replies. A participant remembers its answers for longer than that."""
     dlq_age: float = 30.0 * _DAY
+    alr_age: float = 30.0 * _DAY
     adv_age: float = 7.0 * _DAY
     replicas: int = 1
 
@@ -103,7 +106,7 @@ class StreamStatus:
 class Streams:
     """The streams of one tenant on the server behind `link`."""
 
-    KINDS: Final = ("CMD", "RPL", "DLQ", "ADV")
+    KINDS: Final = ("CMD", "RPL", "DLQ", "ALR", "ADV")
 
     def __init__(self, link: Link, subjects: Subjects, limits: StreamLimits) -> None:
         self._link = link
@@ -209,6 +212,7 @@ class Streams:
             "CMD": (limits.cmd_bytes, limits.max_age),
             "RPL": (limits.rpl_bytes, limits.max_age),
             "DLQ": (limits.dlq_bytes, limits.dlq_age),
+            "ALR": (limits.alr_bytes, limits.alr_age),
             "ADV": (limits.adv_bytes, limits.adv_age),
         }[kind]
         config: dict[str, Any] = {

@@ -31,6 +31,7 @@ from es_saga.adapters.sealing import master_key
 from es_saga.adapters.store import check_schema, connect
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.app import App
+from es_saga.cli.alarming import alerting
 from es_saga.cli.running import RunningApp, data_folder, running_apps
 from es_saga.cli.views import Kept, caught_up, kept
 from es_saga.config import Settings
@@ -41,7 +42,6 @@ from es_saga.database import make_engine
 from es_saga.engine.client import Client
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
-from es_saga.engine.monitor import Monitor
 from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import Server
@@ -385,10 +385,10 @@ async def conducting(
             following, stack.enter_context(_catching_up(settings, following)), clock
         )
         manager.listen(lambda _: projector.wake())
-        manager.listen(Monitor())
         await stack.enter_async_context(manager)
         await projector.start()
         stack.push_async_callback(projector.stop)
+        await stack.enter_async_context(alerting(settings, manager, pipe, engine, clock))
         yield manager
 
 

@@ -12,7 +12,9 @@ from es_saga.core.errors import InvalidInput, NotFound, SagaError
 from es_saga.engine.following import Undigested
 from es_saga.engine.ports import Clock
 from es_saga.engine.projector import Projector
+from es_saga.projections.alerts import AlertsView
 from es_saga.projections.audit import AuditView
+from es_saga.projections.health import health
 from es_saga.projections.projection import Projection
 from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
@@ -20,7 +22,7 @@ from es_saga.projections.view import View
 INLINE: Final[Sequence[View]] = (StatusView(), AuditView())
 """The library's own that are kept in step with the log, in its own transactions."""
 
-FOLLOWING: Final[Sequence[View]] = ()
+FOLLOWING: Final[Sequence[View]] = (health, AlertsView())
 """The library's own that follow behind."""
 
 

@@ -226,3 +226,7 @@ class Subjects:
     def dead_letter(self, who: str, reason: str) -> str:
         """Where a message that cannot be handled is put aside."""
         return f"{self.root}.dlq.{who}.{reason}"
+
+    def alert(self, app: str, kind: str) -> str:
+        """Where it is told that a saga needs a human, or no longer does."""
+        return f"{self.root}.alr.{app}.{kind}"

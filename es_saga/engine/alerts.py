@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
+from es_saga.core.messages import PARTS
 from es_saga.core.state import GIVEN_UP, SagaState
+
+IDLE_PART: Final = PARTS
+"""The part of alerts that no event opened: one beyond those of the log."""
 
 _log = structlog.get_logger("es_saga.alerts")
 

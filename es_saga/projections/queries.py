@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,9 @@ from sqlalchemy.exc import OperationalError
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.core.messages import check_id
 from es_saga.database import READ_ONLY
-from es_saga.projections import definitions, incidents, listing, pending, trail
+from es_saga.engine.alerts import AlertKind
+from es_saga.projections import alerts, definitions, incidents, listing, pending, trail
+from es_saga.projections.alerts import AlertRow
 from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.incidents import Incidents
 from es_saga.projections.ledger import Entry, ledger, remaining
@@ -85,6 +87,8 @@ class Queries:
         # A question is one statement, or a few that bear what happens between them.
         options = {"isolation_level": "AUTOCOMMIT"} if postgres else {READ_ONLY: True}
         self._engine = engine.execution_options(**options)
+        self._alerted: Sequence[sa.Table] = ()
+        """Tables of alerts that are known to be there."""
 
     # ── one saga ─────────────────────────────────────────────────────────────────────────────────
 
@@ -244,6 +248,47 @@ class Queries:
     def load(self) -> tuple[list[StepLoad], bool]:
         """Open sagas by step; False: there were too many to count them all."""
         return self._ask(pending.load)
+
+    def alerts(
+        self,
+        *,
+        open_only: bool = True,
+        kind: AlertKind | None = None,
+        saga_id: str | None = None,
+        after: Cursor | None = None,
+        limit: int = 50,
+    ) -> Page[AlertRow]:
+        """Alerts, those opened last first; none before an app has run on this log.
+
+        Args:
+            after: where the page before ended.
+            limit: a page may have a few more, if a saga has several alerts from the same moment.
+
+        Raises:
+            InvalidInput: a limit out of range.
+        """
+        return self._ask(
+            lambda connection: alerts.page(
+                connection,
+                of=self._alert_tables(connection),
+                open_only=open_only,
+                kind=kind,
+                saga_id=None if saga_id is None else check_id(saga_id),
+                after=after,
+                limit=limit,
+            )
+        )
+
+    def alert_counts(self) -> dict[AlertKind, int]:
+        """How many alerts are open, by kind."""
+        return self._ask(
+            lambda connection: alerts.open_counts(connection, self._alert_tables(connection))
+        )
+
+    def _alert_tables(self, connection: sa.Connection) -> Sequence[sa.Table]:
+        if len(self._alerted) < len(alerts.TABLES):  # the others may be made meanwhile
+            self._alerted = alerts.tables(connection)
+        return self._alerted
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────
 

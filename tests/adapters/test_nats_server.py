@@ -126,6 +126,7 @@ async def test_sync_always_reaches_the_server(tmp_path: Path) -> None:
             "ES_main_CMD",
             "ES_main_RPL",
             "ES_main_DLQ",
+            "ES_main_ALR",
             "ES_main_ADV",
         ]
         await transport.close()

@@ -1,0 +1,53 @@
+"""Whom a running system tells of alerts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import sqlalchemy as sa
+
+from es_saga.adapters.alert_hooks import BrokerHook, Webhook
+from es_saga.adapters.alert_log import SqlAlertLog
+from es_saga.config import Settings
+from es_saga.engine.alerting import Alerting, Hook, LogHook
+from es_saga.engine.manager import ProcessManager
+from es_saga.engine.ports import Clock, Transport
+
+
+def hooks(settings: Settings, app: str, pipe: Transport) -> list[Hook]:
+    """Everybody who wants to hear of alerts: the log, and whom the settings name.
+
+    Raises:
+        InvalidInput: the webhook's address is none.
+    """
+    found: list[Hook] = [LogHook()]
+    if settings.alert_webhook is not None:
+        found.append(Webhook(settings.alert_webhook.get_secret_value(), app))
+    if settings.alert_nats:
+        found.append(BrokerHook(pipe, app, tenant=settings.tenant))
+    return found
+
+
+@asynccontextmanager
+async def alerting(
+    settings: Settings, manager: ProcessManager, pipe: Transport, engine: sa.Engine, clock: Clock
+) -> AsyncGenerator[None, None]:
+    """Alerts being told, for the parts that the manager owns.
+
+    Raises:
+        InvalidInput: the webhook's address is none.
+        Unavailable: the database is out of reach.
+    """
+    telling = Alerting(
+        hooks(settings, manager.app, pipe),
+        SqlAlertLog(engine),
+        clock,
+        lambda: manager.owned,
+        patience=settings.alert_after,
+    )
+    await telling.start()
+    try:
+        yield
+    finally:
+        await telling.stop()
