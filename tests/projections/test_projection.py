@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import es_saga.core.events
 from es_saga import (
     Add,
     Change,
@@ -21,6 +22,7 @@ from es_saga import (
     Recorded,
     SagaState,
     View,
+    events,
     projection,
 )
 from es_saga.core.aggregate import start
@@ -219,6 +221,11 @@ def test_a_default_other_than_nought_cannot_be_added_to(engine: sa.Engine) -> No
     view.metadata.create_all(engine)
     with pytest.raises(InvalidInput, match="default other than 0"):
         tell(engine, view, story(1))
+
+
+def test_every_kind_of_event_can_be_matched_on() -> None:
+    assert {*es_saga.core.events.EVENTS, "OperatorEvent", "SagaEvent"} == set(events.__all__)
+    assert all(getattr(events, name).__name__ == name for name in events.__all__)
 
 
 def _change(kind: type[Change], row: int, values: dict[str, int]) -> Change:
