@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from es_saga import Saga
 from es_saga.core.messages import Subjects
 from es_saga.engine.outgoing import Sender
 from es_saga.testing import given
-from tests.core.sagas import TWICE, Do, Saga, Trip, add
+from tests.core.sagas import TWICE, Do, Trip, add
 
 SENDER = Sender("desk", Subjects())
 
