@@ -141,9 +141,8 @@ class Replay:
         return Replay(self.saga_id, events, list(_folded(self.saga_id, events)), self._sender)
 
     def commands_of(self, moment: Moment) -> tuple[Outgoing, ...]:
-        """See `Moment.commands`: as things stood when the whole reaction was committed."""
-        settled = self._states[moment.reaction.last - 1]
-        return tuple(self._sender.commands(None, settled, (moment.event,)))
+        """See `Moment.commands`."""
+        return tuple(self._sender.commands(None, moment.after, (moment.event,)))
 
 
 def _folded(saga_id: str, events: Sequence[SagaEvent]) -> Iterator[SagaState]:

@@ -16,7 +16,8 @@ from domain.orders.contracts import CreateOrder, OrderCreated
 from es_saga import InvalidInput, Retry, Saga
 from es_saga.core.decide import react
 from es_saga.core.events import SagaStuck, SignalReceived
-from es_saga.core.inputs import Reply
+from es_saga.core.inputs import Reply, Tick
+from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.sensitive import HIDDEN, SensitiveFields
 from es_saga.replay import Kind, Replay, decide_again, diverges
 from es_saga.replay.inputs import input_of
@@ -36,6 +37,7 @@ SEEDS = range(40)
 """Worlds that each saga of the reference business is run in."""
 
 EXAMPLES = 300
+
 
 # ── whatever happens is decided again ────────────────────────────────────────────────────────────
 
@@ -131,6 +133,48 @@ def test_every_reaction_that_is_explored_is_known_by_its_events(saga: Saga[Any])
     assert watched.search() is None
     assert watched.complete
     assert watched.count > 100
+
+
+FLIGHT, ROOM = Do(step="flight", who="ann"), Do(step="room", who="ann")
+
+
+def branches() -> Saga[Trip]:
+    """Two steps beside each other."""
+    saga = Saga("trip", Trip)
+    for name in ("flight", "room"):
+        add(saga, name, after=())
+    return saga
+
+
+@pytest.mark.parametrize("verb", ["resume", "resend"])
+def test_one_verb_on_several_steps_is_one_reaction(verb: str) -> None:
+    asked = given(branches(), Trip()).expect(FLIGHT, ROOM)
+    waiting = asked.on(FLIGHT).fail().on(ROOM).fail()
+    scene = waiting.resume() if verb == "resume" else asked.resend()
+    replay = of(scene)
+    assert replay.reactions[-1].last - replay.reactions[-1].first >= 3
+    again = decide_again(scene.story.definition, replay)
+    assert again.divergence is None
+    assert getattr(again.inputs[-1], "step", "") is None
+
+
+def test_an_answer_and_a_timer_at_the_same_time_are_two_reactions() -> None:
+    asked = given(branches(), Trip()).expect(FLIGHT, ROOM)
+    definition = asked.story.definition
+    due = asked.state.next_due
+    assert due is not None
+    answer = Reply(
+        CommandKey("trip-1", "room", Direction.DO, 1), 1, Outcome.FAILED, "Busy", {}, "r"
+    )
+    answered = react(definition, asked.state, answer, due)
+    timed = react(definition, answered.state, Tick(), due)
+    replay = Replay.of("trip-1", [*asked.history, *answered.events, *timed.events])
+    assert [reaction.kind for reaction in replay.reactions] == [
+        Kind.START,
+        Kind.FAILURE,
+        Kind.TIMEOUT,
+    ]
+    assert diverges(definition, replay) is None
 
 
 # ── what a history does not say ──────────────────────────────────────────────────────────────────

@@ -233,8 +233,7 @@ def test_what_would_be_sent_is_what_was_sent() -> None:
     assert (command.envelope.direction, command.envelope.data) == ("CANCEL", {"order_id": "7"})
 
 
-def test_what_was_answered_within_its_reaction_would_not_be_sent() -> None:
-    """As the engine does: the state is that after the whole reaction."""
+def test_branches_are_sent_together() -> None:
     replay = of(
         given(trip, A_TRIP)
         .expect(BookFlight, BookRoom, BookCar)

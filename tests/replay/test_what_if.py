@@ -18,6 +18,7 @@ from domain.orders.contracts import (
     CreateOrder,
     OrderCreated,
     OutOfStock,
+    ParcelShipped,
     PlaceOrder,
     ReserveStock,
     ShipParcel,
@@ -65,6 +66,8 @@ COMPLETED = (
     .expect(ReserveStock)
     .reply(StockReserved(reservation="r-1"))
     .expect(ShipParcel)
+    .reply(ParcelShipped(parcel="p-1"))
+    .completed()
 )
 
 
@@ -169,19 +172,23 @@ def test_another_reply_reaches_the_commands_that_come_after_it() -> None:
     assert found.replay.events[7].model_dump()["command"]["reservation"] == "r-2"
     assert found.replay.state.status is SagaStatus.COMPLETED
     assert found.notes == ("made up: ship is done",), "another command gets another answer"
+    shipped = found.replay.events[8]
+    assert isinstance(shipped, StepSucceeded)
+    assert shipped.reply == {"parcel": "parcel"}
 
 
 def test_the_same_command_gets_the_answer_that_is_on_record() -> None:
-    asked_again = fork(COMPLETED, create="timeout*1")
-    events = asked_again.replay.events
-    assert names(asked_again)[2:5] == [
-        "StepTimedOut create",
-        "StepRetried create",
-        "StepSucceeded create",
+    """Also to another attempt: the participant remembers it."""
+    found = fork(COMPLETED, reserve="timeout*1")
+    assert names(found)[6:9] == [
+        "StepTimedOut reserve",
+        "StepRetried reserve",
+        "StepSucceeded reserve",
     ]
-    assert isinstance(events[4], StepSucceeded)
-    assert events[4].reply == {"order_id": "7"}
-    assert events[4].attempt == 2
+    done = found.replay.events[8]
+    assert isinstance(done, StepSucceeded)
+    assert (done.attempt, done.reply) == (2, {"reservation": "r-1"})
+    assert found.notes == ()
 
 
 def test_no_answer_at_all_is_waited_for_as_long_as_the_policy_says() -> None:
