@@ -72,6 +72,9 @@ class CatchUp:
 
     def _prepare(self, view: View) -> None:
         with self._engine.begin() as connection:
+            if self._postgres:  # else two processes would make the same tables
+                lock = sa.func.pg_advisory_xact_lock(lock_key(view.name))
+                connection.execute(sa.select(lock))
             view.metadata.create_all(connection)
             self._statements.enrol(connection, (view.name,))
 
@@ -95,8 +98,9 @@ class CatchUp:
 
     def _together(self, follower: Follower, limit: int) -> Advance:
         """PostgreSQL: one process at a time; the others need not read what it reads."""
+        key = lock_key(follower.view.name)
         with unsynced(self._engine) as connection:
-            if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_key(follower)))):
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key))):
                 return Advance(0, 0, elsewhere=True)
             page = follower.read(connection, limit)
             if page is None:
@@ -129,10 +133,6 @@ class CatchUp:
 def lock_key(name: str) -> sa.ColumnElement[int]:
     """Of the advisory lock that whoever moves this view on holds meanwhile."""
     return sa.func.hashtextextended(f"es_saga/view/{name}", 0)
-
-
-def _key(follower: Follower) -> sa.ColumnElement[int]:
-    return lock_key(follower.view.name)
 
 
 def _plainly(question: Callable[[], T]) -> T:

@@ -122,7 +122,7 @@ class Projector:
                     await self._catch_up.prepare(view)
                     prepared = True
                 news.clear()
-                await self._step(view, limit)
+                elsewhere = await self._step(view, limit)
                 limit = min(2 * limit, MAX_EVENTS)
             except Undigested as error:
                 _log.warning("view_failed", view=view.name, error=_text(error), events=error.events)
@@ -136,10 +136,14 @@ class Projector:
                 _log.warning("view_failed", view=view.name, error=_text(error))
                 await self._stand_still(view, error)
             else:
-                if not doing.left:
+                if elsewhere:
+                    # Who is at it has perhaps not seen what we were woken for.
+                    await self._clock.sleep(ELSEWHERE_SECONDS)
+                elif not doing.left:
                     await self._rest(news)
 
-    async def _step(self, view: Named, limit: int) -> None:
+    async def _step(self, view: Named, limit: int) -> bool:
+        """Take some events in; whether another process is at it instead."""
         doing = self.doing[view.name]
         step = await self._catch_up.advance(view, limit)
         doing.events += step.taken
@@ -152,6 +156,7 @@ class Projector:
             await self._catch_up.report(view.name, None)
             self._unsure.discard(view.name)
             doing.halt = None
+        return step.elsewhere
 
     async def _rest(self, news: asyncio.Event) -> None:
         """Until there is something to do; what comes together is then taken in together."""
