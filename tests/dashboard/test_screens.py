@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from es_saga.database import make_engine
@@ -38,6 +39,7 @@ SCREENS = {
     "definition": "/definitions/order/1",
     "login": "/login",
     "not there": "/sagas/nobody",
+    "nowhere": "/no/such/page",
 }
 """Every screen there is, and what it looks like when there is little to show."""
 
@@ -64,7 +66,7 @@ def test_every_screen_is_shown_without_javascript(
     for name, path in paths.items():
         response = page.goto(path)
         assert response is not None
-        assert response.status == (404 if name == "not there" else 200), name
+        assert response.status == (404 if name in ("not there", "nowhere") else 200), name
         assert page.locator("h1").count() == 1, name
         assert page.locator("main").inner_text().strip(), name
     tabs.complaints.clear()  # of the saga that is not there
@@ -100,3 +102,14 @@ def test_no_screen_is_wider_than_the_window(
         )
         assert beyond <= 0, f"{name} at {width}: {beyond} pixels"
     tabs.complaints[:] = [one for one in tabs.complaints if "404" not in one]
+
+
+def test_what_is_not_there_is_a_page_for_people_and_an_error_for_programs(site: Site) -> None:
+    wanted = {"Accept": "text/html,*/*"}
+    with httpx.Client(base_url=site.url, headers=wanted) as client:
+        page = client.get("/no/such/page")
+        assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        for path, status in (("/api/v1/nothing", 404), ("/api/v1/operations", 405)):
+            answer = client.get(path)
+            assert answer.status_code == status, path
+            assert set(answer.json()) == {"error"}

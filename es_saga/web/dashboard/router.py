@@ -8,10 +8,14 @@ from functools import cache, partial
 from typing import Final
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match
 
+from es_saga.core.errors import NotFound
 from es_saga.web.access import SESSION_COOKIE, SESSION_SECONDS, Caller, Role
+from es_saga.web.api.inputs import API
 from es_saga.web.dashboard import (
     batch,
     compare,
@@ -36,6 +40,8 @@ from es_saga.web.dashboard.shield import PROOF, local_path, set_cookie
 from es_saga.web.desk import Desk
 
 YEAR_SECONDS: Final = 365 * 86_400
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""All of them: a path that is not there is not there whatever is to be done with it."""
 
 
 def router(desk: Desk) -> APIRouter:
@@ -55,6 +61,8 @@ def router(desk: Desk) -> APIRouter:
     routes.include_router(batch.routes(pages))
     _add_doors(routes, pages)
     routes.add_api_route(STATIC + "/{digest}/{name:path}", _static, response_model=None)
+    nowhere = partial(_nowhere, pages)
+    routes.add_api_route("/{path:path}", nowhere, methods=[*METHODS], response_model=None)
     return routes
 
 
@@ -84,6 +92,16 @@ async def _show(pages: Pages, screen: Screen, request: Request) -> Response:
 
 async def _live(pages: Pages, screen: Screen, request: Request) -> Response:
     return LiveStream(pages, screen, request)
+
+
+async def _nowhere(pages: Pages, request: Request) -> Response:
+    """Everything else: to people a page, to programs what they would get without this route."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if request.url.path.startswith(API) or not wants_page:
+        found = (route.matches(request.scope)[0] for route in request.app.router.routes)
+        raise HTTPException(405 if Match.PARTIAL in found else 404)
+    visit = Visit(request, pages.caller(request) or Caller("", Role.READ))
+    return pages.failed(visit, NotFound("There is no such page.", hint="Begin at the overview."))
 
 
 # ── doors ────────────────────────────────────────────────────────────────────────────────────────
