@@ -6,11 +6,9 @@ Reads only, on the database of the log; blocking. Every list is paged by key and
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
@@ -19,60 +17,29 @@ from es_saga.core.errors import NotFound, Unavailable
 from es_saga.core.messages import check_id
 from es_saga.database import READ_ONLY
 from es_saga.engine.alerts import AlertKind
-from es_saga.projections import alerts, definitions, incidents, listing, pending, trail
+from es_saga.projections import (
+    alerts,
+    definitions,
+    incidents,
+    listing,
+    pending,
+    trail,
+    vitals,
+)
 from es_saga.projections.alerts import AlertRow
 from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.incidents import Incidents
-from es_saga.projections.ledger import Entry, ledger, remaining
 from es_saga.projections.listing import MAX_PAGE, STATUSES, Count, Cursor, Page, SagaFilter
 from es_saga.projections.pending import PendingWork, StepLoad
+from es_saga.projections.standing import SagaRow, Standing, saga_row, standing
 from es_saga.projections.status import STATUS
 from es_saga.projections.trail import AuditRow
+from es_saga.projections.vitals import Participant, Point, Vitals
 
 POLL_SECONDS: Final = 0.05
 """How often `wait` looks, at first; then less and less often, down to once a second."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class SagaRow:
-    """One saga as the status view has it. Times in seconds since the epoch."""
-
-    saga_id: str
-    type: str
-    definition: int
-    status: str
-    business_id: str | None
-    current: tuple[str, ...]
-    steps: dict[str, Any]
-    version: int
-    reason: str | None
-    reason_step: str | None
-    payload: dict[str, Any]
-    created: float
-    updated: float
-    closed: float | None
-    next_due: float | None
-    deadline: float | None
-    exceptions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    backward: bool = False
-    """It is being undone, or was."""
-    progressed: float = 0.0
-    """When some work last began or ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One saga, with what its definition says about what is still to be done."""
-
-    saga: SagaRow
-    age: float
-    """Seconds from its start to its end, or to now."""
-    remaining: tuple[str, ...] | None
-    """Steps, or on the way back undos, in their order; None: the log has not its definition."""
-    ledger: tuple[Entry, ...] | None
-    """One entry for each step that can be undone; None as above."""
 
 
 class Queries:
@@ -89,6 +56,8 @@ class Queries:
         self._engine = engine.execution_options(**options)
         self._alerted: Sequence[sa.Table] = ()
         """Tables of alerts that are known to be there."""
+        self._health = False
+        """Those of the projection `health` are."""
 
     # ── one saga ─────────────────────────────────────────────────────────────────────────────────
 
@@ -103,7 +72,7 @@ class Queries:
         row = self._ask(lambda connection: connection.execute(query).mappings().first())
         if row is None:
             raise no_such(saga_id)
-        return _saga(row)
+        return saga_row(row)
 
     def standing(self, saga_id: str, *, now: float | None = None) -> Standing:
         """One saga with its age, what is still to be done, and its compensation ledger.
@@ -115,15 +84,7 @@ class Queries:
         known = self._ask(lambda connection: definitions.known(connection, row.type))
         shape = next((one.shape for one in known if one.version == row.definition), None)
         by = self._ask(lambda connection: trail.settled_by(connection, saga_id))
-        end = row.closed if row.closed is not None else time.time() if now is None else now
-        return Standing(
-            saga=row,
-            age=max(0.0, end - row.created),
-            remaining=None if shape is None else _remaining(row, shape),
-            ledger=None
-            if shape is None
-            else ledger(shape, row.steps, backward=row.backward, settled_by=by),
-        )
+        return standing(row, shape, by, time.time() if now is None else now)
 
     def history(self, saga_id: str, *, after: int = 0, limit: int = MAX_PAGE) -> list[AuditRow]:
         """A saga's audit trail, oldest first, from the event after number `after`.
@@ -181,7 +142,7 @@ class Queries:
             )
         )
         rows, following, looked = found
-        return Page(tuple(map(_saga, rows)), following, looked)
+        return Page(tuple(map(saga_row, rows)), following, looked)
 
     def sagas(self, wanted: SagaFilter | None = None, *, limit: int = 50) -> list[SagaRow]:
         """The first `limit` sagas that fit, however far back one has to look for them.
@@ -290,6 +251,68 @@ class Queries:
             self._alerted = alerts.tables(connection)
         return self._alerted
 
+    # ── how they are doing ───────────────────────────────────────────────────────────────────────
+
+    def vitals(
+        self, *, within: float = 3_600.0, stuck_for: float = 900.0, now: float | None = None
+    ) -> Vitals:
+        """How the sagas are doing: counts, durations, and what has waited for too long.
+
+        Args:
+            within: seconds back from now that are looked at.
+            stuck_for: seconds for which a saga may be stuck.
+        """
+        until = time.time() if now is None else now
+        since = until - within
+
+        def ask(connection: sa.Connection) -> Vitals:
+            made = self._healthy(connection)
+            counts = alerts.open_counts(connection, self._alert_tables(connection))
+            return Vitals(
+                since=since,
+                seconds=within,
+                types=tuple(vitals.types(connection, since, made=made)),
+                steps=tuple(vitals.steps(connection, since) if made else ()),
+                stuck=vitals.stuck_since(connection, until - stuck_for),
+                owed=counts.get(AlertKind.UNDO, 0),
+            )
+
+        return self._ask(ask)
+
+    def series(
+        self, *, since: float, until: float, saga_type: str | None = None, step: int = 60
+    ) -> list[Point]:
+        """What happened, in spans of `step` seconds; those in which nothing did are left out.
+
+        Raises:
+            InvalidInput: the spans are no whole minutes, or too many.
+        """
+        return self._ask(
+            lambda connection: (
+                vitals.series(connection, since, until, saga_type=saga_type, step=step)
+                if self._healthy(connection)
+                else []
+            )
+        )
+
+    def participants(
+        self, *, within: float = 3_600.0, now: float | None = None
+    ) -> list[Participant]:
+        """Every service that was ever asked for anything, and how it has done within that time."""
+        since = (time.time() if now is None else now) - within
+        return self._ask(
+            lambda connection: (
+                vitals.participants(connection, since, pending.load(connection)[0])
+                if self._healthy(connection)
+                else []
+            )
+        )
+
+    def _healthy(self, connection: sa.Connection) -> bool:
+        """Whether the projection `health` has its tables."""
+        self._health = self._health or vitals.there(connection)
+        return self._health
+
     # ── definitions ──────────────────────────────────────────────────────────────────────────────
 
     def types(self) -> list[str]:
@@ -329,36 +352,6 @@ class Queries:
 def no_such(saga_id: str) -> NotFound:
     """What is said of an id that no saga has."""
     return NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
-
-
-def _remaining(row: SagaRow, shape: Mapping[str, Any]) -> tuple[str, ...]:
-    if row.closed is not None:
-        return ()
-    return remaining(shape, row.steps, backward=row.backward)
-
-
-def _saga(row: sa.RowMapping) -> SagaRow:
-    return SagaRow(
-        saga_id=row["saga_id"],
-        type=row["type"],
-        definition=row["definition"],
-        status=row["status"],
-        business_id=row["business_id"],
-        current=tuple(filter(None, row["current"].split(","))),
-        steps=json.loads(row["steps"]),
-        version=row["version"],
-        reason=row["reason"],
-        reason_step=row["reason_step"],
-        payload=json.loads(row["payload"]),
-        created=row["created"],
-        updated=row["updated"],
-        closed=row["closed"],
-        next_due=row["next_due"],
-        deadline=row["deadline"],
-        exceptions=json.loads(row["exceptions"] or "[]"),
-        backward=bool(row["backward"]),
-        progressed=row["progressed"],
-    )
 
 
 __all__ = [
