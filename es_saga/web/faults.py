@@ -182,7 +182,10 @@ def register(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         # 400 is how the framework says that a body cannot be read; such a body is invalid input.
         status = 422 if error.status_code == 400 else error.status_code
-        headers = {"Allow": ", ".join(_taken(request))} if status == 405 else error.headers
+        headers = error.headers
+        if status == 405 and request.url.path.startswith("/api/"):
+            taken = _taken(request)
+            status, headers = (405, {"Allow": ", ".join(taken)}) if taken else (404, None)
         return answer(status, _routing(request, status), headers)
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -209,15 +212,20 @@ def _routing(request: Request, status: int) -> Fault:
 
 
 def _taken(request: Request) -> list[str]:
-    """The methods that this path takes; the framework names those of one endpoint alone."""
+    """The methods that this path takes; the framework names those of one endpoint alone.
+
+    What takes every path there is, to say that there is nothing, does not count.
+    """
     routes: list[BaseRoute] = request.app.routes
-    return [
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
-        )
-    ]
+
+    def taken(method: str, path: str) -> set[int]:
+        asked = {**request.scope, "method": method, "path": path}
+        found = enumerate(route.matches(asked)[0] for route in routes)
+        return {number for number, match in found if match is Match.FULL}
+
+    anywhere = taken("GET", "/nothing/is/here")
+    path: str = request.scope["path"]
+    return [method for method in _METHODS if taken(method, path) - anywhere]
 
 
 def _invalid(error: RequestValidationError) -> Fault:

@@ -8,11 +8,13 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from es_saga import Saga
 from es_saga.adapters.definitions import register
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.store import connect
@@ -26,9 +28,49 @@ from es_saga.web import server
 from es_saga.web.access import Access
 from es_saga.web.app import create_app
 from es_saga.web.desk import Desk
-from tests.engine.errand import Script, World, errand, glance, willing, world
+from tests.engine.errand import (
+    Errand,
+    Fetch,
+    Fetched,
+    GiveBack,
+    Paid,
+    Pay,
+    PutBack,
+    Script,
+    World,
+    errand,
+    glance,
+    willing,
+    world,
+)
 
 LOCAL = "http://localhost:8080"
+
+vigil = Saga("vigil", Errand)
+"""An errand that can wait: no time passes while a test looks at it."""
+
+
+@vigil.step(timeout=timedelta(hours=1))
+def fetch(e: Errand) -> Fetch:
+    return Fetch(thing=e.thing)
+
+
+@fetch.compensation(timeout=timedelta(hours=1))
+def put_back(e: Errand, fetched: Fetched | None) -> PutBack:
+    return PutBack(thing=e.thing)
+
+
+@vigil.step(timeout=timedelta(hours=1))
+def pay(e: Errand) -> Pay:
+    return Pay(pence=e.pence)
+
+
+@pay.compensation(timeout=timedelta(hours=1))
+def give_back(e: Errand, paid: Paid | None) -> GiveBack:
+    return GiveBack(pence=e.pence)
+
+
+KNOWN = (errand.definition, glance.definition, vigil.definition)
 
 
 class Direct:
@@ -57,9 +99,9 @@ class Office:
         """How the participants answer from now on."""
         self.world.town.script = script
 
-    async def start(self, thing: str = "lamp", key: str | None = None) -> str:
+    async def start(self, thing: str = "lamp", key: str | None = None, of: str = "errand") -> str:
         """A saga that was started over HTTP; its id."""
-        body = {"type": "errand", "data": {"thing": thing}, "key": key}
+        body = {"type": of, "data": {"thing": thing}, "key": key}
         answer = await self.http.post("/api/v1/sagas", json=body)
         assert answer.status_code == 201, answer.text
         saga_id: str = answer.json()["saga_id"]
@@ -78,8 +120,8 @@ async def open_office(
     folder: Path,
     *,
     access: Access | None = None,
-    definitions: Sequence[Definition] = (errand.definition, glance.definition),
-    run: Sequence[Definition] = (errand.definition, glance.definition),
+    definitions: Sequence[Definition] = KNOWN,
+    run: Sequence[Definition] = KNOWN,
     url: str | None = None,
 ) -> AsyncGenerator[Office, None]:
     """Everything running, in a folder of its own; the desk has the code of `definitions`."""

@@ -122,9 +122,7 @@ async def test_the_audit_trail_names_who_intervened_and_why(office: Office) -> N
 
 async def test_the_ledger_says_what_is_done_undone_and_owed(office: Office) -> None:
     def no_undo(envelope: Any) -> Any:
-        if envelope.type == "GiveBack":
-            return Silence()
-        return refusing("Bring")(envelope)
+        return Silence() if envelope.type == "GiveBack" else refusing("Bring")(envelope)
 
     office.behave(no_undo)
     saga_id = await office.start(key="7")
@@ -245,7 +243,7 @@ async def test_definitions_are_told_with_and_without_their_code(tmp_path: Path) 
     async with open_office(tmp_path, definitions=[errand.definition]) as office:
         await office.ended(key="7")
         found = {one["type"]: one for one in (await get(office, "/definitions"))["items"]}
-        assert set(found) == {"errand", "glance"}
+        assert set(found) == {"errand", "glance", "vigil"}
         assert [step["name"] for step in found["errand"]["steps"]] == ["fetch", "pay", "bring"]
         assert found["errand"]["code"] is True
         assert found["errand"]["input"]["required"] == ["thing"]

@@ -42,7 +42,7 @@ async def verb(
 async def waiting(office: Office, key: str = "7") -> str:
     """A saga that waits for an answer which does not come."""
     office.behave(lambda envelope: Silence() if envelope.type == "Pay" else willing(envelope))
-    saga_id = await office.start(key=key)
+    saga_id = await office.start(key=key, of="vigil")
     await sent(office.world, saga_id, "pay")
     return saga_id
 
@@ -214,12 +214,12 @@ async def test_of_many_those_that_moved_on_are_left_alone(office: Office) -> Non
 
 async def test_a_verb_on_all_that_match_concerns_these_and_no_others(office: Office) -> None:
     ids = [await waiting(office, str(number)) for number in range(3)]
-    body = {"verb": "cancel", "matching": {"type": "errand", "search": "errand-"}, **WHY}
+    body = {"verb": "cancel", "matching": {"type": "vigil", "search": "vigil-"}, **WHY}
     dry = (await office.http.post("/api/v1/operations", json={**body, "dry_run": True})).json()
     assert {item["saga_id"] for item in dry["items"]} == set(ids)
     body["matching"] = {"business_id": "1"}
     found = (await office.http.post("/api/v1/operations", json=body)).json()
-    assert [(item["saga_id"], item["status"]) for item in found["items"]] == [("errand-1", 200)]
+    assert [(item["saga_id"], item["status"]) for item in found["items"]] == [("vigil-1", 200)]
     body["matching"] = {"type": "glance"}
     assert (await office.http.post("/api/v1/operations", json=body)).json()["items"] == []
 
@@ -229,7 +229,7 @@ async def test_more_than_a_thousand_that_match_are_refused_as_a_whole(
 ) -> None:
     monkeypatch.setattr("es_saga.web.api.operating.MAX_BULK", 2)
     ids = [await waiting(office, str(number)) for number in range(3)]
-    body = {"verb": "cancel", "matching": {"type": "errand"}, **WHY}
+    body = {"verb": "cancel", "matching": {"type": "vigil"}, **WHY}
     answer = await office.http.post("/api/v1/operations", json=body)
     assert fault(answer) == (422, "invalid-input")
     for saga_id in ids:
