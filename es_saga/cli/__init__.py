@@ -26,6 +26,7 @@ from es_saga.cli import (
     shredding,
     starting,
     streams,
+    vitals,
 )
 from es_saga.cli.console import (
     EXIT_FAILURE,
@@ -45,7 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    *(run, serving, starting, listing, reading, operating),
+    *(run, serving, starting, listing, reading, operating, vitals),
     *(checking, replaying, comparing, drawing, contracts),
     *(schema, projecting, auditing, shredding, streams, operations, doctor),
 ):

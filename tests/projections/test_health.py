@@ -110,7 +110,7 @@ def rows(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 # ── recounted ────────────────────────────────────────────────────────────────────────────────────
 
-_SAGA = {
+_SAGA: dict[type[SagaEvent], str] = {
     SagaStarted: "started",
     SagaCompleted: "completed",
     CompensationStarted: "turned",
@@ -118,7 +118,7 @@ _SAGA = {
     DeadlineExceeded: "overdue",
     LateReplyNoted: "late",
 }
-_STEP = {
+_STEP: dict[type[SagaEvent], tuple[str, str]] = {
     StepStarted: ("do", "sent"),
     StepRetried: ("do", "sent"),
     StepSucceeded: ("do", "succeeded"),
@@ -226,9 +226,9 @@ START = 1_000_000.0
 def a_history(at: float, *, refused: bool = False) -> list[SagaEvent]:
     """Two steps: 2 s and 8 s; or the second one refused and the first undone within 1 s."""
     command: dict[str, Any] = {"command": {}, "to": "stock", "due": at + 60}
-    reserve = command | {"command_type": "Reserve"}
-    charge = command | {"command_type": "Charge", "to": "bank"}
-    release = command | {"command_type": "Release"}
+    reserve: dict[str, Any] = command | {"command_type": "Reserve"}
+    charge: dict[str, Any] = command | {"command_type": "Charge", "to": "bank"}
+    release: dict[str, Any] = command | {"command_type": "Release"}
     started = SagaStarted(at=at, saga_type="order", definition=1, fingerprint="f", data={})
     events: list[SagaEvent] = [
         started,
