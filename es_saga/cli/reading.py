@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,11 +28,12 @@ from es_saga.cli.console import (
     show_one,
     styled_status,
 )
+from es_saga.cli.histories import whole
 
 if TYPE_CHECKING:
     from es_saga.config import Settings
     from es_saga.projections.ledger import Entry
-    from es_saga.projections.queries import AuditRow, Queries, SagaRow, Standing
+    from es_saga.projections.queries import AuditRow, SagaRow, Standing
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A saga's id.")]
 
@@ -169,7 +170,7 @@ def history(
     from es_saga.cli import compose
     from es_saga.config import load
 
-    rows = list(_whole(compose.queries(load(data=data, database=database)), saga_id))
+    rows = list(whole(compose.queries(load(data=data, database=database)), saga_id))
     if output is not Output.TABLE:
         show((asdict(row) for row in rows), output)
         return
@@ -195,14 +196,6 @@ def history(
         Column("cause", optional=True),
     )
     show(shown, output, columns)
-
-
-def _whole(found: Queries, saga_id: str) -> Iterator[AuditRow]:
-    """A history of any length, page by page."""
-    after = 0
-    while page := found.history(saga_id, after=after):
-        yield from page
-        after = page[-1].version
 
 
 def told(topic: str, payload: Mapping[str, Any]) -> str:

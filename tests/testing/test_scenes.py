@@ -254,6 +254,17 @@ def test_an_operator_has_a_command_sent_again_and_either_answer_counts() -> None
         charging().fail("Busy").resend()
 
 
+def test_an_operator_does_not_wait_for_what_will_come_anyway() -> None:
+    waiting = charging().fail(retry_after=SECONDS)
+    resumed = waiting.resume(ChargeCard, actor="ann").expect(ChargeCard)
+    assert resumed.now == waiting.now
+    again = charging().wait(1).resend().expect(ChargeCard).reply(CHARGED)
+    assert again.now == waiting.now + 1
+    again.expect(ReserveStock)
+    turned = charging().compensate("it rains", actor="ann").on(ChargeCard).reply(CHARGED)
+    turned.expect(RefundCard)
+
+
 def test_what_is_stuck_is_retried_skipped_or_resolved() -> None:
     unpaid = booked().timeout(attempts=3).stuck(PayTrip)
     unpaid.retry().expect(PayTrip).reply(TripPaid(payment="p")).expect(PrintItinerary)

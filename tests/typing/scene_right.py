@@ -61,6 +61,7 @@ undo.late(attempt=2)
 undo.resolve(reason="by hand")
 
 scene.cancel("no longer wanted", actor="ann")
+assert_type(scene.compensate("it rains").resume(ReserveStock).resend(actor="bob"), Scene)
 scene.retry().retry(ReserveStock).skip(ReleaseStock, reason="never mind").stuck(ReserveStock)
 assert_type(scene.resume().resume(ReserveStock).resend().resend(ReleaseStock, actor="ann"), Scene)
 assert_type(asked.resend(reason="they lost it").compensate("enough", actor="ann"), Scene)
