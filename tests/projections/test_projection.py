@@ -241,7 +241,9 @@ CHANGES = st.builds(
 
 
 @given(data=st.data(), each=st.lists(st.lists(CHANGES, max_size=3), min_size=1, max_size=12))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_how_events_are_batched_makes_no_difference(
     engine: sa.Engine, data: st.DataObject, each: list[list[Change]]
 ) -> None:
@@ -261,6 +263,7 @@ def _only(states: Mapping[str, SagaState], wanted: Mapping[str, int]) -> dict[st
 
 
 @given(cuts=st.lists(st.integers(0, 8), max_size=4), length=st.integers(1, 8))
+@settings(deadline=None)
 def test_each_event_comes_with_its_saga_right_after_it(cuts: list[int], length: int) -> None:
     told = [one for pair in zip(story(length), story(length, "n"), strict=True) for one in pair]
     before: Mapping[str, SagaState] = {}
