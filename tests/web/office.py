@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from es_saga import Saga
+from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.definitions import register
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.store import connect
+from es_saga.cli.views import FOLLOWING, caught_up
 from es_saga.core.definition import Definition
 from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
@@ -94,6 +97,7 @@ class Office:
     desk: Desk
     line: Direct
     http: httpx.AsyncClient
+    engine: sa.Engine
 
     def behave(self, script: Script) -> None:
         """How the participants answer from now on."""
@@ -106,6 +110,10 @@ class Office:
         assert answer.status_code == 201, answer.text
         saga_id: str = answer.json()["saga_id"]
         return saga_id
+
+    async def follow(self) -> None:
+        """Have the library's read models that follow behind take in everything there is."""
+        await caught_up(self.engine, FOLLOWING, SystemClock())
 
     async def ended(self, thing: str = "lamp", key: str | None = None) -> str:
         """A saga that is over, or stuck."""
@@ -142,7 +150,7 @@ async def open_office(
         )
         pipe = httpx.ASGITransport(create_app(desk))
         async with httpx.AsyncClient(transport=pipe, base_url=LOCAL, timeout=30) as http:
-            yield Office(running, desk, line, http)
+            yield Office(running, desk, line, http, engine)
         await desk.close()
     await transport.close()
     await store.close()

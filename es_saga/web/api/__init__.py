@@ -8,6 +8,7 @@ from es_saga.web.api import (
     definitions,
     drawing,
     following,
+    monitoring,
     operating,
     replaying,
     sagas,
@@ -21,6 +22,9 @@ from es_saga.web.callers import known_query
 def router() -> APIRouter:
     """All of them."""
     every = APIRouter(responses=ERRORS, dependencies=[Depends(known_query)])
-    for part in (starting, sagas, replaying, operating, definitions, drawing, following, system):
+    for part in (
+        *(starting, sagas, replaying, operating, definitions),
+        *(drawing, monitoring, following, system),
+    ):
         every.include_router(part.router)
     return every
