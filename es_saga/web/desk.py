@@ -144,6 +144,7 @@ class Desk:
     async def history(self, saga_id: str) -> Replay:
         """The same as it is, not to be shown. Raises as `replay` does, and without a key."""
         await self.ask(histories.check_length, self.queries, saga_id)
+        await self.think(self.queries.verify, saga_id)
         return await histories.real(self._log, saga_id)
 
     async def client(self) -> Client:

@@ -439,6 +439,9 @@ def test_a_change_in_the_database_is_named_by_its_event_wherever_it_is_read(
         assert len(queries.history(saga_id, limit=version - 1)) == version - 1
     with pytest.raises(CorruptHistory, match=f"event {version}:"):
         queries.history(saga_id, after=version - 1)
+    queries.verify(whole)
+    with pytest.raises(CorruptHistory, match=f"event {version}:"):
+        queries.verify(saga_id)
 
 
 def test_a_long_saga_is_checked_to_its_end(
