@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.postgres import EmbeddedPostgres
@@ -21,6 +23,10 @@ _numbers = itertools.count(1)
 
 
 configure_logging("warning")
+
+# A busy machine is no failure. In CI the examples are the same every time; elsewhere they are not.
+settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("ours")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
