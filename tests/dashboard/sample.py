@@ -22,7 +22,9 @@ from domain.transfer.saga import transfer
 from domain.travel.saga import trip
 from es_saga import Saga
 from es_saga.adapters import definitions as known_definitions
+from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.store import connect
+from es_saga.cli.views import FOLLOWING, caught_up
 from es_saga.core.aggregate import evolve, start
 from es_saga.core.events import Json, SagaEvent, SagaStarted
 from es_saga.core.messages import part_of
@@ -169,6 +171,7 @@ async def write(url: str, told: Mapping[str, Sequence[SagaEvent]]) -> None:
             appending.append(store.append(part_of(saga_id), [item]))
         for positions in await asyncio.gather(*appending):
             assert None not in positions
+        await caught_up(engine, FOLLOWING, SystemClock())
     finally:
         await store.close()
         engine.dispose()

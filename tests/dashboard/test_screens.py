@@ -34,6 +34,8 @@ SCREENS = {
     "compared": "/compare?a={stuck}&b={closed}",
     "batch": "/batch",
     "projections": "/projections",
+    "participants": "/participants",
+    "a week": "/?within=7d",
     "system": "/system",
     "definitions": "/definitions",
     "definition": "/definitions/order/1",
@@ -113,3 +115,21 @@ def test_what_is_not_there_is_a_page_for_people_and_an_error_for_programs(site: 
             answer = client.get(path)
             assert answer.status_code == status, path
             assert set(answer.json()) == {"error"}
+
+
+def test_the_chart_is_a_picture_and_with_javascript_it_can_be_read_off(
+    tabs: Tabs, site: Site
+) -> None:
+    from playwright.sync_api import expect
+
+    plain = tabs.open(site, "/", java_script_enabled=False)
+    assert plain.locator(".chart .spark").is_visible()
+    page = tabs.open(site, "/")
+    chart = page.locator(".plot canvas")
+    expect(chart).to_be_visible()
+    assert not page.locator(".chart .spark").is_visible(), "one picture is enough"
+    page.locator(".plot .u-over").hover()
+    expect(page.locator(".reading")).to_contain_text("started")
+    page.locator("a.chip", has_text="7d").click()
+    expect(page.locator("#rates")).to_have_text("Each two hours")
+    expect(page.locator(".plot canvas")).to_be_visible()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from starlette.requests import HTTPConnection
 
+from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput
 from es_saga.web import access as access_module
 from es_saga.web import guard, server
@@ -78,6 +82,22 @@ async def test_a_token_to_read_reads_and_changes_nothing(guarded: Office) -> Non
     assert answer.status_code == 200
 
 
+def test_on_a_read_only_server_everybody_may_read_and_no_more() -> None:
+    for access, headers in (
+        (Access(read_only=True), {}),
+        (Access(read_tokens(TOKENS), read_only=True), bearer(OPERATES)),
+    ):
+        caller = access.caller(HTTPConnection(asked(headers)))
+        assert caller is not None
+        assert not caller.operates
+
+
+def asked(headers: dict[str, str]) -> dict[str, Any]:
+    """What a server tells of a request."""
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "headers": raw}
+
+
 async def test_a_read_only_server_changes_nothing_whoever_asks(tmp_path: Path) -> None:
     for access in (Access(read_only=True), Access(read_tokens(TOKENS), read_only=True)):
         async with open_office(tmp_path, access=access) as office:
@@ -94,6 +114,12 @@ def test_of_a_token_only_its_digest_is_kept() -> None:
     ]
     assert READS not in repr(tokens)
     assert OPERATES not in repr(vars(Access(tokens)))
+
+
+def test_what_is_shown_of_the_settings_has_no_secret_of_a_token() -> None:
+    hidden = Settings(tokens=SecretStr(TOKENS.partition("#")[0])).secrets()
+    assert READS in hidden
+    assert "grafana" not in hidden, "a name is no secret"
 
 
 def test_a_token_written_with_its_digest_is_the_same_token() -> None:

@@ -19,7 +19,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
 
     async def every(_visit: Visit) -> Context:
         desk = pages.desk
-        counts = await pages.counts.answer()
+        counts = await pages.observatory.sagas()
         known = await pages.definitions.answer()
         latest = {row.type: row for row in reversed(known)}
         return {
@@ -56,7 +56,7 @@ async def _one(pages: Pages, visit: Visit) -> Context:
     load, whole = await desk.ask(desk.queries.load)
     code = desk.code.get((row.type, row.version))
     source = code or row.shape
-    counts = await pages.counts.answer()
+    counts = await pages.observatory.sagas()
     return {
         "row": row,
         "versions": known,

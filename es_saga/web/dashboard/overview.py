@@ -1,61 +1,90 @@
-"""The first page: what takes a human stands first, then how many there are of what."""
+"""The first page: what takes a human stands first, then how many there are, and how fast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
-from es_saga.projections.listing import SagaFilter
+from es_saga.engine.alerts import AlertKind
+from es_saga.projections.listing import OPEN, SagaFilter
+from es_saga.projections.vitals import TypeVitals
+from es_saga.web.dashboard.figures import LINES, USUALLY, WINDOWS, Figures, chart, total
 from es_saga.web.dashboard.looks import STATUSES
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pending import stuck_at
-from es_saga.web.dashboard.pictures import share
+from es_saga.web.dashboard.pictures import lines, share, spark
 from es_saga.web.dashboard.sagas import why
 
 FEW: Final = 5
 """Sagas of one kind that are named; the page of their own has the others."""
 
-Counts = Mapping[str, Mapping[str, int]]
-
 
 def screens(pages: Pages) -> Sequence[Screen]:
     """The page."""
 
-    async def gather(_visit: Visit) -> Context:
-        desk = pages.desk
-        counts = await pages.counts.answer()
-        total = _total(counts)
-        stuck = await desk.ask(desk.queries.page, SagaFilter(status=("stuck",)), limit=FEW)
-        owing = SagaFilter(status=("compensated-with-exceptions",))
-        owed = await desk.ask(desk.queries.page, owing, limit=FEW)
-        latest = await desk.ask(desk.queries.page, None, limit=2 * FEW)
-        steps = await pages.shapes.plans(stuck.rows)
+    async def gather(visit: Visit) -> Context:
+        window = visit.query.get("within", USUALLY)
+        figures = await pages.observatory.of(window)
+        counts = total(await pages.observatory.sagas())
+        latest = await pages.desk.ask(pages.desk.queries.page, None, limit=2 * FEW)
+        longest = max((one.completed.p95 or 0.0 for one in figures.vitals.types), default=0.0)
+        shown = chart(figures)
         return {
-            "counts": total,
-            "total": sum(total.values()),
-            "share": share((name, total.get(name, 0)) for name in STATUSES),
-            "types": [_type(name, counts[name]) for name in sorted(counts)],
-            "stuck": [stuck_at(row, steps[row.type, row.definition]) for row in stuck.rows],
-            "owed": owed.rows,
+            "window": window,
+            "windows": WINDOWS,
+            "per": WINDOWS[window].per,
+            "counts": counts,
+            "total": sum(counts.values()),
+            "share": share((name, counts.get(name, 0)) for name in STATUSES),
+            "types": [_type(one, figures, longest) for one in figures.vitals.types],
+            "chart": json.dumps(shown),
+            "picture": lines([(line["tone"], line["values"]) for line in shown["lines"]]),
+            "lines": LINES,
+            "sums": {name: sum(figures.lines[name]) for name, _, _ in LINES},
             "latest": [{"saga": row, "why": why(row)} for row in latest.rows],
+            **await _attention(pages),
         }
 
     return [Screen("/", "overview.html", "overview", gather)]
 
 
-def _total(counts: Counts) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for own in counts.values():
-        for status, number in own.items():
-            found[status] = found.get(status, 0) + number
-    return found
-
-
-def _type(name: str, counts: Mapping[str, int]) -> dict[str, Any]:
+async def _attention(pages: Pages) -> Context:
+    """What needs a human, the latest of each kind."""
+    desk = pages.desk
+    stuck = await desk.ask(desk.queries.page, SagaFilter(status=("stuck",)), limit=FEW)
+    owing = SagaFilter(status=("compensated-with-exceptions",))
+    owed = await desk.ask(desk.queries.page, owing, limit=FEW)
+    alerts = [
+        await desk.ask(desk.queries.alerts, kind=kind, limit=FEW)
+        for kind in (AlertKind.DEADLINE, AlertKind.IDLE)
+    ]
+    plans = await pages.shapes.plans(stuck.rows)
     return {
-        "name": name,
-        "total": sum(counts.values()),
-        "open": sum(counts.get(one, 0) for one in ("running", "waiting", "compensating", "stuck")),
-        "stuck": counts.get("stuck", 0),
-        "share": share((status, counts.get(status, 0)) for status in STATUSES),
+        "stuck": [stuck_at(row, plans[row.type, row.definition]) for row in stuck.rows],
+        "owed": owed.rows,
+        "alerts": [row for page in alerts for row in page.rows],
+        "more": stuck.next or owed.next or any(page.next for page in alerts),
     }
+
+
+def _type(one: TypeVitals, figures: Figures, longest: float) -> dict[str, Any]:
+    started = figures.started.get(one.type)
+    begun = one.counts["started"]
+    return {
+        "name": one.type,
+        "open": sum(one.sagas.get(status, 0) for status in OPEN),
+        "stuck": one.sagas.get("stuck", 0),
+        "started": begun,
+        "turned": one.counts["turned"],
+        "turned_share": one.counts["turned"] / begun if begun else None,
+        "spark": spark(started, label=f"{one.type}: started") if started else None,
+        "p50": one.completed.p50,
+        "p95": one.completed.p95,
+        "p50_share": _share(one.completed.p50, longest),
+        "p95_share": _share(one.completed.p95, longest),
+    }
+
+
+def _share(seconds: float | None, longest: float) -> float:
+    return 0.0 if seconds is None or not longest else round(100 * seconds / longest, 1)

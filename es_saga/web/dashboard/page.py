@@ -18,8 +18,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from es_saga.core.errors import SagaError
+from es_saga.projections.listing import Count, SagaFilter
 from es_saga.web.access import Caller
 from es_saga.web.dashboard.costly import Costly
+from es_saga.web.dashboard.figures import Observatory
 from es_saga.web.dashboard.plans import Shapes
 from es_saga.web.dashboard.rendering import as_of, block, blocks, environment
 from es_saga.web.dashboard.shield import HEADERS, Forms
@@ -97,11 +99,11 @@ class Pages:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.forms = Forms()
-        self.counts = Costly(lambda: desk.ask(desk.queries.counts_by_type))
-        """Sagas by type and status."""
+        self._stuck = Costly(lambda: desk.ask(desk.queries.count, SagaFilter(status=("stuck",))))
         self.definitions = Costly(lambda: desk.ask(desk.queries.definitions))
         """What the log knows, with the number of open sagas on each."""
         self.shapes = Shapes(self.definitions)
+        self.observatory = Observatory(desk)
         self.sections: frozenset[str] = frozenset()
         """Those that the navigation leads to."""
         self.tabs: frozenset[str] = frozenset()
@@ -164,13 +166,12 @@ class Pages:
             self._live[name] = {block: at for block, at in found if block.startswith("live_")}
         return self._live[name]
 
-    async def _attention(self) -> int | None:
+    async def _attention(self) -> Count | None:
         """How many sagas take a human; None: nobody knows just now."""
         try:
-            counts = await self.counts.answer()
+            return await self._stuck.answer()
         except SagaError:
             return None
-        return sum(own.get("stuck", 0) for own in counts.values())
 
     def _around(self, visit: Visit, nonce: str) -> Context:
         request, access = visit.request, self.desk.access

@@ -115,6 +115,19 @@ def spark(*series: Sequence[float | None], label: str) -> Markup:
     ).format(label, Markup("").join(areas), Markup("").join(lines))
 
 
+def lines(series: Sequence[tuple[str, Sequence[float]]]) -> Markup:
+    """Several lines to one scale, each in its tone; what they are is said beside them."""
+    top = max((value for _, values in series for value in values), default=0) or 1
+    drawn = (
+        Markup('<path class="line t-{}" d="{}"/>').format(tone, _way(values, top))
+        for tone, values in series
+    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="floor" d="M0 30h100M0 15h100M0 1h100"/>{}</svg>'
+    ).format(Markup("").join(drawn))
+
+
 def _way(values: Sequence[float | None], top: float) -> str:
     # A single figure is a dot's width, or it would not be seen.
     return "".join(
