@@ -150,6 +150,9 @@ class Settings(BaseSettings):
             login = url.rpartition("@")[0].partition("://")[2]
             found |= {login, login.partition(":")[2], unquote(login.partition(":")[2])}
             found |= {match[2] for match in _SECRET_PARAMETER.finditer(url)}
+        if self.tokens is not None:
+            entries = re.split(r"[\s,]+", self.tokens.get_secret_value())
+            found |= {entry.rpartition(":")[2] for entry in entries}
         return sorted(filter(None, found), key=len, reverse=True)
 
 

@@ -8,6 +8,10 @@ import sys
 import structlog
 
 
+_PROCESSORS: list[structlog.typing.Processor] = []
+"""One list for all loggers, those that are in use as well: they keep the list, not its items."""
+
+
 def configure_logging(level: str = "info", *, plain: bool | None = None) -> None:
     """Send logs to stderr. `plain` forces the form for people, or with False, JSON."""
     people = sys.stderr.isatty() if plain is None else plain
@@ -21,8 +25,9 @@ def configure_logging(level: str = "info", *, plain: bool | None = None) -> None
         if people
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
+    _PROCESSORS[:] = [*shared, *last]
     structlog.configure(
-        processors=[*shared, *last],
+        processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(
             getattr(logging, level.upper(), logging.INFO)
         ),

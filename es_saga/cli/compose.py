@@ -320,9 +320,9 @@ def views(settings: Settings, *, conducted: Sequence[RunningApp] = ()) -> list[K
     Raises:
         InvalidInput: one is not there, is no view, or has the name of another one.
     """
-    theirs = (reference for app in conducted for reference in app.projections)
-    named = dict.fromkeys((*settings.projections, *theirs))
-    return kept((reference, load(reference)) for reference in named)
+    theirs = dict.fromkeys(reference for app in conducted for reference in app.projections)
+    others = (reference for reference in theirs if reference not in settings.projections)
+    return kept((reference, load(reference)) for reference in (*settings.projections, *others))
 
 
 @contextmanager
