@@ -7,7 +7,6 @@ import sys
 
 import structlog
 
-
 _PROCESSORS: list[structlog.typing.Processor] = []
 """One list for all loggers, those that are in use as well: they keep the list, not its items."""
 
