@@ -277,7 +277,7 @@ def test_vitals_tell_counts_rates_durations_and_what_waits_too_long(engine: sa.E
             ],
         )
 
-    found = Queries(engine).vitals(within=3_600.0, stuck_for=50.0, now=START + 120)
+    found = Queries(engine).vitals(within=600.0, stuck_for=50.0, now=START + 120)
 
     order, trip = found.types
     assert (order.type, trip.type) == ("order", "trip")
