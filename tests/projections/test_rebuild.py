@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from es_saga import (
     View,
     projection,
 )
+from es_saga.adapters.catch_up import CatchUp
 from es_saga.adapters.migrate import upgrade
 from es_saga.adapters.rebuild import NEW, Verdict, rebuild, verify
 from es_saga.adapters.tables import EVENTS, TRACKING
@@ -79,6 +81,9 @@ def followed(recorded: Recorded, saga: SagaState) -> Iterator[Change]:
 
 LIBRARY: list[View] = [StatusView(), AuditView()]
 ALL: list[View] = [*LIBRARY, followed]
+SWAP_SECONDS = 0.5
+"""How long somebody is seen to wait for a swap."""
+
 Hearing = Callable[[int, int], None] | None
 KEYS = {
     "es_status": ["saga_id"],
@@ -255,6 +260,63 @@ def test_nothing_that_is_written_meanwhile_is_lost(url: str, engine: sa.Engine) 
     assert writing.rounds > 3
     assert [verify(engine, view).drifted for view in ALL] == [0, 0, 0]
     assert all(progress.behind == 0 for progress in Progresses(engine).of([v.name for v in ALL]))
+
+
+def _swapping(url: str, views: Sequence[View], act: Callable[[], object]) -> tuple[Hearing, Any]:
+    """Events are written while a view is rebuilt, so that some are left for the swap itself; in the
+    midst of which somebody else begins to act. What comes of that is told, once it has ended."""
+    threads = ThreadPoolExecutor(1)
+    ends: list[Future[object]] = []
+    stories = iter(range(5_000, 5_002))
+
+    def hear(done: int, of: int) -> None:
+        if done < of:
+            return
+        number = next(stories, None)
+        if number is not None:
+            write(url, views, list(appends(Told(["order/refused"], [(0, 100)], number))))
+        elif not ends:
+            ends.append(threads.submit(act))
+            wait(ends, timeout=SWAP_SECONDS)
+            assert not ends[0].done() or ends[0].result() == 0, "it had to wait"
+
+    def ended() -> object:
+        assert ends, "somebody acted during the swap"
+        with threads:
+            return ends[0].result(60)
+
+    return hear, ended
+
+
+def test_nobody_writes_to_the_log_while_a_view_in_step_with_it_is_swapped(
+    url: str, engine: sa.Engine
+) -> None:
+    tell(url, sagas=5)
+    hear, ended = _swapping(url, ALL, lambda: tell(url, number=6_000, sagas=3))
+    rebuild(engine, StatusView(), inline=True, told=hear)
+    ended()
+    assert [verify(engine, view).drifted for view in ALL] == [0, 0, 0]
+    assert all(progress.behind == 0 for progress in Progresses(engine).of([v.name for v in ALL]))
+
+
+def test_nobody_moves_a_view_on_while_it_is_swapped(url: str, engine: sa.Engine) -> None:
+    tell(url, sagas=5)
+    other = make_engine(url)
+
+    def follow() -> int:
+        catching = CatchUp(other)
+        try:
+            return asyncio.run(catching.advance(followed)).taken
+        finally:
+            catching.close()
+
+    hear, ended = _swapping(url, LIBRARY, follow)
+    rebuild(engine, followed, inline=False, told=hear)
+    ended()
+    other.dispose()
+    assert verify(engine, followed).drifted == 0
+    [progress] = Progresses(engine).of([followed.name])
+    assert progress.behind == 0
 
 
 def test_who_reads_meanwhile_sees_the_whole_view(url: str, engine: sa.Engine) -> None:
