@@ -14,6 +14,7 @@ from es_saga.cli import (
     contracts,
     doctor,
     drawing,
+    exporting,
     listing,
     operating,
     operations,
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 for part in (
     *(run, serving, starting, listing, reading, operating, vitals),
-    *(checking, replaying, comparing, drawing, contracts),
+    *(checking, replaying, exporting, comparing, drawing, contracts),
     *(schema, projecting, auditing, shredding, streams, operations, doctor),
 ):
     part.register(app)

@@ -46,6 +46,9 @@ def check(
     seed: Annotated[
         int | None, typer.Option(help="Others than usual: those of this seed.", show_default=False)
     ] = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="Models answer, not the handlers of the app.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -61,7 +64,8 @@ def check(
     from es_saga.testing.exploring import Bounds
 
     found = compose.load_app(app)
-    invariant = _beside(app)
+    cast = [] if models else list(found.participants.values())
+    invariant = [] if models else _beside(app)
     definitions = found.definitions()
     if output is Output.TABLE:
         _show_steps(definitions)
@@ -74,8 +78,8 @@ def check(
             try:
                 checked = check_saga(
                     definition,
-                    participants=found.participants.values(),
-                    invariant=() if invariant is None else invariant,
+                    participants=cast,
+                    invariant=invariant,
                     examples=examples,
                     seeded=seed,
                     bounds=Bounds() if exhaustive else FEW_FAULTS,
@@ -97,10 +101,10 @@ def check(
     say(f"[green]ok[/] {escape(found.name)}: {many} without a fault")
 
 
-def _beside(app: str) -> Invariant | None:
+def _beside(app: str) -> list[Invariant]:
     """The function `invariant` of the module that has the app, if there is one."""
     found: Invariant | None = getattr(sys.modules[app.partition(":")[0]], "invariant", None)
-    return found if callable(found) else None
+    return [found] if callable(found) else []
 
 
 class _Bar:

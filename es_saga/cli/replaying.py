@@ -1,9 +1,8 @@
-"""Commands for time travel: replay a saga, export its history."""
+"""The command for time travel: a saga event by event, decided again, forked, written as a test."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,19 +29,12 @@ if TYPE_CHECKING:
 
     from es_saga.core.compiled import Definition
     from es_saga.replay import Fork, Moment, Replay
-
-
-class Form(StrEnum):
-    """The forms that a history can leave in."""
-
-    JSONL = "jsonl"
-    MERMAID = "mermaid"
+    from es_saga.replay.answers import Refusals
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(epilog="Example: es-saga replay order-1 --what-if charge=CardDeclined")(replay)
-    app.command(epilog="Example: es-saga export order-1 > order-1.jsonl")(export)
 
 
 def replay(
@@ -263,20 +255,43 @@ def _event(event: Any) -> dict[str, Any] | None:
 def _fork(
     found: Found, told: Sequence[str], file: Path | None, app: str | None, output: Output
 ) -> None:
-    from es_saga.replay import refusals_of, scene, what_if
+    from es_saga.replay import refusals_of, what_if
 
     definition, whole, reference = code_of(found, app)
     refusals = refusals_of(definition, whole.participants.values())
     if not told:
         assert file is not None, "one of them was asked for"
-        _write(file, scene(definition, found.replay, reference, refusals=refusals))
+        _write(
+            file, _scene(definition, found.replay, reference, refusals, hidden=found.kept is None)
+        )
         return
     fork = what_if(definition, found.real(), _answers(told), refusals=refusals)
     _show_fork(found, fork, definition, output)
     if file is not None:
-        _write(
-            file, scene(definition, _hidden(definition, fork.replay), reference, refusals=refusals)
-        )
+        forked = _hidden(definition, fork.replay)
+        _write(file, _scene(definition, forked, reference, refusals, hidden=True))
+
+
+def _scene(
+    definition: Definition, replay: Replay, reference: str, refusals: Refusals, *, hidden: bool
+) -> str:
+    """The test; it is kept for ever, so no sensitive value is to be in it.
+
+    Raises:
+        InvalidInput: no scene leads there, or none without these values.
+    """
+    from es_saga.core.errors import InvalidInput
+    from es_saga.replay import scene
+
+    try:
+        return scene(definition, replay, reference, refusals=refusals)
+    except InvalidInput as error:
+        if not (hidden and definition.sensitive):
+            raise
+        raise InvalidInput(
+            error.message,
+            hint="Its sensitive values are hidden, and may be what is missing.",
+        ) from error
 
 
 def _answers(told: Sequence[str]) -> Mapping[str, str]:
@@ -356,29 +371,3 @@ def _write(file: Path, text: str) -> None:
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}.") from error
     say(f"[green]written[/] {escape(str(file))}: run it with pytest")
-
-
-# ── export ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def export(
-    which: SagaArgument,
-    format: Annotated[Form, typer.Option(help="Form of the history on stdout.")] = Form.JSONL,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """A saga's history to stdout: as a file that `replay` opens anywhere, or as a diagram.
-
-    Sensitive values are hidden in it, as in every view.
-    """
-    found = find(which, Where(data, database))
-    events, saga_id = found.replay.events, found.replay.saga_id
-    if format is Form.MERMAID:
-        from es_saga.diagrams import sequence_mermaid
-
-        sys.stdout.write(sequence_mermaid(saga_id, events))
-        return
-    from es_saga.testing.history import history_lines
-
-    sys.stdout.writelines(f"{line}\n" for line in history_lines(saga_id, events))

@@ -20,6 +20,7 @@ from es_saga.testing.refusals import refusals_of
 from es_saga.testing.simulation.chance import seeded
 from es_saga.testing.simulation.databases import Database, opened
 from es_saga.testing.simulation.process import exits_are_deaths
+from es_saga.testing.simulation.sockets import no_sockets
 
 Databases = Mapping[str, Database]
 Objection = tuple[str, str]
@@ -71,11 +72,13 @@ class Cast:
 
     @contextmanager
     def ready(self, seed: int) -> Generator[Databases]:
-        """Their databases, as new; chance is the seed's as long as this lasts."""
+        """Their databases, as new. As long as this lasts chance is the seed's, an exit is the end
+        of a simulated process, and nobody outside can be reached."""
         if not self.participants:
             yield {}
             return
-        with seeded(seed), exits_are_deaths(), opened(self.participants.values()) as databases:
+        given = self.participants.values()
+        with seeded(seed), exits_are_deaths(), no_sockets(), opened(given) as databases:
             yield databases
 
     def in_the_middle(self, databases: Databases, sagas: Sagas) -> Iterator[Objection]:

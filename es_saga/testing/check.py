@@ -148,10 +148,14 @@ def check_saga(
 ) -> Checked:
     """Play a saga under every kind of trouble, and judge it by the laws.
 
+        check_saga(order)
+        check_saga(order, participants=[stock, payments], invariant=nothing_is_lost)
+
     Args:
-        participants: played by their own handlers, each on a database of its own, made as `serve`
-            makes it; all others are models, which answer whatever suits. The annotations of
-            handlers say what they may refuse; any other command may be refused, too.
+        participants: played by their own handlers, each on an SQLite database of its own, made as
+            `serve` makes it (see `es_saga.testing.simulation.handlers`); all others are models,
+            which answer whatever suits. The annotations of handlers say what they may refuse; any
+            other command may be refused, too.
         data: inputs; default: everything that the saga's model allows, and often the examples of
             its fields, `sku: str = Field(examples=["teapot"])`. Handlers get far with those only
             that they know.
@@ -178,29 +182,6 @@ def check_saga(
     participants = tuple(participants)
     definition = saga.definition if isinstance(saga, Saga) else saga
     replies = _honest(replies or {})
-    by_step = {
-        name: replies[step.command]
-        for name, step in definition.steps.items()
-        if step.command in replies
-    }
-    tell: Progress = progress or _say_nothing
-    exploration = explore(
-        definition,
-        bounds=bounds,
-        replies=by_step,
-        participants=participants,
-        progress=lambda done, waiting: tell("explored", done, done + waiting),
-    )
-    if not exploration:
-        raise LawBroken(exploration)
-    asked = {step.command.to for step in definition.steps.values()}
-    checked = Checked(
-        saga=definition.name,
-        exploration=exploration,
-        laws=set(exploration.laws),
-        played=tuple(one.name for one in participants if one.name in asked),
-    )
-
     world = World(
         [saga],
         participants=participants,
@@ -208,6 +189,15 @@ def check_saga(
         invariant=invariant,
         always=always,
         residue=residue,
+    )
+    tell: Progress = progress or _say_nothing
+    exploration = _explored(definition, bounds, replies, participants, tell)
+    asked = {step.command.to for step in definition.steps.values()}
+    checked = Checked(
+        saga=definition.name,
+        exploration=exploration,
+        laws=set(exploration.laws),
+        played=tuple(one.name for one in participants if one.name in asked),
     )
 
     def play(begins: list[Begin], plan: FaultPlan) -> None:
@@ -224,6 +214,35 @@ def check_saga(
     checked.seconds = time.perf_counter() - began
     CHECKS.append(checked)
     return checked
+
+
+def _explored(
+    definition: Definition,
+    bounds: Bounds,
+    replies: Replies,
+    participants: Iterable[Participant],
+    tell: Progress,
+) -> Exploration:
+    """What was seen of one saga alone.
+
+    Raises:
+        LawBroken: it breaks a law, or a function of it is not pure.
+    """
+    by_step = {
+        name: replies[step.command]
+        for name, step in definition.steps.items()
+        if step.command in replies
+    }
+    exploration = explore(
+        definition,
+        bounds=bounds,
+        replies=by_step,
+        participants=participants,
+        progress=lambda done, waiting: tell("explored", done, done + waiting),
+    )
+    if not exploration:
+        raise LawBroken(exploration)
+    return exploration
 
 
 def _say_nothing(what: str, done: int, total: int) -> None: ...

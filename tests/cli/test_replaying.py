@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from es_saga.testing.history import read_history
+from es_saga.cli import compose
+from es_saga.core.decide import decide
+from es_saga.core.inputs import Start
+from es_saga.testing.history import read_history, write_history
 from tests.cli.conftest import REPOSITORY, Cli, Running, environment, order
 from tests.histories.record import file_of
 
@@ -408,3 +411,42 @@ def test_unknown_sagas_and_logs_are_said(cli: Cli, shop: Running, tmp_path: Path
     assert cli("replay", "a b", data=shop.data).code == 2
     assert cli("replay", "order-1", data=tmp_path / "none").code == 5
     assert not (tmp_path / "none").exists()
+
+
+PRICED = """
+from es_saga import App, Command, Message, Saga, Sensitive
+
+class Pay(Message):
+    pence: Sensitive[int]
+
+class Take(Command[None]):
+    to = "till"
+    pence: int
+
+pay = Saga("pay", Pay)
+
+@pay.pivot
+def take(p: Pay) -> Take:
+    return Take(pence=p.pence)
+
+app = App("till", sagas=[pay])
+"""
+
+
+def test_a_test_that_takes_hidden_values_is_not_written(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A number that is hidden is no number: whoever reads it is told why there is no test."""
+    (tmp_path / "till.py").write_text(PRICED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    definition = compose.load_app("till:app").definitions()[0]
+    events = decide(definition, None, Start("pay-1", {"pence": 5}, message_id="start"), 0.0)
+    write_history(tmp_path / "pay.jsonl", "pay-1", events)
+    words = ("replay", tmp_path / "pay.jsonl", "--what-if", "take=Broke", "--app", "till:app")
+    refused = cli(*words, "--emit-test", tmp_path / "test_pay.py")
+    assert refused.code == 2
+    assert "Its sensitive values are hidden" in refused.err
+    assert not (tmp_path / "test_pay.py").exists()
+    plain = ("replay", tmp_path / "pay.jsonl", "--emit-test", "-", "--app", "till:app")
+    assert "Take(pence=5)" in cli(*plain).out, "a file shows what is in it"

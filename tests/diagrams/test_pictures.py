@@ -277,7 +277,21 @@ def test_a_clock_that_was_put_back_makes_no_mess() -> None:
     jumped = [*events[:4], *(e.model_copy(update={"at": e.at - 3_600}) for e in events[4:])]
     times = [event.at for event in straightened(jumped)]
     assert times == sorted(times)
-    assert all(width >= 3 for _, _, width in bars(timeline_svg("o", jumped)))
+    lefts = [left for _, left, _ in bars(timeline_svg("o", jumped))]
+    assert lefts == sorted(lefts)
+    assert "completed after 0 ms" in words(timeline_svg("o", jumped))
+
+
+def test_a_time_that_a_line_runs_through_is_left_out() -> None:
+    """The saga is turned back three seconds after its start, where there would be a number."""
+    first = RECORDINGS["order/refused"][0].definition
+    events = list(recorded("order/refused").events)
+    turned = next(n for n, e in enumerate(events) if type(e).__name__ == "StepRefused")
+    moved = [e.model_copy(update={"at": e.at + 2}) for e in events[turned:]]
+    moved[-1] = moved[-1].model_copy(update={"at": moved[-1].at + 2})
+    told = words(timeline_svg("o", [*events[:turned], *moved], first))
+    assert {"0", "+1 s", "+3 s"} <= set(told)
+    assert "+2 s" not in told
 
 
 def test_more_than_can_be_seen_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +360,21 @@ def test_a_sequence_shows_who_said_what_in_order() -> None:
     assert said[turned - 1] == "refused: AddressUnknown"
     assert said[turned + 1 :][:2] == ["undo: ReleaseStock", "reserve is undone"]
     assert said[-1] == "compensated"
+
+
+def test_no_line_of_anybody_runs_through_what_is_said() -> None:
+    for name in RECORDINGS:
+        root = check(sequence_svg("o", recorded(name).events))
+        lines = [
+            float((line.get("d") or "M0").removeprefix("M").split()[0])
+            for line in root.iter(f"{SVG}path")
+            if line.get("class") == "lifeline"
+        ]
+        for text in root.iter(f"{SVG}text"):
+            if text.get("class") == "said" and text.get("text-anchor") == "end":
+                right = float(text.get("x", 0))
+                left = right - width_of(text.text or "", 11.5)
+                assert not any(left <= line <= right for line in lines), (name, text.text)
 
 
 def test_whoever_intervenes_has_a_line_of_their_own() -> None:

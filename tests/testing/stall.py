@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -202,3 +203,10 @@ async def take_slowly(cmd: Charge, tx: Tx) -> Charged:
 async def take_in_a_thread(cmd: Charge, tx: Tx) -> Charged:
     """Needs what a simulated world does not have."""
     return Charged(charge=await asyncio.to_thread(str, cmd.order_id))
+
+
+async def take_elsewhere(cmd: Charge, tx: Tx) -> Charged:
+    """Asks somebody outside."""
+    with socket.create_connection(("127.0.0.1", 9), timeout=1.0) as line:
+        line.sendall(cmd.order_id.encode())
+    return await take(cmd, tx)

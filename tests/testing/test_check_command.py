@@ -10,15 +10,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 
 
-def check(app: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "es_saga", "check", app, "--examples", "80", "-o", "json"]
+def check(app: str, tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "es_saga", "check", app, "--examples", "40", "-o", "json"]
     return subprocess.run(
-        command,
+        [*command, *options],
         cwd=REPOSITORY,
         env={"ES_SAGA_DATA": str(tmp_path), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=110,
         check=False,
     )
 
@@ -46,3 +46,10 @@ def test_it_says_where_no_saga_completed_since_handlers_do_not_know_the_inputs(
     assert found.returncode == 0, found.stderr
     assert "No saga completed." in found.stderr
     assert 'Field(examples=["teapot"])' in " ".join(found.stderr.split())
+
+
+def test_models_answer_instead_where_that_is_asked_for(tmp_path: Path) -> None:
+    found = check("tests.testing.wrong_stall:app", tmp_path, "--models")
+    assert found.returncode == 0, found.stderr
+    (row,) = json.loads(found.stdout)
+    assert row["played"] == []

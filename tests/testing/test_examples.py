@@ -65,6 +65,11 @@ class Coded(Message):
     code: Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
 
 
+class Known(Message):
+    code: Annotated[str, StringConstraints(pattern=r"^\d{3}$")] = Field(examples=["123", "456"])
+    pieces: int = Field(default=1, examples=[2])
+
+
 def test_every_kind_of_field_gets_a_value_that_fits() -> None:
     made = example(Everything)
     assert made.name == "name"
@@ -82,6 +87,10 @@ def test_it_is_the_same_every_time() -> None:
 def test_models_that_contain_themselves_come_to_an_end() -> None:
     assert example(Tree).name == "name"
     assert isinstance(example(Chain), Chain)
+
+
+def test_the_first_example_of_a_field_is_taken_unless_it_has_a_default() -> None:
+    assert example(Known) == Known(code="123", pieces=1)
 
 
 def test_what_cannot_be_made_up_is_to_be_given() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -14,12 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from es_saga import InvalidInput, Participant, Saga, SyncTx, Tx
-from es_saga.core.events import StepRefused
+from es_saga.core.events import StepFailed, StepRefused
 from es_saga.core.state import SagaStatus
 from es_saga.participant import runner
 from es_saga.participant.fence import Record, es_fence, remember
 from es_saga.testing import Begin, Books, Fault, FaultPlan, Kind, Sagas, World
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.simulation.journal import What
 from es_saga.testing.simulation.loop import EPOCH
 from tests.testing import faulty, stall
 from tests.testing.swapped import Basket, Charge, Charged, Refund, Reserve, Reserved, right
@@ -79,7 +81,8 @@ def test_handlers_answer_on_databases_of_their_own_and_others_are_models() -> No
 def test_every_world_begins_with_a_database_as_new() -> None:
     """Ten pieces: the third world of four orders would find too few."""
     for _ in range(3):
-        outcome = World([right], rate=0, participants=BOTH).run(begins(4))
+        outcome = World([right], rate=0, participants=BOTH, invariant=INVARIANTS).run(begins(4))
+        assert not outcome.findings, outcome
         assert Counter(s.status for s in outcome.states.values()) == {SagaStatus.COMPLETED: 4}
 
 
@@ -136,6 +139,18 @@ def test_at_every_boundary_each_handler_has_its_effect_once(kind: Kind, undone: 
     assert struck == 2 * len(directions) * places
 
 
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [(Kind.WRONG_ATTEMPT, "/forged"), (Kind.WRONG_SAGA, "/astray"), (Kind.POISON, "/poison")],
+)
+def test_beside_the_answer_comes_one_that_is_none(kind: Kind, suffix: str) -> None:
+    outcome = played(Fault(kind, "right-1/charge/do/1"))
+    sent = [note.about.id for note in outcome.notes if note.what is What.SENT]
+    strangers = [message for message in sent if message.endswith(suffix)]
+    assert len(strangers) == 1
+    assert sent.index(strangers[0]) == sent.index("right-1/charge/do/1/r") - 1
+
+
 def test_who_dies_before_the_effect_has_run_the_handler_and_written_nothing() -> None:
     runs: list[str] = []
 
@@ -163,6 +178,35 @@ def test_a_planned_refusal_is_one_that_the_handler_declares_and_it_is_not_run() 
     assert isinstance(refused, StepRefused)
     assert (refused.step, refused.refusal_type) == ("reserve", "SoldOut")
     assert outcome.states["right-1"].status is SagaStatus.COMPENSATED
+
+
+def test_a_planned_failure_is_one_of_its_attempt_and_the_next_one_is_run() -> None:
+    runs: list[int] = []
+
+    def hold(cmd: Reserve, tx: SyncTx) -> Reserved | stall.SoldOut:
+        runs.append(tx.command.attempt)
+        return stall.hold(cmd, tx)
+
+    cast = [stall.stock(hold=hold), stall.PAYMENTS]
+    outcome = played(Fault(Kind.FAILED, "right-1/reserve/do/1"), cast=cast)
+    assert runs == [2]
+    failed = outcome.log.history("right-1")[2]
+    assert isinstance(failed, StepFailed)
+    assert failed.error == "Unavailable"
+
+
+def test_what_a_handler_does_elsewhere_counts_as_done() -> None:
+    """It writes nothing here, and neither does its undo: no law is broken."""
+
+    def hold(cmd: Reserve, tx: SyncTx) -> Reserved | stall.SoldOut:
+        return Reserved(reservation="elsewhere")
+
+    undone = FaultPlan((Fault(Kind.REFUSED, "right-1/ship/do/1"),))
+    cast = [stall.stock(hold=hold, free=stall.free_nothing)]
+    for plan in (FaultPlan(), undone):
+        outcome = World([right], faults=plan, participants=cast).run(begins(1))
+        assert not outcome.findings, outcome
+        assert done(outcome)[0] == "reserve do"
 
 
 def test_who_declares_no_refusal_is_never_refused_by_plan() -> None:
@@ -318,6 +362,12 @@ def test_chance_is_chance_again_after_a_world() -> None:
     World([right], participants=BOTH).run(begins(1))
     assert (random.getstate(), os.urandom, os._exit) == (before, urandom, leave)
     assert os.urandom(8) != os.urandom(8)
+
+
+def test_the_network_is_there_again_after_a_world() -> None:
+    World([right], participants=BOTH).run(begins(1))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
 
 
 # ── what cannot be played ────────────────────────────────────────────────────────────────────────

@@ -63,10 +63,11 @@ def test_an_invariant_is_asked_once_when_all_is_settled_and_one_for_always_after
     assert always == [1, 1, 1, 0, 0], "reserve, charge, refund, release, and in the end"
 
 
-def test_what_must_always_hold_ends_the_world_where_it_broke() -> None:
-    def nobody_holds(books: Books, sagas: Sagas) -> None:
-        assert not books["stock"].scalar(HELD), "somebody holds something"
+def nobody_holds(books: Books, sagas: Sagas) -> None:
+    assert not books["stock"].scalar(HELD), "somebody holds something"
 
+
+def test_what_must_always_hold_ends_the_world_where_it_broke() -> None:
     world = World([right], faults=UNDONE, participants=BOTH, always=nobody_holds)
     outcome = world.run([BEGIN])
     assert told(outcome) == ["invariant (): nobody_holds: somebody holds something"]
@@ -76,9 +77,6 @@ def test_what_must_always_hold_ends_the_world_where_it_broke() -> None:
 
 
 def test_in_the_end_nobody_asks_for_what_holds_meanwhile() -> None:
-    def nobody_holds(books: Books, sagas: Sagas) -> None:
-        assert not books["stock"].scalar(HELD)
-
     world = World([right], faults=UNDONE, participants=BOTH, invariant=nobody_holds)
     assert not world.run([BEGIN]).findings
 
@@ -178,6 +176,11 @@ def test_a_check_takes_a_residue_and_keeps_of_the_input_what_the_finding_needs()
     assert broken.value.violation.law == "L58"
     (begin,) = found.begins
     assert str(begin.data["order_id"]).startswith("c")
+
+
+def test_a_check_asks_for_what_must_always_hold() -> None:
+    with pytest.raises(LawBroken, match="nobody_holds: somebody holds something"):
+        check_saga(right, participants=BOTH, always=nobody_holds, bounds=Bounds(faults=0))
 
 
 def test_of_an_input_only_what_the_finding_needs_is_kept() -> None:

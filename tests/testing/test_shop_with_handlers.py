@@ -8,11 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from domain.orders import app, collect, counter, express, order
+from domain.orders.contracts import PlaceOrder
 from domain.orders.participants import card_payments, carrier, payments, shipping, stock, stockroom
 from domain.orders.participants import orders as order_book
 from es_saga import Saga
 from es_saga.core.state import SagaStatus
 from es_saga.testing import Begin, Books, Sagas, World, check_saga
+from es_saga.testing.examples import example
 from es_saga.testing.outcome import Outcome
 
 SHOP = [order_book, payments, stock, shipping]
@@ -73,12 +75,18 @@ def test_no_stock_and_no_money_is_lost_under_hundreds_of_schedules(saga: Saga[An
     assert not checked.hint
 
 
-def test_an_undo_that_keeps_a_penny_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    give = "UPDATE accounts SET pence = pence + :pence - 1 WHERE card = :card"
+def test_an_undo_that_keeps_a_penny_of_a_pound_is_found_with_the_input_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give = "UPDATE accounts SET pence = pence + :pence - (:pence >= 100) WHERE card = :card"
     monkeypatch.setattr(card_payments, "GIVE", give)
     world = World([order], rate=0.3, participants=SHOP, invariant=nothing_is_lost)
-    found = world.search(range(100))
+    data = {"order_id": "7", "customer": "ann", "sku": "kettle", "quantity": 3, "pence": 250}
+    data |= {"card": "amex", "town": "York"}
+    found = world.search(range(100), [Begin("order-1", "order", data)])
     assert found is not None
+    plain = example(PlaceOrder).model_dump(mode="json")
+    assert found.begins[0].data == {**plain, "pence": 250}, "all else is as good as anything"
     told = str(found)
     found_first = "invariant (): nothing_is_lost: of 2000000000500 pence there are 2000000000499"
     assert told.startswith(found_first)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from es_saga import Participant, Saga, SyncTx, Unavailable
+from es_saga import Command, Participant, Saga, SyncTx, Unavailable
 from es_saga.participant.work import Work
 from es_saga.testing import Bounds, LawBroken, World, check_saga
 from es_saga.testing.outcome import Outcome
 from tests.testing import stall
-from tests.testing.swapped import Basket, Release, Reserve, Reserved, right
+from tests.testing.swapped import Basket, Charged, Refund, Release, Reserve, Reserved, right
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,8 +97,12 @@ def test_what_is_raised_at_an_undo_is_told_with_its_line() -> None:
             [stall.STOCK, stall.payments(take=stall.take_in_a_thread)],
             "payments, asked to Charge: RuntimeError: There are no threads in a simulated world. (",
         ),
+        (
+            [stall.STOCK, stall.payments(take=stall.take_elsewhere)],
+            "payments, asked to Charge: ConnectionError: There is no network in a simulated world.",
+        ),
     ],
-    ids=["commits", "commits the driver", "second transaction", "wrong reply", "thread"],
+    ids=["commits", "commits the driver", "second transaction", "wrong reply", "thread", "network"],
 )
 def test_a_participants_fault_is_told_as_its_own(cast: Sequence[Participant], told: str) -> None:
     outcome = found(*cast)
@@ -106,6 +110,17 @@ def test_a_participants_fault_is_told_as_its_own(cast: Sequence[Participant], to
     assert first_line(outcome).startswith(f"participant ({saga}): {told}")
     assert not outcome.plan.faults, "it takes no fault at all"
     assert "What went wrong:\n  nothing\n" in str(outcome)
+
+
+def test_a_participant_that_knows_another_message_by_that_name_is_told() -> None:
+    other = type(
+        "Charge", (Command[Charged],), {"to": "payments", "__annotations__": {"card": str}}
+    )
+    payments = Participant("payments")
+    payments.register(other, stall.take)
+    payments.register(Refund, stall.give_back)
+    outcome = found(stall.STOCK, payments)
+    assert "payments, asked to Charge: The payload is no Charge: card: Field" in str(outcome)
 
 
 def test_a_check_whose_handler_writes_is_told() -> None:

@@ -101,8 +101,6 @@ def opened(participants: Iterable[Participant]) -> Generator[Mapping[str, Databa
         database.renew()
         lent.append((spare, database))
         databases[participant.name] = database
-    try:
-        yield databases
-    finally:
-        for spare, database in lent:
-            spare.append(database)
+    yield databases
+    for spare, database in lent:  # after an error they may be in use for ever
+        spare.append(database)

@@ -2,9 +2,18 @@
 
     delivery ─► Server ─► Worker ─► Runner ─► handler: its SQL and the fence's row, one transaction
 
-All of that is the kit's own code; only the thread is missing. The database is in memory and
-outlives the process. What goes wrong strikes where it would: a refusal or a failure stands in for
-the handler, who dies before the effect dies before the commit, and an answer is spoilt on its way.
+All of that is the kit's own code; only the thread is missing. The database is SQLite in memory,
+made by the kit's `create_tables`, and outlives the process. What goes wrong strikes where it would:
+a refusal, of a type that the handler declares, or a failure stands in for the handler, who dies
+before the effect dies before the commit, and an answer is spoilt on its way.
+
+An effect is a run of a handler that was committed; of an undo, if it wrote something, or had
+nothing to undo.
+
+A handler may refuse, ask to wait (`Unavailable`), give up (`Terminal`), violate a key. Whatever
+else it raises is told as the participant's fault, at an undo all but `Unavailable`; so are an
+answer that its command does not promise, a transaction that the handler ends, a check that writes.
+In a simulated world there is no network, no thread, and no SQL but SQLite's.
 """
 
 from __future__ import annotations
