@@ -99,6 +99,23 @@ def make_engine(url: str | sa.URL, *, pool_size: int = 5) -> sa.Engine:
         ) from error
 
 
+def take_turn(connection: sa.Connection, name: str) -> None:
+    """Wait until no other transaction has taken this turn; ours ends with the transaction.
+
+    Nothing to do on SQLite: whoever may write there is alone.
+    """
+    if connection.dialect.name == "postgresql":
+        key = sa.func.hashtextextended(f"es_saga/{name}", 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def create_missing(connection: sa.Connection, *tables: sa.MetaData) -> None:
+    """Create the tables that are not there; processes that do it at the same time queue up."""
+    take_turn(connection, "tables")
+    for metadata in tables:
+        metadata.create_all(connection)
+
+
 def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
     settings: dict[str, Any] = {
         "hide_parameters": True,

@@ -14,7 +14,7 @@ from es_saga.adapters.tables import TRACKING
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.core.messages import PARTS
 from es_saga.core.state import SagaStatus
-from es_saga.database import READ_ONLY
+from es_saga.database import READ_ONLY, create_missing, take_turn
 from es_saga.engine.alerting import Notice
 from es_saga.engine.alerts import IDLE_PART, Alert, AlertKind
 from es_saga.projections.alerts import ALERTS, IDLE, IDLE_METADATA, AlertsView
@@ -69,8 +69,7 @@ class SqlAlertLog:
 
     def _prepare(self, hooks: Sequence[str]) -> None:
         with self._engine.begin() as connection:
-            AlertsView.metadata.create_all(connection)
-            IDLE_METADATA.create_all(connection)
+            create_missing(connection, AlertsView.metadata, IDLE_METADATA)
             self._heads = self._statements.heads(connection, range(PARTS))
             for hook in hooks:
                 known = sa.select(TRACKING.c.part).where(TRACKING.c.name == _name(hook))
@@ -141,9 +140,7 @@ class SqlAlertLog:
         if not over and not idle:
             return 0
         with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                key = sa.func.hashtextextended("es_saga/alerts/idle", 0)
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            take_turn(connection, "alerts/idle")
             position = _last_position(connection)
             changed = 0
             for row in over:

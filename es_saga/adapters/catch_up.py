@@ -19,7 +19,7 @@ from es_saga.adapters.statements import statements_for
 from es_saga.adapters.tables import PROJECTIONS
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
 from es_saga.adapters.unsynced import unsynced
-from es_saga.database import READ_ONLY
+from es_saga.database import READ_ONLY, create_missing
 from es_saga.engine.following import Advance, Halt
 from es_saga.projections.progress import reached
 from es_saga.projections.view import View
@@ -72,10 +72,7 @@ class CatchUp:
 
     def _prepare(self, view: View) -> None:
         with self._engine.begin() as connection:
-            if self._postgres:  # else two processes would make the same tables
-                lock = sa.func.pg_advisory_xact_lock(lock_key(view.name))
-                connection.execute(sa.select(lock))
-            view.metadata.create_all(connection)
+            create_missing(connection, view.metadata)
             self._statements.enrol(connection, (view.name,))
 
     def _advance(self, view: View, limit: int) -> Advance:

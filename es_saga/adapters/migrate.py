@@ -14,10 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters.tables import REVISION_TABLE, SCHEMA_REVISION
 from es_saga.core.errors import Unavailable
-from es_saga.database import READ_ONLY, normalise
-
-_LOCK_KEY = 0x65735F73616761
-"""Advisory lock on PostgreSQL under which one process at a time migrates: "es_saga" in ASCII."""
+from es_saga.database import READ_ONLY, normalise, take_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,7 @@ def upgrade(engine: sa.Engine) -> SchemaStatus:
     config = _config()
     try:
         with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+            take_turn(connection, "schema")
             before = _status(connection, config)
             if before.unknown or before.current:
                 return before

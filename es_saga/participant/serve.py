@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.messages import Envelope, Subjects, part_of
-from es_saga.database import make_engine
+from es_saga.database import create_missing, make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
 from es_saga.participant import fence
 from es_saga.participant.job import Job
@@ -353,13 +353,9 @@ class Server:
 
 def create_tables(participant: Participant, engine: sa.Engine) -> None:
     """Create the fence and the participant's tables where they are missing: for demos and tests."""
-    for metadata in (fence.metadata, participant.tables):
-        if metadata is None:
-            continue
-        try:
-            metadata.create_all(engine)
-        except SQLAlchemyError:
-            metadata.create_all(engine)  # another process created some of them at the same time
+    tables = (fence.metadata, participant.tables)
+    with engine.begin() as connection:
+        create_missing(connection, *(metadata for metadata in tables if metadata is not None))
 
 
 async def serve(

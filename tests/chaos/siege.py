@@ -40,6 +40,9 @@ SHARE_SECONDS = 30.0
 RESTART_SECONDS = 30.0
 """How long PostgreSQL may take until a killed server's last children are gone."""
 
+ERROR_LINES = 40
+"""So much of what a process said last is told when it ends by itself."""
+
 
 class Child:
     """A process that is started again when it dies."""
@@ -67,7 +70,9 @@ class Child:
         """Start it again if it has died by itself."""
         process = self._process
         if process is not None and process.poll() is not None:
-            self.surprises.append(f"{self.name} ended by itself: exit {process.returncode}")
+            last = self.errors.read_text().splitlines()[-ERROR_LINES:]
+            ended = f"{self.name} ended by itself: exit {process.returncode}"
+            self.surprises.append("\n".join([ended, *last]))
             self.start()
 
     def kill(self, *, restart: bool = True) -> None:
