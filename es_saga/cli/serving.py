@@ -82,7 +82,7 @@ def ui(
     found = None if app is None else compose.load_app(app)
     access = _access(settings, read_only=read_only)
     with server.listen(host, port, guarded=access.guarded) as listener:
-        loop.run(_serve(settings, found, access, listener))
+        loop.run(_serve(settings, found, access, listener), thresholds=loop.ANSWERING)
 
 
 async def _serve(
