@@ -339,9 +339,12 @@ def _catching_up(settings: Settings, following: Sequence[View]) -> Generator[Cat
 
 @asynccontextmanager
 async def conducting(
-    settings: Settings, app: App, pipe: Transport, *, migrate: bool
+    settings: Settings, app: App, pipe: Transport, *, migrate: bool, volatile: bool = False
 ) -> AsyncGenerator[ProcessManager, None]:
     """A process manager with its log and its read models, running.
+
+    Args:
+        volatile: what the pipe holds is lost with this process.
 
     Raises:
         DefinitionError: a definition cannot be run, or differs from what the log knows.
@@ -380,6 +383,7 @@ async def conducting(
             tenant=settings.tenant,
             refuse_starts=settings.starts_during_outage == "refuse",
             cached=settings.cached_sagas,
+            volatile=volatile,
         )
         projector = Projector(
             following, stack.enter_context(_catching_up(settings, following)), clock
@@ -401,7 +405,8 @@ async def serving(
     Raises:
         NotFound: the app has no such participant.
     """
-    data_folder(settings)
+    if settings.participant_database is None:
+        data_folder(settings)
     servers: list[Server] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)
