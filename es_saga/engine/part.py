@@ -383,7 +383,7 @@ class Part:
         if isinstance(input, Start):
             assert arrival.definition is not None, "read with the start"
             return arrival.definition
-        raise NotFound(f"There is no saga {arrival.saga_id!r}.")
+        raise NotFound(f"There is no saga {arrival.saga_id!r}.", hint="`es-saga list` shows them.")
 
     async def _commit(self, drafts: dict[str, _Draft]) -> Collection[str]:
         """Append, publish, arm; the sagas whose version was taken."""
