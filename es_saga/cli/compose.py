@@ -469,9 +469,11 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
         Unavailable: the log is out of reach, not there, or has not the schema that is needed.
     """
     from es_saga.cli.line import OnDemand
+    from es_saga.cli.workshop import DatabaseWorkshop
     from es_saga.web.desk import Desk
 
     found = () if app is None else app.definitions()
+    found_views = views(settings, conducted=running_apps(settings))
     engine = existing_log(settings)
     line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
     async with AsyncExitStack() as stack:
@@ -489,10 +491,8 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
             definitions=found,
             access=access,
             log=store,
-            views={
-                each.view.name: each.inline
-                for each in views(settings, conducted=running_apps(settings))
-            },
+            views={each.view.name: each.inline for each in found_views},
+            workshop=DatabaseWorkshop(settings.database_url, found_views),
         )
         stack.push_async_callback(made.close)
         yield made

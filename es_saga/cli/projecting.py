@@ -199,14 +199,7 @@ def _tell(verdict: Verdict) -> None:
 
 def _line(drift: Drift) -> dict[str, Any]:
     """A row that differs, on one line."""
-    columns = "; ".join(
-        f"{name} is {is_!r}, should be {should!r}" for name, (is_, should) in drift.columns.items()
-    )
-    return {
-        "table": drift.table,
-        "row": ", ".join(f"{name}={value}" for name, value in drift.key.items()),
-        "what": columns or drift.kind,
-    }
+    return {"table": drift.table, "row": drift.row, "what": drift.what}
 
 
 # ── together ─────────────────────────────────────────────────────────────────────────────────────
