@@ -115,7 +115,7 @@ class MemoryTransport:
     def __init__(self, *, tenant: str = "main", clock: Clock | None = None) -> None:
         self.subjects = Subjects(tenant)
         self.clock: Clock = clock or SystemClock()
-        self._streams = {kind: _Stream(kind) for kind in ("CMD", "RPL")}
+        self._streams = {kind: _Stream(kind) for kind in ("CMD", "RPL", "EVT")}
         self._prefixes = {f"{self.subjects.root}.{kind.lower()}.": kind for kind in self._streams}
         self._cut = len(self.subjects.root) + 5
         self._dead: deque[tuple[int, Envelope]] = deque(maxlen=MAX_DEAD_LETTERS)

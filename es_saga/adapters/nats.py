@@ -43,7 +43,7 @@ CLOSE_SECONDS: Final = 5.0
 MAX_DEAD_LETTERS: Final = 1_000
 """Dead letters that are read at once."""
 
-_LANES: Final = ("cmd", "rpl", "dlq", "alr")
+_LANES: Final = ("cmd", "rpl", "evt", "dlq", "alr")
 _SPACE: Final = re.compile(r"\s")
 _log = structlog.get_logger("es_saga.nats")
 

@@ -1,12 +1,13 @@
 """Streams and consumers: what they are called, how they are set up, and how they are kept small.
 
-A tenant has five streams. Everything here is idempotent and is done again after every reconnect.
+A tenant has six streams. Everything here is idempotent and is done again after every reconnect.
 
     ES_<tenant>_CMD   saga.v1.<tenant>.cmd.>   commands to participants
     ES_<tenant>_RPL   saga.v1.<tenant>.rpl.>   replies, starts and verbs to sagas
+    ES_<tenant>_EVT   saga.v1.<tenant>.evt.>   what services tell of themselves
     ES_<tenant>_DLQ   saga.v1.<tenant>.dlq.>   dead letters
     ES_<tenant>_ALR   saga.v1.<tenant>.alr.>   alerts, where they are wanted here
-    ES_<tenant>_ADV   the server's advisories about consumers of the first two
+    ES_<tenant>_ADV   the server's advisories about consumers of the first three
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ MAX_WAITING: Final = 512
 ADVISORIES: Final = ("MAX_DELIVERIES", "MSG_TERMINATED", "DELETED")
 """Which of the server's advisories about consumers are kept."""
 
+CONSUMED: Final = ("CMD", "RPL", "EVT")
+"""The streams that have consumers; what those have settled is removed."""
+
 _NS: Final = 1_000_000_000
 _DAY: Final = 24 * 3600
 
@@ -57,18 +61,21 @@ class BrokerError(SagaError):
 class StreamLimits:
     """How large the streams may grow, in bytes, and how long they keep a message, in seconds.
 
-    A full command or reply stream takes no more until some have been acknowledged or are too old:
-    publishers wait. Of dead letters, alerts and advisories the oldest go first, so that putting a
-    message aside never fails.
+    A full stream of commands, replies or events takes no more until some have been acknowledged or
+    are too old: publishers wait. Of dead letters, alerts and advisories the oldest go first, so
+    that putting a message aside never fails.
     """
 
     cmd_bytes: int = 2 * 1024**3
     rpl_bytes: int = 2 * 1024**3
+    evt_bytes: int = 2 * 1024**3
     dlq_bytes: int = 256 * 1024**2
     alr_bytes: int = 32 * 1024**2
     adv_bytes: int = 32 * 1024**2
     max_age: float = 3.0 * _DAY
     """Of commands and replies. A participant remembers its answers for longer than that."""
+    evt_age: float = 7.0 * _DAY
+    """Of events: whoever listens and is away for longer misses some."""
     dlq_age: float = 30.0 * _DAY
     alr_age: float = 30.0 * _DAY
     adv_age: float = 7.0 * _DAY
@@ -106,7 +113,7 @@ class StreamStatus:
 class Streams:
     """The streams of one tenant on the server behind `link`."""
 
-    KINDS: Final = ("CMD", "RPL", "DLQ", "ALR", "ADV")
+    KINDS: Final = (*CONSUMED, "DLQ", "ALR", "ADV")
 
     def __init__(self, link: Link, subjects: Subjects, limits: StreamLimits) -> None:
         self._link = link
@@ -211,6 +218,7 @@ class Streams:
         size, age = {
             "CMD": (limits.cmd_bytes, limits.max_age),
             "RPL": (limits.rpl_bytes, limits.max_age),
+            "EVT": (limits.evt_bytes, limits.evt_age),
             "DLQ": (limits.dlq_bytes, limits.dlq_age),
             "ALR": (limits.alr_bytes, limits.alr_age),
             "ADV": (limits.adv_bytes, limits.adv_age),
@@ -219,7 +227,7 @@ class Streams:
             "name": self.name(kind),
             "subjects": [f"{self._subjects.root}.{kind.lower()}.>"],
             "retention": "limits",
-            "discard": "new" if kind in ("CMD", "RPL") else "old",
+            "discard": "new" if kind in CONSUMED else "old",
             "storage": "file",
             "max_bytes": size,
             "max_age": int(age * _NS),
@@ -234,7 +242,7 @@ class Streams:
             config["subjects"] = [
                 f"$JS.EVENT.ADVISORY.CONSUMER.{event}.{self.name(watched)}.>"
                 for event in ADVISORIES
-                for watched in ("CMD", "RPL")
+                for watched in CONSUMED
             ]
             config |= {"allow_msg_ttl": False, "allow_atomic": False}
         return config
@@ -249,10 +257,10 @@ def consumer_config(consumer: Consumer) -> dict[str, Any]:
     Raises:
         InvalidInput: its name or stream cannot be.
     """
-    if not is_token(consumer.name) or consumer.stream not in ("CMD", "RPL"):
+    if not is_token(consumer.name) or consumer.stream not in CONSUMED:
         raise InvalidInput(
             f"{consumer.name!r} on {consumer.stream!r} cannot be a consumer.",
-            hint="Names have letters, digits, '_' and '-'; the stream is CMD or RPL.",
+            hint="Names have letters, digits, '_' and '-'; the stream is CMD, RPL or EVT.",
         )
     config: dict[str, Any] = {
         "name": consumer.name,

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from es_saga.adapters.nats_streams import BrokerError, ConsumerStatus, Streams
+from es_saga.adapters.nats_streams import CONSUMED, BrokerError, ConsumerStatus, Streams
 from es_saga.adapters.subjects import covers, overlap
 from es_saga.core.messages import PARTS
 
@@ -35,7 +35,7 @@ async def trim(streams: Streams) -> int:
     Raises:
         BrokerError, Unavailable: the server refused, or did not answer.
     """
-    return await _trim(streams, "CMD") + await _trim(streams, "RPL")
+    return sum([await _trim(streams, kind) for kind in CONSUMED])
 
 
 async def _trim(streams: Streams, kind: str) -> int:

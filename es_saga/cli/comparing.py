@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,8 +13,8 @@ from es_saga.cli.console import (
     Output,
     OutputOption,
     QuietOption,
+    console_on,
     escape,
-    put,
     say,
     show,
     show_one,
@@ -38,7 +39,7 @@ def compare(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Two runs side by side. How each attempt ended, its time, and where they part."""
+    """Two runs side by side: how each attempt ended, how long it took, and where they part."""
     from es_saga.replay.comparing import compare as compared
     from es_saga.replay.comparing import plain_row
 
@@ -54,18 +55,18 @@ def compare(
 
 def _show(found: Comparison) -> None:
     from es_saga.cli.table import Column
-    from es_saga.replay.changes import told
 
+    console = console_on(sys.stdout)
     for name, run in (("a", found.a), ("b", found.b)):
-        put(_head(name, run), hang=3)
+        console.print(_head(name, run))
     for change in found.input:
-        before, after = escape(told(change.before)), escape(told(change.after))
-        put(f"[dim]input[/]  {escape(change.path)}  {before} [dim]→[/] {after}", hang=7)
-    put("")
+        console.print(f"[dim]input[/]  {escape(str(change))}")
+    console.print()
     first = found.first
     columns = (
         Column(" "),
         "step",
+        Column("attempt", right=True, optional=True),
         Column("a", folds=True),
         Column("took", right=True),
         Column("b", folds=True),
@@ -76,7 +77,7 @@ def _show(found: Comparison) -> None:
     if first is None:
         say("both went the same way")
     else:
-        say(f"they part at [bold]{escape(_name(first))}[/]")
+        say(f"they part at [bold]{escape(_name(first))}[/]{_attempt(first)}")
 
 
 def _head(name: str, run: Run) -> str:
@@ -93,6 +94,7 @@ def _line(row: Row, first: bool) -> dict[str, Any]:
     return {
         " ": "→" if first else "",
         "step": _name(row),
+        "attempt": row.attempt if row.attempt > 1 else "",
         "a": row.a.outcome if row.a else "",
         "took": _seconds(row.a.seconds) if row.a else "",
         "b": row.b.outcome if row.b else "",
@@ -102,8 +104,11 @@ def _line(row: Row, first: bool) -> dict[str, Any]:
 
 
 def _name(row: Row) -> str:
-    name = row.step if row.direction.value == "do" else f"undo {row.step}"
-    return f"{name}, attempt {row.attempt}" if row.attempt > 1 else name
+    return row.step if row.direction.value == "do" else f"undo {row.step}"
+
+
+def _attempt(row: Row) -> str:
+    return f", attempt {row.attempt}" if row.attempt > 1 else ""
 
 
 def _seconds(seconds: float | None) -> str:

@@ -44,7 +44,7 @@ from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.ports import Leases, Transport
 from es_saga.engine.projector import Projector
-from es_saga.participant import Server
+from es_saga.participant import PollingRelay, Server, Subscriber
 from es_saga.projections.queries import Queries, no_such
 from es_saga.projections.view import View
 
@@ -339,12 +339,9 @@ def _catching_up(settings: Settings, following: Sequence[View]) -> Generator[Cat
 
 @asynccontextmanager
 async def conducting(
-    settings: Settings, app: App, pipe: Transport, *, migrate: bool, volatile: bool = False
+    settings: Settings, app: App, pipe: Transport, *, migrate: bool
 ) -> AsyncGenerator[ProcessManager, None]:
     """A process manager with its log and its read models, running.
-
-    Args:
-        volatile: what the pipe holds is lost with this process.
 
     Raises:
         DefinitionError: a definition cannot be run, or differs from what the log knows.
@@ -383,7 +380,6 @@ async def conducting(
             tenant=settings.tenant,
             refuse_starts=settings.starts_during_outage == "refuse",
             cached=settings.cached_sagas,
-            volatile=volatile,
         )
         projector = Projector(
             following, stack.enter_context(_catching_up(settings, following)), clock
@@ -400,14 +396,14 @@ async def conducting(
 async def serving(
     settings: Settings, app: App, pipe: Transport, names: Sequence[str]
 ) -> AsyncGenerator[list[Server], None]:
-    """Participants of an app, each on its own database, serving.
+    """Participants of an app, each on its own database, serving, listening and publishing.
 
     Raises:
         NotFound: the app has no such participant.
     """
-    if settings.participant_database is None:
-        data_folder(settings)
+    data_folder(settings)
     servers: list[Server] = []
+    beside: list[Subscriber | PollingRelay] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)
         if participant is None:
@@ -415,19 +411,24 @@ async def serving(
             raise NotFound(
                 f"App {app.name!r} has no participant {name!r}.", hint=f"Known: {known}."
             )
+        url, tenant = settings.participant_url(name), settings.tenant
         servers.append(
             Server(
                 participant,
-                settings.participant_url(name),
+                url,
                 pipe,
-                tenant=settings.tenant,
+                tenant=tenant,
                 concurrency=settings.concurrency,
                 create_tables=True,
             )
         )
+        if participant.reactions:
+            beside.append(Subscriber(participant, url, pipe, tenant=tenant, create_tables=True))
+        if participant.outbox is not None:
+            beside.append(PollingRelay(name, url, pipe, tenant=tenant))
     async with AsyncExitStack() as stack:
-        for server in servers:
-            await stack.enter_async_context(server)
+        for serving in (*servers, *beside):
+            await stack.enter_async_context(serving)
         yield servers
 
 
@@ -469,11 +470,9 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
         Unavailable: the log is out of reach, not there, or has not the schema that is needed.
     """
     from es_saga.cli.line import OnDemand
-    from es_saga.cli.workshop import DatabaseWorkshop
     from es_saga.web.desk import Desk
 
     found = () if app is None else app.definitions()
-    found_views = views(settings, conducted=running_apps(settings))
     engine = existing_log(settings)
     line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
     async with AsyncExitStack() as stack:
@@ -491,8 +490,10 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
             definitions=found,
             access=access,
             log=store,
-            views={each.view.name: each.inline for each in found_views},
-            workshop=DatabaseWorkshop(settings.database_url, found_views),
+            views={
+                each.view.name: each.inline
+                for each in views(settings, conducted=running_apps(settings))
+            },
         )
         stack.push_async_callback(made.close)
         yield made

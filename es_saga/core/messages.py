@@ -56,6 +56,22 @@ class Command(Message, Generic[R_co]):
     to: ClassVar[str] = ""
 
 
+class Event(Message):
+    """Something that has happened in a service, told to whoever listens.
+
+    Set `by` to the service, and `about` to the field with the id of what it happened to, the
+    aggregate; that field's name, without `_id`, is the aggregate's type.
+
+    >>> class OrderPlaced(Event):
+    ...     by = "orders"
+    ...     about = "order_id"
+    ...     order_id: str
+    """
+
+    by: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+
+
 def reply_type(command: type[Command[Any]]) -> Any:
     """The type parameter of a command: a message type, or `NoneType` for `Command[None]`."""
     for base in command.__mro__:
@@ -173,6 +189,9 @@ class Envelope(BaseModel):
     type: str = Field(min_length=1, max_length=200)
     datacontenttype: str | None = None
     time: str | None = None
+    subject: str | None = None
+    """On a domain event: the id of the aggregate it happened to."""
+    aggregatetype: str | None = None
 
     sagaid: str | None = None
     sagatype: str | None = None
@@ -222,6 +241,14 @@ class Subjects:
     def inbox_of_part(self, app: str, part: int) -> str:
         """Filter: everything addressed to the sagas of one part."""
         return f"{self.root}.rpl.{app}.{part}.>"
+
+    def event(self, service: str, aggregate_id: str, event: str) -> str:
+        """Where a service tells what has happened to one of its aggregates."""
+        return f"{self.root}.evt.{service}.{aggregate_id}.{event}"
+
+    def events_of(self, service: str) -> str:
+        """Filter: everything a service tells."""
+        return f"{self.root}.evt.{service}.>"
 
     def dead_letter(self, who: str, reason: str) -> str:
         """Where a message that cannot be handled is put aside."""

@@ -136,9 +136,10 @@ class Consumer:
     """Who reads what. Durable: several processes with one name share the messages."""
 
     name: str
-    """`pm-<app>-<part>` or `svc-<service>`; also who stands in the dead letters."""
+    """`pm-<app>-<part>`, `svc-<service>` or `evt-<listener>--<service>`; also who stands in the
+    dead letters."""
     stream: str
-    """`CMD` or `RPL`."""
+    """`CMD`, `RPL` or `EVT`."""
     filter: str
     """Subject filter, with `*` and `>`."""
     max_ack_pending: int = 256

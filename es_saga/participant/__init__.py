@@ -1,15 +1,25 @@
-"""The participant kit: what a service installs to take part in sagas."""
+"""The participant kit: what a service installs to take part in sagas, to tell and hear events."""
 
+from es_saga.core.messages import Event
 from es_saga.participant.fence import Undone, purge
+from es_saga.participant.inbox import Inbox
 from es_saga.participant.kit import Participant
+from es_saga.participant.outbox import Outbox
+from es_saga.participant.relay import PollingRelay
 from es_saga.participant.serve import NotPrepared, Server, create_tables, serve
+from es_saga.participant.subscriber import Subscriber
 from es_saga.participant.tx import Received, SyncTx, Tx
 
 __all__ = [
+    "Event",
+    "Inbox",
     "NotPrepared",
+    "Outbox",
     "Participant",
+    "PollingRelay",
     "Received",
     "Server",
+    "Subscriber",
     "SyncTx",
     "Tx",
     "Undone",

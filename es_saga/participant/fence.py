@@ -26,9 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from es_saga.core.messages import Envelope, Refusal
-
-PURGE_ROWS = 1_000
-"""Most rows one transaction of `purge` deletes."""
+from es_saga.participant.forgetting import MOST_ROWS, forget
 
 metadata = sa.MetaData()
 """The fence's table, for `create_all` or for the participant's own migrations."""
@@ -169,22 +167,11 @@ def remember(connection: sa.Connection, records: Sequence[Record]) -> None:
         raise FenceTaken from error
 
 
-def purge(engine: sa.Engine, older_than: float, *, limit: int = 100 * PURGE_ROWS) -> int:
+def purge(engine: sa.Engine, older_than: float, *, limit: int = MOST_ROWS) -> int:
     """Forget up to `limit` commands recorded before `older_than`, seconds since the epoch.
 
     Only what is older than any message that could still arrive may be forgotten: a forgotten
     command that comes again is carried out again. Returns the number of rows deleted; fewer than
-    `limit` means that none is left. Deletes in transactions of `PURGE_ROWS`.
+    `limit` means that none is left. Deletes in transactions of `PURGE_ROWS` of them.
     """
-    oldest = sa.select(es_fence.c.command_id).where(es_fence.c.at < older_than)
-    deleted = 0
-    while deleted < limit:
-        page = oldest.limit(min(PURGE_ROWS, limit - deleted))
-        with engine.begin() as connection:
-            count = connection.execute(
-                sa.delete(es_fence).where(es_fence.c.command_id.in_(page))
-            ).rowcount
-        deleted += count
-        if count == 0:
-            break
-    return deleted
+    return forget(engine, es_fence, older_than, limit=limit)

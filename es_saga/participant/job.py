@@ -42,7 +42,7 @@ class Job:
         try:
             self.command = handling.command.model_validate(envelope.data)
         except ValidationError as fault:
-            error = InvalidInput(f"The payload is no {envelope.type}: {_faults(fault)}.")
+            error = InvalidInput(f"The payload is no {envelope.type}: {faults_of(fault)}.")
             self.rejected = ("bad-payload", str(error))
             self.answer = failure_of(error, envelope, source, never=True)
             return False
@@ -50,7 +50,7 @@ class Job:
         return True
 
 
-def _faults(error: ValidationError) -> str:
+def faults_of(error: ValidationError) -> str:
     """Where and what, without the values: those are people's data."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'it'}: {f['msg']}" for f in found[:10])

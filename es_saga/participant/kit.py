@@ -1,9 +1,9 @@
-"""What a service declares: its name, its tables, and a handler for each command it serves."""
+"""What a service declares: its name, its tables, what it serves, hears and publishes."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, NoneType
 from typing import Any, Generic, TypeVar, overload
@@ -11,11 +11,14 @@ from typing import Any, Generic, TypeVar, overload
 import sqlalchemy as sa
 
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Message, Refusal, is_token, reply_type
+from es_saga.core.messages import Command, Event, Message, Refusal, is_token, reply_type
+from es_saga.participant.outbox import Outbox
 from es_saga.participant.tx import SyncTx, Tx
 
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
+E = TypeVar("E", bound=Event)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
 C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
 
 
@@ -25,6 +28,15 @@ class Handling:
 
     command: type[Command[Any]]
     reply: type[Message] | type[None]
+    fn: Callable[..., Any]
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """An event that a participant hears, and the function that acts on it."""
+
+    event: type[Event]
     fn: Callable[..., Any]
     is_async: bool
 
@@ -49,11 +61,30 @@ class Handles(Generic[C_co]):
         return fn
 
 
+class Hears(Generic[E_co]):
+    """Registers the decorated function as the reaction to an event; see `Participant.on`."""
+
+    def __init__(self, participant: Participant, event: type[E_co]) -> None:
+        self._participant = participant
+        self._event = event
+
+    @overload
+    def __call__(
+        self, fn: Callable[[E_co, Tx], Awaitable[None]]
+    ) -> Callable[[E_co, Tx], Awaitable[None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[E_co, SyncTx], None]) -> Callable[[E_co, SyncTx], None]: ...
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        self._participant.react(self._event, fn)
+        return fn
+
+
 class Participant:
     """A service that takes part in sagas: the commands it serves, each with one handler.
 
     `name` is what commands are addressed to (`Command.to`). `tables` are created on demand for
-    demos and tests; a service in production has migrations.
+    demos and tests; a service in production has migrations. `publishes` are the events that its
+    handlers and reactions may pass to `tx.publish`.
 
     >>> class Reserved(Message):
     ...     reservation: str
@@ -66,17 +97,25 @@ class Participant:
     ...     return Reserved(reservation=f"r-{cmd.sku}")
 
     Raises:
-        DefinitionError: the name cannot stand in a subject.
+        DefinitionError: the name cannot stand in a subject; what it publishes is not its own.
     """
 
-    def __init__(self, name: str, *, tables: sa.MetaData | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        tables: sa.MetaData | None = None,
+        publishes: Sequence[type[Event]] = (),
+    ) -> None:
         if not is_token(name):
             raise DefinitionError(
                 name, ["the name may have letters, digits, '_' and '-' only"], kind="participant"
             )
         self.name = name
         self.tables = tables
+        self.outbox = Outbox(name, publishes) if publishes else None
         self._commands: dict[str, Handling] = {}
+        self._reactions: dict[tuple[str, str], Reaction] = {}
 
     @property
     def commands(self) -> Mapping[str, Handling]:
@@ -104,6 +143,45 @@ class Participant:
         """
         return Handles(self, command)
 
+    @property
+    def reactions(self) -> Mapping[tuple[str, str], Reaction]:
+        """What it hears, by the service and the name of the event."""
+        return MappingProxyType(self._reactions)
+
+    def on(self, event: type[E]) -> Hears[E]:
+        """Decorator: the function acts on `event`, once for each that another service publishes.
+
+        `async def fn(event, tx: Tx) -> None` or `def fn(event, tx: SyncTx) -> None`, in a
+        transaction with the inbox, served by a `Subscriber`. The events of one aggregate come one
+        after the other, also when one has to be tried again; an exception rolls back what was
+        written and has the event tried again, `Terminal` puts it aside.
+
+        What it does outside `tx` may happen more than once, as in a handler of commands.
+
+        Raises:
+            DefinitionError: the event does not say whose it is, or has a reaction already; the
+                function does not take two arguments.
+        """
+        return Hears(self, event)
+
+    def react(self, event: type[Event], fn: Callable[..., Any]) -> None:
+        """What `on` does to the decorated function.
+
+        Raises:
+            DefinitionError: see `on`.
+        """
+        faults: list[str] = []
+        key = (event.by, event.__name__)
+        if not is_token(event.by):
+            faults.append(f"{event.__name__} does not say whose event it is: set `by` in its class")
+        if key in self._reactions:
+            faults.append(f"{event.__name__} has a reaction already")
+        if not _takes_two(fn):
+            faults.append(f"the reaction to {event.__name__} must take two arguments, it and tx")
+        if faults:
+            raise DefinitionError(self.name, faults, kind="participant")
+        self._reactions[key] = Reaction(event, fn, inspect.iscoroutinefunction(fn))
+
     def register(self, command: type[Command[Any]], fn: Callable[..., Any]) -> None:
         """What `handles` does to the decorated function.
 
@@ -124,9 +202,7 @@ class Participant:
         else:
             if not (_can_be_answered(reply)):
                 faults.append(f"{name} answers {reply!r}, which is no Message")
-        try:
-            inspect.signature(fn).bind(None, None)
-        except TypeError:
+        if not _takes_two(fn):
             faults.append(f"the handler of {name} must take two arguments, the command and tx")
         if faults:
             raise DefinitionError(self.name, faults, kind="participant")
@@ -135,3 +211,11 @@ class Participant:
 
 def _can_be_answered(reply: Any) -> bool:
     return inspect.isclass(reply) and issubclass(reply, (Message, NoneType))
+
+
+def _takes_two(fn: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(fn).bind(None, None)
+    except TypeError:
+        return False
+    return True

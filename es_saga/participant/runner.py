@@ -15,13 +15,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome
@@ -37,7 +34,7 @@ from es_saga.participant.fence import (
 )
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Participant
-from es_saga.participant.outage import Trouble, Unreachable, trouble_of
+from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.reply import (
     NOTHING,
     Answer,
@@ -48,7 +45,8 @@ from es_saga.participant.reply import (
     repeat,
 )
 from es_saga.participant.tx import SyncTx, Tx
-from es_saga.participant.work import Desk, Statements, Work
+from es_saga.participant.work import Desk, Work
+from es_saga.participant.workplace import TransactionMisuse, Workplace
 
 SHARED_SECONDS = 0.1
 """A shared transaction takes no further command when it is older than this."""
@@ -59,20 +57,7 @@ MAX_COLLISIONS = 5
 COLLISION_WAIT_SECONDS = 0.01
 """Longest wait before the first such run; doubles with each."""
 
-RECONNECT_SECONDS = 1.0
-"""After a failed connect, this long passes before the next."""
-
 _log = structlog.get_logger("es_saga.participant")
-
-_TRIGGERS_OR_RULES = """
-SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE NOT tgisinternal)
-    OR EXISTS (SELECT 1 FROM pg_catalog.pg_rules
-               WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))
-"""
-
-
-class TransactionMisuse(RuntimeError):
-    """A handler tried to end the transaction. Return or raise instead: the kit ends it."""
 
 
 class Ending(NamedTuple):
@@ -109,17 +94,11 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._participant = participant
-        self._engine = engine
         self._source = source
         self._handler_seconds = handler_seconds
         self._now = now
         self._clock = clock
-        self._statements = Statements(engine.dialect)
-        self._desk: Desk | None = None
-        self._connect_after = 0.0
-        self._reachable = True
-        self._handling = False
-        self._misused = False
+        self._place = Workplace(engine, participant, clock)
 
     async def run(self, jobs: Sequence[Job]) -> None:
         """Carry them out, in this order. Afterwards each has an answer, or an outage."""
@@ -141,7 +120,7 @@ class Runner:
                     collisions += 1
                     await asyncio.sleep(random.random() * COLLISION_WAIT_SECONDS * 2**collisions)
                     groups.appendleft(group)
-                elif trouble is Trouble.OUTAGE and self._desk is not None and reconnects == 0:
+                elif trouble is Trouble.OUTAGE and self._place.connected and reconnects == 0:
                     # Perhaps only the connection is stale. If it broke in the commit: the fence
                     # tells what was done.
                     reconnects += 1
@@ -158,19 +137,15 @@ class Runner:
             collisions = reconnects = 0
             if done < len(group):
                 groups.appendleft(group[done:])
-        self._note_reachable()
+        self._place.note_reachable()
 
     def disconnect(self) -> None:
         """Let go of the connection, whatever state it is in."""
-        desk, self._desk = self._desk, None
-        if desk is not None:
-            with suppress(SQLAlchemyError):
-                desk.connection.invalidate()
-                desk.connection.close()
+        self._place.disconnect()
 
     async def _together(self, group: list[Job]) -> int:
         """Carry out as many of the group as fit into one transaction, and commit; how many."""
-        desk = self._connect()
+        desk = self._place.connect()
         transaction = desk.connection.begin()
         try:
             endings = await self._carry_out(group, desk)
@@ -203,7 +178,7 @@ class Runner:
                     work = Work(desk, job.envelope, verdict.record)
                     ending = await self._call(job, work)
                     refused = ending.answer.outcome is not Outcome.SUCCEEDED
-                    if self._misused or (refused and work.has_written()):
+                    if self._place.misused or (refused and work.has_written()):
                         raise _Spoilt(index, ending)
                 else:
                     ending = self._answer_without(job, verdict)
@@ -217,21 +192,21 @@ class Runner:
         handling = job.handling
         assert handling is not None, "only a job that could be read comes so far"
         try:
-            self._handling = True
+            self._place.handling = True
             if handling.is_async:
                 reply = await handling.fn(job.command, Tx(work))
             else:
                 reply = handling.fn(job.command, SyncTx(work))
-            self._handling = False
+            self._place.handling = False
             answer = answer_of(reply, handling)
             if answer.outcome is Outcome.SUCCEEDED:
                 work.finish()
             else:
                 work.abandon()
-            if self._misused:
+            if self._place.misused:
                 raise TransactionMisuse(TransactionMisuse.__doc__)
         except (Exception, asyncio.CancelledError) as error:
-            self._handling = False
+            self._place.handling = False
             work.abandon()
             if trouble_of(error) is not Trouble.MISTAKE:
                 raise
@@ -262,30 +237,7 @@ class Runner:
             ),
         )
 
-    # ── the connection and its transactions ──────────────────────────────────────────────────────
-
-    def _connect(self) -> Desk:
-        if self._desk is not None:
-            return self._desk
-        if self._clock() < self._connect_after:
-            raise Unreachable(Unreachable.__doc__)
-        self._misused = False
-        try:
-            connection = self._engine.connect().execution_options(preserve_rowcount=True)
-            counts_prove = _counts_prove(connection)
-        except SQLAlchemyError:
-            self._connect_after = self._clock() + RECONNECT_SECONDS
-            raise
-        for moment in ("commit", "rollback"):
-            event.listen(connection, moment, self._guard)
-        self._desk = Desk(connection, self._statements, counts_prove)
-        return self._desk
-
-    def _guard(self, _connection: sa.Connection) -> None:
-        """Refuse that a handler ends the transaction: it holds the work of others."""
-        if self._handling:
-            self._misused = True
-            raise TransactionMisuse(TransactionMisuse.__doc__)
+    # ── transactions ────────────────────────────────────────────────────────────────────────────
 
     def _commit(
         self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
@@ -294,12 +246,7 @@ class Runner:
         transaction.commit()
 
     def _roll_back(self, transaction: sa.RootTransaction) -> None:
-        try:
-            transaction.rollback()
-        except SQLAlchemyError:
-            self.disconnect()
-        if self._misused:  # SQLAlchemy no longer knows what state the transaction is in
-            self.disconnect()
+        self._place.roll_back(transaction)
 
     def _settle_alone(self, job: Job, ending: Ending) -> Ending:
         """After what the handler had written was rolled back: remember a refusal or a failure.
@@ -307,7 +254,7 @@ class Runner:
         And ask whether a failure is only the trace of a twin that was quicker: the one that loses
         may meet the other's rows, as a violated key, before it meets its record.
         """
-        desk = self._connect()
+        desk = self._place.connect()
         transaction = desk.connection.begin()
         try:
             if ending.error is not None:
@@ -327,18 +274,9 @@ class Runner:
         self._log_failure(job, error)
 
     def _postpone(self, jobs: Sequence[Job], error: Exception) -> None:
-        self.disconnect()
+        self._place.note_outage(error)
         for job in jobs:
             job.outage = f"{type(error).__name__}: {error}"
-        if self._reachable:
-            self._reachable = False
-            _log.error("database_unreachable", participant=self._participant.name, error=str(error))
-
-    def _note_reachable(self) -> None:
-        if not self._reachable:
-            self._reachable = True
-            # As loud as the outage: whoever saw that one wants to see its end.
-            _log.warning("database_back", participant=self._participant.name)
 
     def _log_failure(self, job: Job, error: BaseException) -> None:
         _log.warning(
@@ -357,15 +295,3 @@ def _keys(envelope: Envelope) -> list[str]:
     """Under which the fence may have something to say about a command."""
     keys = [envelope.commandid, envelope.undoes, attempt_key(envelope)]
     return [key for key in keys if key is not None]
-
-
-def _counts_prove(connection: sa.Connection) -> bool:
-    """Whether a statement that changed no row, by its count, certainly changed none."""
-    if connection.dialect.name == "sqlite":
-        return True  # it counts what triggers change, too: see `Desk.changes`
-    try:
-        with connection.begin():
-            return not connection.exec_driver_sql(_TRIGGERS_OR_RULES).scalar()
-    except SQLAlchemyError:
-        connection.close()
-        raise

@@ -25,7 +25,7 @@ from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.messages import Envelope, Subjects, part_of
 from es_saga.database import create_missing, make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
-from es_saga.participant import fence
+from es_saga.participant import fence, inbox, outbox
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Participant
 from es_saga.participant.runner import Runner
@@ -171,7 +171,7 @@ class Server:
             await asyncio.to_thread(worker.stop, left)
         self._let_go()
 
-    def _worker(self, name: str) -> Worker:
+    def _worker(self, name: str) -> Worker[Job]:
         """Who carries them out."""
         seconds = self._handler_seconds
         runner = Runner(
@@ -352,10 +352,16 @@ class Server:
 
 
 def create_tables(participant: Participant, engine: sa.Engine) -> None:
-    """Create the fence and the participant's tables where they are missing: for demos and tests."""
-    tables = (fence.metadata, participant.tables)
+    """Create the participant's tables and ours where they are missing: for demos and tests."""
+    tables = [fence.metadata]
+    if participant.tables is not None:
+        tables.append(participant.tables)
+    if participant.outbox is not None:
+        tables.append(outbox.metadata)
+    if participant.reactions:
+        tables.append(inbox.metadata)
     with engine.begin() as connection:
-        create_missing(connection, *(metadata for metadata in tables if metadata is not None))
+        create_missing(connection, *tables)
 
 
 async def serve(

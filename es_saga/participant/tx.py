@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from es_saga.core.messages import Message
+from es_saga.core.messages import Event, Message
 from es_saga.participant.work import Parameters, Work
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Received(NamedTuple):
-    """The facts on a command's envelope."""
+    """The facts on a command's envelope, or on an event's."""
 
     id: str
     """The idempotency key; the same on every attempt."""
@@ -86,6 +86,18 @@ class Transaction:
         counts as one that may have written.
         """
         return self._work.session()
+
+    def publish(self, event: Event) -> None:
+        """Publish a domain event of the participant once the transaction has committed.
+
+        It goes into the outbox; nothing is to be awaited, in async handlers neither. A handler that
+        refuses, or raises, has published nothing.
+
+        Raises:
+            DefinitionError: the participant does not say that it publishes such events.
+            InvalidInput: the aggregate's id cannot be one, or the event is too large.
+        """
+        self._work.publish(event)
 
     def undoes(self, reply: type[M]) -> M | None:
         """In the handler of an undo: what the command that it undoes answered.

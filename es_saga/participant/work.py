@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from es_saga.core.messages import Envelope
+from es_saga.core.errors import DefinitionError
+from es_saga.core.messages import Envelope, Event
 from es_saga.participant.fence import Record
+from es_saga.participant.outbox import Outbox, es_outbox
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_STATEMENTS = 1_000
 """How many statements given as strings are kept compiled, for each worker."""
+
+_ADD = sa.insert(es_outbox)
 
 Parameters = Mapping[str, object] | Sequence[Mapping[str, object]]
 
@@ -101,13 +105,19 @@ class Statements:
 class Desk:
     """What the handlers of one worker work with: its connection and what is known about it."""
 
-    __slots__ = ("connection", "counts_prove", "driver", "statements")
+    __slots__ = ("connection", "counts_prove", "driver", "outbox", "statements")
 
     def __init__(
-        self, connection: sa.Connection, statements: Statements, counts_prove: bool
+        self,
+        connection: sa.Connection,
+        statements: Statements,
+        counts_prove: bool,
+        outbox: Outbox | None,
     ) -> None:
         self.connection = connection
         self.statements = statements
+        self.outbox = outbox
+        """Where the participant's events go, if it publishes any."""
         self.counts_prove = counts_prove
         """A row count of 0 proves that nothing was written: no trigger or rule can have."""
         self.driver: Any = connection.connection.dbapi_connection
@@ -130,6 +140,20 @@ class Work:
         self._wrote = False
         self._changes = desk.changes()
         self._session: Session | None = None
+
+    def publish(self, event: Event) -> None:
+        """Add an event to the outbox.
+
+        Raises:
+            DefinitionError: the participant does not say that it publishes such events.
+            InvalidInput: see `Outbox.add`.
+        """
+        outbox = self._desk.outbox
+        if outbox is None or type(event) not in outbox.events:
+            name = type(event).__name__
+            fault = f"it publishes {name}, and does not say so: Participant(publishes=[{name}])"
+            raise DefinitionError(outbox.service if outbox else "", [fault], kind="participant")
+        self.run(_ADD, outbox.row(event, cause=self.envelope), reading=False)
 
     def session(self) -> Session:
         """The handler's ORM session, the same one on every call."""

@@ -6,11 +6,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
 from es_saga.participant.job import Job
-from es_saga.participant.runner import Runner
 
 MAX_BATCH = 256
 """Most commands that share a transaction."""
@@ -21,16 +21,32 @@ START_SECONDS = 10.0
 _log = structlog.get_logger("es_saga.participant")
 
 
-class Worker:
+J = TypeVar("J", bound=Job)
+J_contra = TypeVar("J_contra", bound=Job, contravariant=True)
+
+
+class Carrier(Protocol[J_contra]):
+    """Carries out jobs, in the thread and the event loop it is used in."""
+
+    async def run(self, jobs: Sequence[J_contra], /) -> None:
+        """Carry them out, in this order."""
+        ...
+
+    def disconnect(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class Worker(Generic[J]):
     """Runs jobs one after the other, those that wait together as one batch.
 
     `done` is called in the worker's thread with each batch; it must only pass it on.
     """
 
-    def __init__(self, name: str, runner: Runner, done: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(self, name: str, runner: Carrier[J], done: Callable[[Sequence[J]], None]) -> None:
         self._runner = runner
         self._done = done
-        self._inbox: deque[Job] = deque()
+        self._inbox: deque[J] = deque()
         self._stopping = False
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -40,7 +56,7 @@ class Worker:
         self._thread.start()
         assert self._started.wait(START_SECONDS), "the worker's event loop did not come up"
 
-    def submit(self, jobs: Iterable[Job]) -> None:
+    def submit(self, jobs: Iterable[J]) -> None:
         """Have these carried out, after those submitted before. Any thread; never waits."""
         assert not self._stopping, "nothing is submitted to a worker that has been stopped"
         self._inbox.extend(jobs)
@@ -76,7 +92,7 @@ class Worker:
         finally:
             self._runner.disconnect()
 
-    async def _carry_out(self, batch: list[Job]) -> None:
+    async def _carry_out(self, batch: list[J]) -> None:
         try:
             await self._runner.run(batch)
         except Exception as error:  # a fault of ours must not end the thread

@@ -198,7 +198,7 @@ def test_streams_are_ensured_and_shown(cli: Cli) -> None:
 
     assert (ensured.code, again.code, shown.code) == (0, 0, 0)
     names = [stream["name"] for stream in shown.json()]
-    assert names == [f"ES_t1_{kind}" for kind in ("CMD", "RPL", "DLQ", "ALR", "ADV")]
+    assert names == [f"ES_t1_{kind}" for kind in ("CMD", "RPL", "EVT", "DLQ", "ALR", "ADV")]
 
 
 def test_a_setting_that_does_not_fit_is_named() -> None:

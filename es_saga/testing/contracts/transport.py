@@ -359,7 +359,7 @@ class TransportContract(OnAsyncio):
     async def test_an_impossible_consumer_is_refused(self, pipe: Pipe) -> None:
         for consumer in (
             Consumer("a.b", "CMD", pipe.subjects.commands_of("stock")),
-            Consumer("svc-stock", "EVT", pipe.subjects.commands_of("stock")),
+            Consumer("svc-stock", "DLQ", pipe.subjects.commands_of("stock")),
         ):
             with pytest.raises(InvalidInput, match="cannot be a consumer"):
                 await pipe.consume(consumer, keep)

@@ -284,7 +284,7 @@ class _Server(Server):
         self._loop = asyncio.get_running_loop()
         await self._open()
 
-    def _worker(self, name: str) -> Worker:
+    def _worker(self, name: str) -> Worker[Job]:
         return _Worker(name, _Runner(self._service), self._worked, self._service.process)
 
     def _worked(self, jobs: Sequence[Job]) -> None:
@@ -312,7 +312,7 @@ class _Line(Link):
         return super().publish(subject, last)
 
 
-class _Worker(Worker):
+class _Worker(Worker[Job]):
     """A worker that is a task."""
 
     def __init__(
@@ -344,21 +344,21 @@ class _Runner(Runner):
             now=time,
             clock=time,
         )
-        self._statements = service.database.statements
+        self._place.statements = service.database.statements
 
     async def _call(self, job: Job, work: Work) -> Ending:
-        desk, service = self._connect(), self._service
+        desk, service = self._place.connect(), self._service
         service.plan(job)
         before, service.inside = desk.changes(), True
         try:
             ending = await super()._call(job, work)
         except Died:
-            self._handling = False
+            self._place.handling = False
             raise
         finally:
             service.inside = False
         service.ran(job.envelope, ending, wrote=desk.changes() != before)
-        if not desk.driver.in_transaction and not self._misused:
+        if not desk.driver.in_transaction and not self._place.misused:
             service.blame(job.envelope, "its handler ended the transaction")
         return ending
 

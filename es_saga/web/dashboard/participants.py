@@ -21,7 +21,6 @@ def screens(pages: Pages) -> Sequence[Screen]:
         found = await desk.ask(
             desk.queries.participants, within=float(WINDOWS[window].seconds), now=visit.now
         )
-        courses = await pages.observatory.courses()
-        return {"participants": found, "window": window, "windows": WINDOWS, "courses": courses}
+        return {"participants": found, "window": window, "windows": WINDOWS}
 
     return [Screen("/participants", "participants.html", "participants", gather)]

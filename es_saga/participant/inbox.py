@@ -1,0 +1,88 @@
+"""The inbox: which messages a consumer has handled, so that it acts on each once.
+
+A row commits with what the consumer did about the message, in a transaction of its own database.
+Any SQLAlchemy session or connection will do:
+
+    inbox = Inbox("shipping")
+
+    with Session(engine) as session:
+        if inbox.first_time(session, event.id):
+            session.add(Parcel(order_id=...))
+        session.commit()
+
+The pattern is also called the idempotent consumer. A participant's commands need none: they have
+the fence, see `es_saga.participant.fence`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from typing import Any, overload
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+
+from es_saga.participant.forgetting import MOST_ROWS, forget
+
+metadata = sa.MetaData()
+"""The inbox's table, for `create_all` or for the consumer's own migrations."""
+
+es_inbox = sa.Table(
+    "es_inbox",
+    metadata,
+    sa.Column("consumer", sa.Text, primary_key=True),
+    sa.Column("message_id", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("es_inbox_at", "at", postgresql_using="brin"),
+    sqlite_with_rowid=False,
+)
+
+
+class Inbox:
+    """What one consumer has handled; several may share a database."""
+
+    def __init__(self, consumer: str) -> None:
+        self.consumer = consumer
+
+    @overload
+    def first_time(self, session: Session | sa.Connection, message_id: str) -> bool: ...
+    @overload
+    def first_time(
+        self, session: AsyncSession | AsyncConnection, message_id: str
+    ) -> Coroutine[Any, Any, bool]: ...
+    def first_time(
+        self, session: Session | sa.Connection | AsyncSession | AsyncConnection, message_id: str
+    ) -> bool | Coroutine[Any, Any, bool]:
+        """Whether the message was never handled before; from the commit on it has been.
+
+        To be called before acting on it, in the same transaction. While another transaction handles
+        the same message, this waits for its end. An asynchronous session must be awaited.
+        """
+        if isinstance(session, (sa.Connection, AsyncConnection)):
+            dialect = session.dialect
+        else:
+            dialect = session.get_bind().dialect
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        values = {"consumer": self.consumer, "message_id": message_id, "at": time.time()}
+        # It returns a row where it writes one: not every driver counts what it inserts.
+        note = insert(es_inbox).values(values).on_conflict_do_nothing().returning(sa.literal(1))
+        if isinstance(session, (AsyncSession, AsyncConnection)):
+            return _first_time(session, note)
+        return session.execute(note).first() is not None
+
+
+async def _first_time(session: AsyncSession | AsyncConnection, note: sa.Executable) -> bool:
+    return (await session.execute(note)).first() is not None
+
+
+def purge(engine: sa.Engine, older_than: float, *, limit: int = MOST_ROWS) -> int:
+    """Forget up to `limit` messages handled before `older_than`, seconds since the epoch.
+
+    Only what is older than any copy that could still arrive may be forgotten: the age that the
+    broker keeps events, and the longest time that a relay may be down. Returns how many rows were
+    deleted; fewer than `limit` means that none is left.
+    """
+    return forget(engine, es_inbox, older_than, limit=limit)
