@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from es_saga.core.sensitive import Sensitive
     from es_saga.core.state import SagaState, SagaStatus
     from es_saga.engine.ports import Recorded
+    from es_saga.in_process import InProcess
     from es_saga.participant import Participant, SyncTx, Tx
     from es_saga.projections.changes import Add, Change, Delete, Put
     from es_saga.projections.projection import projection
@@ -44,6 +45,7 @@ __all__ = [
     "DefinitionError",
     "Delete",
     "IllegalOperation",
+    "InProcess",
     "InvalidInput",
     "Message",
     "NotFound",
@@ -76,6 +78,7 @@ _HOMES = {
     "es_saga.core.sensitive": ("Sensitive",),
     "es_saga.core.state": ("SagaState", "SagaStatus"),
     "es_saga.engine.ports": ("Recorded",),
+    "es_saga.in_process": ("InProcess",),
     "es_saga.participant": ("Participant", "SyncTx", "Tx"),
     "es_saga.projections.changes": ("Add", "Change", "Delete", "Put"),
     "es_saga.projections.projection": ("projection",),

@@ -138,6 +138,21 @@ def test_every_command_that_the_readme_names_exists() -> None:
     assert {name for name in words if not re.search(rf"^  {name}\b", shown, re.MULTILINE)} == set()
 
 
+def test_the_readmes_monolith_needs_nothing_else_and_can_be_run_again(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "monolith.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == "completed"
+    assert not (tmp_path / ".es_saga").exists()
+
+
 def test_the_readmes_tests_pass_and_tell_what_they_looked_at(tmp_path: Path) -> None:
     write_files(tmp_path)
     done = subprocess.run(

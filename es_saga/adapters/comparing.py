@@ -29,6 +29,20 @@ class Drift:
     columns: Mapping[str, tuple[Any, Any]]
     """Those that differ: what is there, and what should be."""
 
+    @property
+    def row(self) -> str:
+        """Its key, in words."""
+        return ", ".join(f"{name}={value}" for name, value in self.key.items())
+
+    @property
+    def what(self) -> str:
+        """What is wrong with it, in words."""
+        found = (
+            f"{name} is {is_!r}, should be {should!r}"
+            for name, (is_, should) in self.columns.items()
+        )
+        return "; ".join(found) or self.kind
+
 
 @dataclass(slots=True)
 class Differences:

@@ -241,7 +241,8 @@ def shred(engine: sa.Engine, saga_id: str, *, actor: str, reason: str) -> None:
             raise NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
         if found.closed is None:
             raise IllegalOperation(
-                f"Saga {saga_id} is not closed: it needs its data.", hint="Cancel it first."
+                f"Saga {saga_id} is not closed: it needs its data.",
+                hint="Cancel it, or help it to its end, first.",
             )
         changed = connection.execute(
             KEYS.update()

@@ -28,7 +28,7 @@ from es_saga.cli.console import (
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     audit = typer.Typer(
-        help="The audit trail: a chain of hashes over every event of every saga.",
+        help="The audit trail. A chain of hashes over every event of every saga.",
         epilog="Example: es-saga audit verify",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _group() -> None:
-    """The audit trail: a chain of hashes over every event of every saga."""
+    """The audit trail. A chain of hashes over every event of every saga."""
 
 
 def verify(
@@ -55,7 +55,7 @@ def verify(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Check every event against its trail; names the first bad event of each saga, and exits 6."""
+    """Check every event. Names the first bad one of each saga, and exits 6."""
     from es_saga.cli import compose
     from es_saga.config import load
     from es_saga.core.errors import InvalidInput

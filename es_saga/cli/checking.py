@@ -52,7 +52,7 @@ def check(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Look for the schedule of failures that breaks a saga; exit 6 if there is one.
+    """Look for what breaks a saga. Exit 6 if some schedule of failures does.
 
     Definitions are verified, every schedule with few faults is explored, random ones are played in
     a simulated world, by the handlers of the app's participants, and the laws of sagas judge. What

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,8 +12,8 @@ from es_saga.cli.console import (
     Output,
     OutputOption,
     QuietOption,
-    console_on,
     escape,
+    put,
     say,
     show,
     show_one,
@@ -39,7 +38,7 @@ def compare(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Two runs side by side: how each attempt ended, how long it took, and where they part."""
+    """Two runs side by side. How each attempt ended, its time, and where they part."""
     from es_saga.replay.comparing import compare as compared
     from es_saga.replay.comparing import plain_row
 
@@ -55,18 +54,18 @@ def compare(
 
 def _show(found: Comparison) -> None:
     from es_saga.cli.table import Column
+    from es_saga.replay.changes import told
 
-    console = console_on(sys.stdout)
     for name, run in (("a", found.a), ("b", found.b)):
-        console.print(_head(name, run))
+        put(_head(name, run), hang=3)
     for change in found.input:
-        console.print(f"[dim]input[/]  {escape(str(change))}")
-    console.print()
+        before, after = escape(told(change.before)), escape(told(change.after))
+        put(f"[dim]input[/]  {escape(change.path)}  {before} [dim]→[/] {after}", hang=7)
+    put("")
     first = found.first
     columns = (
         Column(" "),
         "step",
-        Column("attempt", right=True, optional=True),
         Column("a", folds=True),
         Column("took", right=True),
         Column("b", folds=True),
@@ -77,7 +76,7 @@ def _show(found: Comparison) -> None:
     if first is None:
         say("both went the same way")
     else:
-        say(f"they part at [bold]{escape(_name(first))}[/]{_attempt(first)}")
+        say(f"they part at [bold]{escape(_name(first))}[/]")
 
 
 def _head(name: str, run: Run) -> str:
@@ -94,7 +93,6 @@ def _line(row: Row, first: bool) -> dict[str, Any]:
     return {
         " ": "→" if first else "",
         "step": _name(row),
-        "attempt": row.attempt if row.attempt > 1 else "",
         "a": row.a.outcome if row.a else "",
         "took": _seconds(row.a.seconds) if row.a else "",
         "b": row.b.outcome if row.b else "",
@@ -104,11 +102,8 @@ def _line(row: Row, first: bool) -> dict[str, Any]:
 
 
 def _name(row: Row) -> str:
-    return row.step if row.direction.value == "do" else f"undo {row.step}"
-
-
-def _attempt(row: Row) -> str:
-    return f", attempt {row.attempt}" if row.attempt > 1 else ""
+    name = row.step if row.direction.value == "do" else f"undo {row.step}"
+    return f"{name}, attempt {row.attempt}" if row.attempt > 1 else name
 
 
 def _seconds(seconds: float | None) -> str:

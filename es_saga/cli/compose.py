@@ -339,9 +339,12 @@ def _catching_up(settings: Settings, following: Sequence[View]) -> Generator[Cat
 
 @asynccontextmanager
 async def conducting(
-    settings: Settings, app: App, pipe: Transport, *, migrate: bool
+    settings: Settings, app: App, pipe: Transport, *, migrate: bool, volatile: bool = False
 ) -> AsyncGenerator[ProcessManager, None]:
     """A process manager with its log and its read models, running.
+
+    Args:
+        volatile: what the pipe holds is lost with this process.
 
     Raises:
         DefinitionError: a definition cannot be run, or differs from what the log knows.
@@ -380,6 +383,7 @@ async def conducting(
             tenant=settings.tenant,
             refuse_starts=settings.starts_during_outage == "refuse",
             cached=settings.cached_sagas,
+            volatile=volatile,
         )
         projector = Projector(
             following, stack.enter_context(_catching_up(settings, following)), clock
@@ -401,7 +405,8 @@ async def serving(
     Raises:
         NotFound: the app has no such participant.
     """
-    data_folder(settings)
+    if settings.participant_database is None:
+        data_folder(settings)
     servers: list[Server] = []
     beside: list[Subscriber | PollingRelay] = []
     for name in names or list(app.participants):
@@ -470,9 +475,11 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
         Unavailable: the log is out of reach, not there, or has not the schema that is needed.
     """
     from es_saga.cli.line import OnDemand
+    from es_saga.cli.workshop import DatabaseWorkshop
     from es_saga.web.desk import Desk
 
     found = () if app is None else app.definitions()
+    found_views = views(settings, conducted=running_apps(settings))
     engine = existing_log(settings)
     line = OnDemand(settings if app is None else settings.model_copy(update={"app": app.name}))
     async with AsyncExitStack() as stack:
@@ -490,10 +497,8 @@ async def desk(settings: Settings, app: App | None, access: Access) -> AsyncGene
             definitions=found,
             access=access,
             log=store,
-            views={
-                each.view.name: each.inline
-                for each in views(settings, conducted=running_apps(settings))
-            },
+            views={each.view.name: each.inline for each in found_views},
+            workshop=DatabaseWorkshop(settings.database_url, found_views),
         )
         stack.push_async_callback(made.close)
         yield made

@@ -124,10 +124,26 @@ def console_on(file: Any) -> Console:
     """A console on stdout or stderr; without any escapes off a terminal, under NO_COLOR or `-q`."""
     from rich.console import Console
 
-    console = Console(file=file, highlight=False, soft_wrap=True)
+    console = Console(file=file, highlight=False, emoji=False)
     if console.no_color or _Voice.quiet:
-        return Console(file=file, highlight=False, soft_wrap=True, color_system=None)
+        console = Console(file=file, highlight=False, emoji=False, color_system=None)
+    console.soft_wrap = not console.is_terminal  # a terminal would break words, programs want lines
     return console
+
+
+def put(line: str, *, hang: int = 0) -> None:
+    """A line to stdout; what a terminal has no room for goes on below, `hang` characters in."""
+    from rich.text import Text
+
+    console = console_on(sys.stdout)
+    text = Text.from_markup(line, emoji=False)
+    if not console.is_terminal:
+        console.print(text)
+        return
+    head, body = text[:hang], text[hang:]
+    for part in body.wrap(console, max(1, console.width - hang)):
+        console.print(head.append_text(part))
+        head = Text(" " * hang)
 
 
 # ── data ─────────────────────────────────────────────────────────────────────────────────────────

@@ -53,7 +53,7 @@ def graph(
     database: DatabaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """A diagram to stdout: of an app's saga types, or of how one saga went."""
+    """A diagram of saga types, or of how one saga went, to stdout."""
     from es_saga.core.errors import InvalidInput
 
     if app is not None:

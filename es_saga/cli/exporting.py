@@ -31,7 +31,7 @@ def export(
     database: DatabaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """A saga's history to stdout: as a file that `replay` opens anywhere, or as a diagram.
+    """A saga's history to stdout. As a file for `replay`, or as a diagram.
 
     Sensitive values are hidden in it, as in every view.
     """

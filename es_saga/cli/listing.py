@@ -163,8 +163,8 @@ def _show_list(rows: Iterable[SagaRow], output: Output) -> None:
         "status",
         Column("current", folds=True, optional=True),
         Column("reason", folds=True),
-        Column("version", optional=True, right=True),
         Column("updated", optional=True),
+        Column("version", optional=True, right=True),
     )
     show(map(_line, rows), output, columns, styles=_style)
 

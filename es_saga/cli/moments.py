@@ -33,16 +33,23 @@ def head_of(moment: Moment, replay: Replay | None = None) -> str:
     """The event itself, on one line; with the replay, right below the others."""
     from es_saga.core.gist import gist
 
-    width = 1 if replay is None else len(str(len(replay)))
     event = moment.event
-    step = getattr(event, "step", None)
+    around = [moment] if replay is None else replay.moments
+    number = len(str(len(around) if replay else moment.version))
+    kind, step = type(event).__name__, _step(moment)
+    kinds = max(len(type(one.event).__name__) for one in around)
+    steps = max(len(_step(one)) for one in around)
     parts = [
-        f"[dim]{moment.version:>{width}}  {clock(event.at)}[/]",
-        f"[bold cyan]{type(event).__name__}[/]",
-        *([f"[bold]{escape(step)}[/]"] if step else []),
+        f"[dim]{moment.version:>{number}}  {clock(event.at)}[/]",
+        f"[bold cyan]{kind}[/]{' ' * (kinds - len(kind))}",
+        *([f"[bold]{escape(step)}[/]{' ' * (steps - len(step))}"] if steps else []),
         escape(short(gist(event))),
     ]
-    return "  ".join(part for part in parts if part)
+    return "  ".join(parts).rstrip()
+
+
+def _step(moment: Moment) -> str:
+    return getattr(moment.event, "step", None) or ""
 
 
 def lines_of(moment: Moment) -> Iterator[str]:

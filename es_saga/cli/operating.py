@@ -63,32 +63,32 @@ def register(app: typer.Typer) -> None:
 
 
 def cancel() -> Asked:
-    """Undo a saga that has not passed its pivot; if it has, note that somebody asked."""
+    """Undo a saga. If it has passed its pivot, only note that somebody asked."""
     return {"verb": "cancel"}
 
 
 def compensate() -> Asked:
-    """Turn a saga back, stuck or not, and have it undone; refused from the pivot on."""
+    """Turn a saga back, stuck or not, and undo it. Refused from the pivot on."""
     return {"verb": "compensate"}
 
 
 def retry(step: str | None) -> Asked:
-    """Try again what a stuck saga is stuck at: everything, or one step."""
+    """Try again what a saga is stuck at. Everything, or the one --step."""
     return {"verb": "retry", "step": step}
 
 
 def resume(step: str | None) -> Asked:
-    """Do now what waits for its next attempt, or for a function of the saga to be mended."""
+    """Do now what waits for its next attempt. A function that raised is called again."""
     return {"verb": "resume", "step": step}
 
 
 def resend(step: str | None) -> Asked:
-    """Send again what is in flight and not answered, as another attempt."""
+    """Send again what is not answered yet, as another attempt."""
     return {"verb": "resend", "step": step}
 
 
 def skip(step: str | None) -> Asked:
-    """Waive a step after the pivot, or an undo that keeps failing. Needs --step."""
+    """Waive a step after the pivot, or a failing undo. Needs --step."""
     return {"verb": "skip", "step": step}
 
 

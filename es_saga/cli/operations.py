@@ -46,7 +46,7 @@ def bench(
     output: OutputOption = Output.JSON,
     quiet: QuietOption = False,
 ) -> None:
-    """Throughput, latency and cost on this machine, with the floor under each beside it."""
+    """Throughput, latency and cost on this machine. With the floor under each."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from es_saga.cli.views import Kept
     from es_saga.projections.progress import Progress
 
-HELP = "Read models: how far they are, made anew from the log, compared with it."
+HELP = "Read models. How far they are, made anew from the log, compared with it."
 
 NamesArgument = Annotated[
     list[str] | None,
@@ -73,7 +73,7 @@ def list_(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """How far each read model has come in the log, and why it stands still if it does."""
+    """How far each read model is. Why it stands still if it does."""
     from es_saga.cli.table import Column
     from es_saga.projections.progress import Progresses
 
@@ -128,7 +128,7 @@ def rebuild(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Make read models anew from the log, beside those in use, which serve until they are swapped.
+    """Make read models anew from the log. Those in use serve until they are swapped.
 
     Writers stand still only for the swap. Interrupted, it leaves everything as it was.
     """
@@ -161,7 +161,7 @@ def verify(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Make read models anew beside those in use, and compare. Exit 6: one is not what the log says.
+    """Compare read models with the log. Exit 6: one is not what the log says.
 
     Nobody waits for it; the copies are dropped.
     """
@@ -199,14 +199,7 @@ def _tell(verdict: Verdict) -> None:
 
 def _line(drift: Drift) -> dict[str, Any]:
     """A row that differs, on one line."""
-    columns = "; ".join(
-        f"{name} is {is_!r}, should be {should!r}" for name, (is_, should) in drift.columns.items()
-    )
-    return {
-        "table": drift.table,
-        "row": ", ".join(f"{name}={value}" for name, value in drift.key.items()),
-        "what": columns or drift.kind,
-    }
+    return {"table": drift.table, "row": drift.row, "what": drift.what}
 
 
 # ── together ─────────────────────────────────────────────────────────────────────────────────────

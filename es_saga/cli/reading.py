@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +19,9 @@ from es_saga.cli.console import (
     OutputOption,
     QuietOption,
     clock,
-    console_on,
     escape,
     moment,
+    put,
     say,
     short,
     show,
@@ -59,17 +59,24 @@ def status(
     from es_saga.cli import compose
     from es_saga.config import load
 
-    standing = compose.queries(load(data=data, database=database)).standing(saga_id)
+    queries = compose.queries(load(data=data, database=database))
+    standing = queries.standing(saga_id)
     row = standing.saga
     if output is not Output.TABLE:
         show_one(flat(standing), output)
         return
     _show_head(row)
+    if row.status == "stuck":
+        why = _stuck_at(list(whole(queries, saga_id)))
+        put(f"[dim]stuck[/]    [bold red]{escape(why)}[/]", hang=9)
     _show_next(standing)
     if row.steps:
         _show_steps(standing)
     if row.status == "stuck":
-        say(f"It needs a human: see `es-saga history {row.saga_id}`, then retry, skip or resolve.")
+        say(
+            f"It needs a human: `es-saga history {saga_id}` tells how it came to this. Then retry, "
+            f"skip or resolve: `es-saga retry {saga_id} --reason … --dry-run` only tries it out."
+        )
 
 
 def flat(standing: Standing) -> dict[str, Any]:
@@ -79,33 +86,42 @@ def flat(standing: Standing) -> dict[str, Any]:
 
 
 def _show_head(row: SagaRow) -> None:
-    console = console_on(sys.stdout)
-    console.print(
+    put(
         f"[bold]{row.saga_id}[/]  {escape(row.type)} v{row.definition}  {styled_status(row.status)}"
     )
     span = "" if row.closed is None else f", closed after {row.closed - row.created:.3f} s"
-    console.print(f"[dim]started[/]  {moment(row.created)}{span}")
-    console.print(f"[dim]input[/]    {escape(short(_json(row.payload)))}")
+    put(f"[dim]started[/]  {moment(row.created)}{span}")
+    put(f"[dim]input[/]    {escape(short(_json(row.payload)))}", hang=9)
     if row.reason:
         where = f" at {escape(row.reason_step)}" if row.reason_step else ""
-        console.print(f"[dim]reason[/]   [yellow]{escape(short(row.reason))}[/]{where}")
+        put(f"[dim]reason[/]   [yellow]{escape(short(row.reason))}[/]{where}", hang=9)
     for exception in row.exceptions:
         what = f"{exception['step']}: {short(exception['error'])}"
-        console.print(f"[dim]owed[/]     [magenta]{escape(what)}[/]")
+        put(f"[dim]owed[/]     [magenta]{escape(what)}[/]", hang=9)
+
+
+def _stuck_at(rows: Sequence[AuditRow]) -> str:
+    """Why it is stuck, and what the participant said to it, if it said anything."""
+    stuck = next(row for row in reversed(rows) if row.kind == "SagaStuck")
+    came = [row for row in rows if row.step == stuck.step and row.version < stuck.version]
+    answer: Mapping[str, Any] = came[-1].payload if came else {}
+    why = str(stuck.payload["why"])
+    said = [part for part in (answer.get("error"), answer.get("detail")) if part]
+    return " ".join(": ".join([why, *(part for part in said if part not in why)]).split())
 
 
 def _show_next(standing: Standing) -> None:
     """Of an open saga: how old it is, what is still to be done, and when something happens."""
-    console, row = console_on(sys.stdout), standing.saga
+    row = standing.saga
     if row.closed is None:
         deadline = f", deadline {moment(row.deadline)}" if row.deadline else ""
-        console.print(f"[dim]age[/]      {standing.age:.1f} s{deadline}")
+        put(f"[dim]age[/]      {standing.age:.1f} s{deadline}")
         if standing.remaining:
             what = "to undo" if row.backward else "to do"
-            console.print(f"[dim]{what:8}[/] {escape(', '.join(standing.remaining))}")
+            put(f"[dim]{what:8}[/] {escape(', '.join(standing.remaining))}", hang=9)
         if row.next_due is not None:
-            console.print(f"[dim]next due[/] {moment(row.next_due)}")
-    console.print()
+            put(f"[dim]next due[/] {moment(row.next_due)}")
+    put("")
 
 
 def _show_steps(standing: Standing) -> None:

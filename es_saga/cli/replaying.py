@@ -17,6 +17,7 @@ from es_saga.cli.console import (
     QuietOption,
     complain,
     escape,
+    put,
     say,
     show,
     show_one,
@@ -68,10 +69,11 @@ def replay(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Look at a saga event by event, or see what its code makes of it; nothing is ever sent.
+    """Travel through a saga's history. Nothing is ever sent.
 
-    On a terminal, without options: with the arrow keys. With --app a history is judged by the laws
-    of sagas, too. Exit 6: it is not what it should be.
+    On a terminal, without options: with the arrow keys. Options show it as it was, what changed,
+    what today's code decides, and another ending. With --app a history is judged by the laws of
+    sagas, too. Exit 6: it is not what it should be.
     """
     found = find(which, Where(data, database))
     if check:
@@ -177,10 +179,10 @@ def _show_diffs(replay: Replay) -> None:
     for moment in replay.moments:
         if moment.reaction.number != number:
             number = moment.reaction.number
-            _print(f"[bold]{escape(moment.reaction.what)}[/]")
-        _print(f"  {head_of(moment, replay)}")
+            put(f"[bold]{escape(moment.reaction.what)}[/]")
+        put(f"  {head_of(moment, replay)}", hang=7)
         for line in lines_of(moment):
-            _print(f"       {line}")
+            put(f"       {line}", hang=9)
 
 
 def _show_moment(moment: Moment, output: Output) -> None:
@@ -191,19 +193,13 @@ def _show_moment(moment: Moment, output: Output) -> None:
         return
     from es_saga.cli.moments import head_of, lines_of, standing_of
 
-    _print(head_of(moment))
-    _print(f"[dim]decided on[/]  {escape(moment.reaction.what)}")
+    put(head_of(moment))
+    put(f"[dim]decided on[/]  {escape(moment.reaction.what)}", hang=12)
     for line in lines_of(moment):
-        _print(line)
-    _print("")
+        put(line, hang=2)
+    put("")
     for line in standing_of(moment.after):
-        _print(line)
-
-
-def _print(line: str) -> None:
-    from es_saga.cli.console import console_on
-
-    console_on(sys.stdout).print(line)
+        put(line, hang=4)
 
 
 # ── what the code makes of it ────────────────────────────────────────────────────────────────────

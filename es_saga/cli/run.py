@@ -118,7 +118,7 @@ def participant(
     tenant: TenantOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Serve participants of an app, each on its own database, until interrupted."""
+    """Serve participants of an app until interrupted. Each has a database of its own."""
     from es_saga.adapters.telemetry import configure_logging
     from es_saga.cli import compose
     from es_saga.cli.running import located
@@ -162,7 +162,7 @@ def demo(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """The whole system on this machine: real orders over a real NATS server and a real database."""
+    """The whole system on this machine. NATS, the databases and the orders are real."""
     from es_saga.cli.demo import Demo
 
     verdict = loop.run(

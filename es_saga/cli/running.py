@@ -66,7 +66,8 @@ def sole_conductor(settings: Settings) -> Generator[None, None, None]:
     if log is None:
         yield
         return
-    data_folder(settings)
+    if settings.database is None:
+        data_folder(settings)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(log.with_name(f"{log.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     migrate = typer.Typer(
-        help="Bring the log's database to the schema that this release needs.",
+        help="The schema of the log's database.",
         epilog="Example: es-saga migrate up --database postgresql://me@db/log",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -43,7 +43,7 @@ def up(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Apply what is missing, in one transaction; nothing when nothing is missing."""
+    """Apply what is missing, in one transaction."""
     from es_saga.adapters.migrate import upgrade
     from es_saga.cli import compose
     from es_saga.config import load
@@ -106,7 +106,7 @@ def _fields(found: SchemaStatus) -> dict[str, Any]:
 def sql(
     data: DataOption = None, database: DatabaseOption = None, quiet: QuietOption = False
 ) -> None:
-    """Every migration as a script for this kind of database, to be applied by hand."""
+    """Every migration as a script. To be applied by hand."""
     from es_saga.adapters.migrate import sql as script
     from es_saga.config import load
 

@@ -22,7 +22,7 @@ def shred(
     database: DatabaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Delete the key of a closed saga's sensitive values: nobody can read them any more."""
+    """Delete the key of a saga's sensitive values. Nobody can read them then."""
     from es_saga.adapters import sealing
     from es_saga.cli import compose
     from es_saga.config import load

@@ -143,7 +143,7 @@ def _draw(console: Console, replay: Replay, place: Place, size: os.terminal_size
     lines = list(page(replay, place, size.lines))
     sys.stdout.write("\x1b[H")
     for number, line in enumerate(lines[: size.lines]):
-        text = console.render_str(line)
+        text = console.render_str(line, emoji=False)
         text.truncate(size.columns, overflow="ellipsis")
         with console.capture() as capture:
             console.print(text, end="", no_wrap=True, crop=True, width=size.columns)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     streams = typer.Typer(
-        help="The streams on the NATS server: commands, replies, dead letters, advisories.",
+        help="The streams on the NATS server.",
         epilog="Example: es-saga streams status --nats nats://127.0.0.1:4222",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -46,7 +46,7 @@ def ensure(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """Create the streams that are missing and mend those that differ; again does no harm."""
+    """Create or mend the streams. Again does no harm."""
     import asyncio
 
     from es_saga.cli import compose

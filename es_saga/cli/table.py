@@ -16,7 +16,7 @@ from rich.text import Text
 GAP = 2
 """Spaces between two columns."""
 
-LEAST = 12
+LEAST = 24
 """A column that may fold is not made narrower than this to keep an optional one, in characters."""
 
 
@@ -48,7 +48,7 @@ def table(
     heads = {column.name: Text(column.name.replace("_", " "), "dim") for column in wanted}
     cells = [
         {
-            column.name: Text.from_markup(markup(column.name, row.get(column.name)))
+            column.name: Text.from_markup(markup(column.name, row.get(column.name)), emoji=False)
             for column in wanted
         }
         for row in rows

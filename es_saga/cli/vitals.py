@@ -61,7 +61,7 @@ def health(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """How many sagas there are, how fast they go, how long steps take, and what waits too long."""
+    """How the sagas are doing. Numbers, rates, durations, and what waits too long."""
     from es_saga.cli import compose
     from es_saga.config import load
 
@@ -201,12 +201,14 @@ def alerts(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """What needs a human: stuck sagas, undos that are owed, deadlines, sagas that stand still."""
+    """What needs a human. Stuck sagas, owed undos, deadlines, sagas that stand still."""
     from es_saga.cli import compose
     from es_saga.config import load
     from es_saga.engine.alerts import AlertKind
 
     found = compose.queries(load(data=data, database=database))
+    if saga_id is not None:
+        found.status(saga_id)  # that there is none is something else than no alerts
     page = found.alerts(
         open_only=not closed,
         kind=None if kind is None else AlertKind(kind.value),

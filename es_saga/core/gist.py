@@ -39,7 +39,10 @@ def gist(event: SagaEvent) -> str:
     retry_at: float | None = getattr(event, "retry_at", None)
     if retry_at is not None:
         parts.append(f"again in {retry_at - event.at:.1f} s")
-    return ", ".join(part for part in parts if part)
+    said = ", ".join(part for part in parts if part)
+    if isinstance(event, StepFailed | CompensationFailed) and event.detail:
+        return f"{said}: {' '.join(event.detail.split())}"
+    return said
 
 
 def _said(event: SagaEvent) -> str:

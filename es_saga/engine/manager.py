@@ -88,6 +88,8 @@ class ProcessManager:
         leases: which parts are ours.
         refuse_starts: while the log is out of reach, refuse new starts instead of holding them.
         cached: saga states remembered.
+        volatile: what the transport holds is lost with this process, so all that is in flight is
+            published again at the start.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class ProcessManager:
         tenant: str = "main",
         refuse_starts: bool = False,
         cached: int = CACHED_SAGAS,
+        volatile: bool = False,
     ) -> None:
         self.app = app
         self.registry = Registry(definitions)
@@ -120,6 +123,7 @@ class ProcessManager:
             cached=max(1, cached // PARTS),
             refuse_starts=refuse_starts,
             committed=self._tell_listeners,
+            volatile=volatile,
         )
         self._running: dict[int, _Running] = {}
         self._tasks: list[asyncio.Task[None]] = []

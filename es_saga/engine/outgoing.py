@@ -58,6 +58,13 @@ class Sender:
                 direction = Direction.UNDO if undo else Direction.DO
                 yield self._command(definition, state, event.step, direction)
 
+    def in_flight(self, definition: Definition, state: SagaState) -> Iterator[Outgoing]:
+        """Every command of a saga that an answer is awaited to."""
+        for step, own in state.steps.items():
+            for direction, work in ((Direction.DO, own.do), (Direction.UNDO, own.undo)):
+                if work is not None and work.status is WorkStatus.STARTED:
+                    yield self._command(definition, state, step, direction)
+
     def _command(
         self, definition: Definition | None, state: SagaState, step: str, direction: Direction
     ) -> Outgoing:

@@ -31,7 +31,7 @@ from es_saga.engine.preview import preview
 from es_saga.engine.relay import Relay
 from es_saga.engine.requests import undeliverable
 from es_saga.engine.rivals import Rivals
-from es_saga.engine.states import Moved, States
+from es_saga.engine.states import PAGE, Moved, States
 from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
 
@@ -142,10 +142,14 @@ class Part:
         self._states.clear()
         self.relay = Relay(self._around.transport, self._undeliverable)
         self._rivals.head = head = await store.claim(self.number)
-        for saga_id, due in await store.open_sagas(self.number):
+        unfinished = await store.open_sagas(self.number)
+        for saga_id, due in unfinished:
             if due is not None:
                 self.timers.arm(saga_id, due)
-        await self._publish_again(await store.checkpoint("relay", self.number), head)
+        if self._around.volatile:
+            await self._publish_in_flight([saga_id for saga_id, _ in unfinished], head)
+        else:
+            await self._publish_again(await store.checkpoint("relay", self.number), head)
         self._held.clear()
         self.healthy = True
 
@@ -155,6 +159,26 @@ class Part:
         async for moved in self._states.moved(self.number, position, head):
             self._publish_moved(moved)
             await self.relay.room()
+
+    async def _publish_in_flight(self, saga_ids: Sequence[str], head: int) -> None:
+        """Publish whatever an answer is awaited to: nobody else has kept it."""
+        around = self._around
+        for start in range(0, len(saga_ids), PAGE):
+            states = await self._states.load(saga_ids[start : start + PAGE])
+            messages: list[Outgoing] = []
+            for state in states.values():
+                definition = self._registered(state)
+                if definition is not None:
+                    messages += around.sender.in_flight(definition, state)
+            self.relay.send(head, messages)
+            await self.relay.room()
+
+    def _registered(self, state: SagaState) -> Definition | None:
+        try:
+            return self._around.registry.of(state)
+        except Unavailable as error:
+            _log.error("unregistered", saga=state.saga_id, error=error.message)
+            return None
 
     def _publish_moved(self, moved: Moved) -> None:
         """Publish what was committed, as it was or should have been published before.
@@ -166,11 +190,8 @@ class Part:
         for saga_id, state in moved.states.items():
             if state.closed is not None:
                 self._notify(state)
-                continue
-            try:
-                definitions[saga_id] = around.registry.of(state)
-            except Unavailable as error:
-                _log.error("unregistered", saga=saga_id, error=error.message)
+            elif (definition := self._registered(state)) is not None:
+                definitions[saga_id] = definition
         messages: list[Outgoing] = []
         for recorded in moved.events:
             definition = definitions.get(recorded.saga_id)
@@ -362,7 +383,7 @@ class Part:
         if isinstance(input, Start):
             assert arrival.definition is not None, "read with the start"
             return arrival.definition
-        raise NotFound(f"There is no saga {arrival.saga_id!r}.")
+        raise NotFound(f"There is no saga {arrival.saga_id!r}.", hint="`es-saga list` shows them.")
 
     async def _commit(self, drafts: dict[str, _Draft]) -> Collection[str]:
         """Append, publish, arm; the sagas whose version was taken."""

@@ -25,3 +25,5 @@ class Surroundings:
     """During an outage of the log: refuse new starts instead of holding them."""
     committed: Callable[[Sequence[Append]], None]
     """Told of every committed batch, in the part's order."""
+    volatile: bool = False
+    """What the transport holds is lost with this process."""

@@ -34,7 +34,7 @@ from es_saga.projections.pending import PendingWork, StepLoad
 from es_saga.projections.standing import SagaRow, Standing, saga_row, standing
 from es_saga.projections.status import STATUS
 from es_saga.projections.trail import AuditRow
-from es_saga.projections.vitals import Participant, Point, Vitals
+from es_saga.projections.vitals import Course, Participant, Point, Vitals
 
 POLL_SECONDS: Final = 0.05
 """How often `wait` looks, at first; then less and less often, down to once a second."""
@@ -318,6 +318,17 @@ class Queries:
                 vitals.participants(connection, since, pending.load(connection)[0])
                 if self._healthy(connection)
                 else []
+            )
+        )
+
+    def courses(self, *, within: float = 86_400.0, now: float | None = None) -> Course:
+        """How long sagas and steps took, hour by hour, of all types."""
+        until = time.time() if now is None else now
+        return self._ask(
+            lambda connection: (
+                vitals.courses(connection, until - within, until)
+                if self._healthy(connection)
+                else {}
             )
         )
 

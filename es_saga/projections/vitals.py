@@ -6,7 +6,7 @@ counted as they are now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -127,6 +127,11 @@ class Point:
     counts: Mapping[str, int]
 
 
+Course = Mapping[tuple[str, str, str], Sequence[float | None]]
+"""By type, step (empty: the saga itself) and what took that long (`completed`, `compensated`, `do`,
+`undo`): p95 of every hour since the first one known, the latest last; None: nothing ended in it."""
+
+
 def there(connection: sa.Connection) -> bool:
     """Whether the projection's tables have been made, as an app does that runs."""
     return sa.inspect(connection).has_table(SPANS.name)
@@ -241,6 +246,22 @@ def series(
 
 
 _NONE: Final = Durations(0, None, None)
+
+
+def courses(connection: sa.Connection, since: float, until: float) -> Course:
+    """How p95 went, hour by hour, from the hour of `since` to that of `until`."""
+    first, last = _hour(since), _hour(until)
+    query = sa.select(SPANS).where(SPANS.c.hour >= first, SPANS.c.hour <= last)
+    buckets: dict[tuple[str, str, str], dict[int, dict[int, int]]] = {}
+    for row in connection.execute(query).mappings():
+        hours = buckets.setdefault((row["type"], row["step"], row["what"]), {})
+        hours.setdefault(int(row["hour"]), {})[row["bucket"]] = row["n"]
+    begun = min((hour for hours in buckets.values() for hour in hours), default=0)
+    every = range(begun, int(last) + 1, HOUR)
+    return {
+        key: [quantile(hours.get(hour, {}), 0.95) for hour in every]
+        for key, hours in buckets.items()
+    }
 
 
 def _open(connection: sa.Connection) -> dict[str, dict[str, int]]:

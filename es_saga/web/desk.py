@@ -1,7 +1,8 @@
 """Everything that pages and endpoints may ask for; made in `es_saga.cli.compose`.
 
 Reads go to the database of the log, in a few threads of their own. Whatever changes something goes
-to the process manager, by message: this process never writes to the log.
+to the process manager, by message: this process never writes to the log. Read models it may make
+anew from it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from es_saga.web import histories
 from es_saga.web.access import Access
 from es_saga.web.feed import Feed
 from es_saga.web.histories import Log, NoLog
+from es_saga.web.upkeep import Upkeep, Workshop
 
 READERS: Final = 4
 """Threads that read from the database: one fewer than its pool has connections."""
@@ -79,6 +81,7 @@ class Desk:
         access: whose tokens count.
         log: the log itself, for what takes the values that are hidden from everybody.
         views: the read models there are, and whether each is kept in step with the log.
+        workshop: where they are verified and rebuilt.
     """
 
     def __init__(
@@ -90,12 +93,15 @@ class Desk:
         access: Access | None = None,
         log: Log | None = None,
         views: Mapping[str, bool] | None = None,
+        workshop: Workshop | None = None,
     ) -> None:
         self.queries = Queries(engine)
         """The read side of the log. Blocking: ask it by `ask`."""
         self.progresses = Progresses(engine)
         """How far the read models are. Blocking, too."""
         self.views = dict(views or {})
+        self.upkeep = Upkeep(workshop)
+        """What is being done about the read models."""
         self.line: Line = line or NoLine()
         self.code: Mapping[tuple[str, int], Definition] = {
             (definition.name, definition.version): definition for definition in definitions
@@ -172,4 +178,5 @@ class Desk:
     async def close(self) -> None:
         """End what does not end by itself; answer what was asked, then no more."""
         await self.feed.close()
+        await self.upkeep.close()
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from es_saga.core.errors import CorruptHistory, IllegalOperation, NotFound, Unavailable
+from es_saga.core.errors import CorruptHistory, IllegalOperation, Unavailable
 from es_saga.core.events import EVENTS, SagaEvent
-from es_saga.projections.queries import AuditRow, Queries
+from es_saga.projections.queries import AuditRow, Queries, no_such
 from es_saga.replay import Replay
 
 MAX_EVENTS: Final = 5_000
@@ -68,7 +68,7 @@ async def real(log: Log, saga_id: str) -> Replay:
     """
     found = (await log.load([saga_id])).get(saga_id)
     if not found:
-        raise NotFound(f"There is no saga {saga_id!r}.")
+        raise no_such(saga_id)
     return Replay.of(saga_id, found)
 
 

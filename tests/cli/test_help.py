@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
+from typing import Any
 
 import pytest
+import typer
 
+from es_saga.cli import app
 from tests.cli.conftest import Cli
 
 HEAVY = {
@@ -24,24 +28,16 @@ HEAVY = {
     "structlog",
     "uvloop",
 }
-COMMANDS = (
-    *("cancel", "check", "demo", "doctor", "graph", "history", "list", "participant"),
-    *(
-        "compensate",
-        "resend",
-        "resolve",
-        "resume",
-        "retry",
-        "run",
-        "skip",
-        "start",
-        "status",
-        "wait",
-    ),
-    *("migrate", "migrate up", "migrate status", "migrate sql"),
-    *("streams", "streams ensure", "streams status"),
-    *("projections", "projections list", "projections rebuild", "projections verify"),
-)
+
+
+def pages(command: Any, name: str = "") -> Iterator[str]:
+    """The names of all help pages there are."""
+    yield name
+    for inner, found in getattr(command, "commands", {}).items():
+        yield from pages(found, f"{name} {inner}".strip())
+
+
+PAGES = list(pages(typer.main.get_command(app)))
 
 
 def test_help_imports_no_heavy_module() -> None:
@@ -60,11 +56,16 @@ def test_help_imports_no_heavy_module() -> None:
     assert imported & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_help_page_ends_with_an_example(cli: Cli, command: str) -> None:
+@pytest.mark.parametrize("command", PAGES)
+def test_every_help_page_is_whole_in_80_columns_and_ends_with_an_example(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
     page = cli(*command.split(), "--help")
 
     assert page.code == 0
+    assert not [line for line in page.out.splitlines()[1:] if line.endswith("...")]
     last = page.out.strip().split("\n\n")[-1].strip()
     assert last.startswith("Example: es-saga")
 

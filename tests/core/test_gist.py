@@ -68,6 +68,10 @@ SAID: list[tuple[SagaEvent, str]] = [
     ),
     (StepFailed(at=5.0, step="ship", attempt=1, error="Busy"), "Busy"),
     (
+        StepFailed(at=5.0, step="ship", attempt=2, error="Busy", detail="call\n  at 5"),
+        "Busy, attempt 2: call at 5",
+    ),
+    (
         CompensationFailed(at=5.0, step="ship", attempt=2, error="Busy", retry_at=6.54),
         "Busy, attempt 2, again in 1.5 s",
     ),

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from es_saga.adapters.store import connect
+from es_saga.cli.views import kept
+from es_saga.cli.workshop import DatabaseWorkshop
 from es_saga.core.compiled import Definition
 from es_saga.database import make_engine
 from es_saga.web import server
@@ -17,7 +19,7 @@ from es_saga.web.desk import Desk, Line
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
-VIEWS = {"status": True, "audit": True, "orders": False}
+VIEWS = {"status": True, "audit": True, "health": False, "orders": False}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,13 @@ def serving(
     async def serve() -> None:
         store = connect(log)
         desk = Desk(
-            engine, line=line, definitions=definitions, access=access, log=store, views=VIEWS
+            engine,
+            line=line,
+            definitions=definitions,
+            access=access,
+            log=store,
+            views=VIEWS,
+            workshop=DatabaseWorkshop(log, kept([])),
         )
         desks.append(desk)
         loop.call_soon(ready.set)

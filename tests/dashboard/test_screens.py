@@ -133,3 +133,15 @@ def test_the_chart_is_a_picture_and_with_javascript_it_can_be_read_off(
     page.locator("a.chip", has_text="7d").click()
     expect(page.locator("#rates")).to_have_text("Each two hours")
     expect(page.locator(".plot canvas")).to_be_visible()
+
+
+def test_a_form_begins_with_the_step_that_takes_a_human(
+    tabs: Tabs, site: Site, paths: dict[str, str]
+) -> None:
+    page = tabs.open(site, paths["ledger"])
+    stuck = page.get_by_role("link", name="Resolve").first
+    wanted = httpx.URL(stuck.get_attribute("href") or "").params
+    page.goto(paths["operate"])
+    assert page.locator("select[name=step]").input_value() == wanted["step"]
+    assert page.locator("input[name=direction]").input_value() == wanted["direction"]
+    assert page.locator("nav .n").inner_text(), "it is still counted who takes a human"

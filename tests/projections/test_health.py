@@ -340,6 +340,22 @@ def test_a_series_has_a_point_for_each_span_in_which_something_happened(engine: 
             queries.series(since=at, until=until, step=step)
 
 
+@pytest.mark.requirement("R080")
+def test_a_course_has_p95_of_every_hour_since_the_first_one_known(engine: sa.Engine) -> None:
+    hour = 3_600.0
+    begins = {"lost": -30 * hour, "old": 0.0, "late": 2 * hour}
+    told = [(name, a_history(START + after)) for name, after in begins.items()]
+    told.append(("bad", a_history(START + 3 * hour, refused=True)))
+    take_in(engine, told, 1_000)
+
+    found = Queries(engine).courses(within=24 * hour, now=START + 4 * hour)
+
+    assert found["order", "", "completed"] == [near(10), None, near(10), None, None]
+    assert found["order", "charge", "do"] == [near(8), None, near(8), None, None]
+    assert found["order", "reserve", "undo"] == [None, None, None, near(1), None]
+    assert Queries(engine).courses(now=START + 100 * hour) == {}
+
+
 def test_a_log_that_no_app_has_run_on_has_no_vitals(tmp_path: Path) -> None:
     other = make_engine(f"sqlite:///{tmp_path / 'other.db'}")
     migrate.upgrade(other)
@@ -348,4 +364,5 @@ def test_a_log_that_no_app_has_run_on_has_no_vitals(tmp_path: Path) -> None:
     assert (vitals.types, vitals.steps, vitals.owed) == ((), (), 0)
     assert queries.participants() == []
     assert queries.series(since=0.0, until=60.0) == []
+    assert queries.courses() == {}
     other.dispose()

@@ -7,10 +7,14 @@ from functools import partial
 from time import time
 from typing import Any, Final, NamedTuple
 
+from markupsafe import Markup
+
 from es_saga.core.errors import InvalidInput
 from es_saga.projections.listing import OPEN
-from es_saga.projections.vitals import Point, Vitals
+from es_saga.projections.vitals import Course, Point, Vitals
 from es_saga.web.dashboard.costly import Costly
+from es_saga.web.dashboard.pictures import spark
+from es_saga.web.dashboard.words import span
 from es_saga.web.desk import Desk
 
 
@@ -55,6 +59,23 @@ class Figures(NamedTuple):
     """Of each type: sagas begun."""
 
 
+class Courses:
+    """How p95 went, hour by hour, as small pictures; of one hour there is none."""
+
+    def __init__(self, found: Course) -> None:
+        self._found = found
+
+    def of(self, saga_type: str, step: str, what: str) -> Markup | None:
+        """The picture of a step's direction, or with an empty step of sagas that `what`."""
+        course = self._found.get((saga_type, step, what), ())
+        known = [value for value in course if value is not None]
+        if len(known) < 2:
+            return None
+        name = f"{what} {step}" if step else f"{saga_type} {what}"
+        label = f"{name}: p95 by the hour, {span(known[-1])} at last"
+        return spark(course, label=label)
+
+
 class Observatory:
     """Figures of every window."""
 
@@ -63,6 +84,7 @@ class Observatory:
         self._figures = {
             name: Costly(partial(self._gather, window)) for name, window in WINDOWS.items()
         }
+        self._courses = Costly(lambda: desk.ask(desk.queries.courses))
         self._gone_through = Costly(lambda: desk.ask(desk.queries.counts_by_type))
 
     async def of(self, window: str) -> Figures:
@@ -82,6 +104,10 @@ class Observatory:
         if any(status not in OPEN for one in vitals.types for status in one.sagas):
             return {one.type: one.sagas for one in vitals.types}
         return await self._gone_through.answer()
+
+    async def courses(self) -> Courses:
+        """How long sagas and steps took, hour by hour, for a day."""
+        return Courses(await self._courses.answer())
 
     async def _gather(self, window: Window) -> Figures:
         desk, now = self._desk, time()

@@ -27,9 +27,6 @@ from es_saga.web.feed import Listener, Wanted
 LEAST_SECONDS: Final = 0.25
 """Between two messages."""
 
-REFRESH_SECONDS: Final = 5.0
-"""A page is looked at again after this long though nothing happened: figures fade with time."""
-
 RETRY_MILLISECONDS: Final = 1_000
 """When a browser comes back after it lost us, at first."""
 
@@ -90,7 +87,7 @@ async def _messages(
         if caller is None:  # logged out, or the session has ended
             return
         # The first one is told at once: something may have happened since the page was made.
-        page = None if shown is None else await listener.page(REFRESH_SECONDS)
+        page = None if shown is None else await listener.page(screen.refresh)
         while page is not None and (left := earliest - clock()) > 0:
             page = await listener.page(left)
         try:

@@ -8,7 +8,7 @@ sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -22,12 +22,13 @@ from es_saga.core.errors import ConflictError, InvalidInput, SagaError
 from es_saga.core.events import EVENTS, Json
 from es_saga.core.gist import gist
 from es_saga.engine.requests import VerbRequest, new_id
-from es_saga.projections.queries import AuditRow
+from es_saga.projections.queries import AuditRow, SagaRow
 from es_saga.web.dashboard import saga
 from es_saga.web.dashboard.page import Context, Pages, Visit
+from es_saga.web.dashboard.pictures import Planned
 from es_saga.web.dashboard.rendering import saga_path
 from es_saga.web.dashboard.shield import PROOF, set_cookie
-from es_saga.web.dashboard.verbs import VERBS
+from es_saga.web.dashboard.verbs import VERBS, Verb, for_step
 from es_saga.web.faults import status_of
 
 ACTOR_COOKIE: Final = "es_saga_actor"
@@ -191,6 +192,8 @@ async def _form(
     row = around["saga"]
     looked_at = fields.get("version") if preview else row.version
     kept = {name: fields.get(name, "") for name in ("step", "direction", "outcome", "reply")}
+    if verb.needs_step and not kept["step"]:
+        kept |= _suggested(row, verb, around["plan"])
     context = around | {
         "verb": verb,
         "fields": kept,
@@ -206,6 +209,13 @@ async def _form(
     }
     status = 200 if error is None else status_of(error.code)
     return pages.render(visit, "operate.html", context, status=status)
+
+
+def _suggested(row: SagaRow, verb: Verb, plan: Sequence[Planned]) -> dict[str, str]:
+    """The first step that the verb would do something about."""
+    every = (offer for step in row.steps for offer in for_step(row, step, plan))
+    found = next((offer for offer in every if offer.verb is verb), None)
+    return {"step": found.step or "", "direction": found.direction} if found else {}
 
 
 async def _moved_on(pages: Pages, visit: Visit, fields: Fields, error: ConflictError) -> Response:

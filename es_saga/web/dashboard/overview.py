@@ -9,7 +9,7 @@ from typing import Any, Final
 from es_saga.engine.alerts import AlertKind
 from es_saga.projections.listing import OPEN, SagaFilter
 from es_saga.projections.vitals import TypeVitals
-from es_saga.web.dashboard.figures import LINES, USUALLY, WINDOWS, Figures, chart, total
+from es_saga.web.dashboard.figures import LINES, USUALLY, WINDOWS, Courses, Figures, chart, total
 from es_saga.web.dashboard.looks import STATUSES
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pending import stuck_at
@@ -28,7 +28,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
         figures = await pages.observatory.of(window)
         counts = total(await pages.observatory.sagas())
         latest = await pages.desk.ask(pages.desk.queries.page, None, limit=2 * FEW)
-        longest = max((one.completed.p95 or 0.0 for one in figures.vitals.types), default=0.0)
+        courses = await pages.observatory.courses()
         shown = chart(figures)
         return {
             "window": window,
@@ -37,7 +37,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
             "counts": counts,
             "total": sum(counts.values()),
             "share": share((name, counts.get(name, 0)) for name in STATUSES),
-            "types": [_type(one, figures, longest) for one in figures.vitals.types],
+            "types": [_type(one, figures, courses) for one in figures.vitals.types],
             "chart": json.dumps(shown),
             "picture": lines([(line["tone"], line["values"]) for line in shown["lines"]]),
             "lines": LINES,
@@ -68,7 +68,7 @@ async def _attention(pages: Pages) -> Context:
     }
 
 
-def _type(one: TypeVitals, figures: Figures, longest: float) -> dict[str, Any]:
+def _type(one: TypeVitals, figures: Figures, courses: Courses) -> dict[str, Any]:
     started = figures.started.get(one.type)
     begun = one.counts["started"]
     return {
@@ -81,10 +81,5 @@ def _type(one: TypeVitals, figures: Figures, longest: float) -> dict[str, Any]:
         "spark": spark(started, label=f"{one.type}: started") if started else None,
         "p50": one.completed.p50,
         "p95": one.completed.p95,
-        "p50_share": _share(one.completed.p50, longest),
-        "p95_share": _share(one.completed.p95, longest),
+        "course": courses.of(one.type, "", "completed"),
     }
-
-
-def _share(seconds: float | None, longest: float) -> float:
-    return 0.0 if seconds is None or not longest else round(100 * seconds / longest, 1)

@@ -31,6 +31,9 @@ from es_saga.web.faults import come_back, status_of
 LIVE: Final = "/live"
 """What the paths of the streams begin with; the page's own path follows."""
 
+REFRESH_SECONDS: Final = 5.0
+"""A page is looked at again after this long though nothing happened: figures fade with time."""
+
 ZONE_COOKIE: Final = "es_saga_zone"
 THEME_COOKIE: Final = "es_saga_theme"
 THEMES: Final = ("light", "dark")
@@ -86,6 +89,8 @@ class Screen:
     gather: Gather
     live: bool = True
     """Whether it has regions that are kept up to date; `still` in what was gathered says no."""
+    refresh: float = REFRESH_SECONDS
+    """Seconds after which it is looked at again though the log has not moved."""
 
     @property
     def tab(self) -> str:
@@ -100,6 +105,7 @@ class Pages:
         self.desk = desk
         self.forms = Forms()
         self._stuck = Costly(lambda: desk.ask(desk.queries.count, SagaFilter(status=("stuck",))))
+        self._known_stuck: Count | None = None
         self.definitions = Costly(lambda: desk.ask(desk.queries.definitions))
         """What the log knows, with the number of open sagas on each."""
         self.shapes = Shapes(self.definitions)
@@ -169,9 +175,10 @@ class Pages:
     async def _attention(self) -> Count | None:
         """How many sagas take a human; None: nobody knows just now."""
         try:
-            return await self._stuck.answer()
+            self._known_stuck = await self._stuck.answer()
         except SagaError:
-            return None
+            self._known_stuck = None
+        return self._known_stuck
 
     def _around(self, visit: Visit, nonce: str) -> Context:
         request, access = visit.request, self.desk.access
@@ -190,7 +197,7 @@ class Pages:
             "saga_tabs": TABS,
             "now": visit.now,
             "section": "",
-            "attention": None,
+            "attention": self._known_stuck,
             "live": None,
         }
 

@@ -21,6 +21,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
         found = await desk.ask(
             desk.queries.participants, within=float(WINDOWS[window].seconds), now=visit.now
         )
-        return {"participants": found, "window": window, "windows": WINDOWS}
+        courses = await pages.observatory.courses()
+        return {"participants": found, "window": window, "windows": WINDOWS, "courses": courses}
 
     return [Screen("/participants", "participants.html", "participants", gather)]

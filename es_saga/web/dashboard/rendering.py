@@ -92,6 +92,7 @@ def environment() -> Environment:
         "number": words.number,
         "rate": words.rate,
         "line": words.on_one_line,
+        "marked": words.marked,
         "data": words.data,
         "svg": Markup,
     }

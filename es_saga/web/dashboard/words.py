@@ -128,6 +128,21 @@ def _bare(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def marked(text: str) -> Markup:
+    """A sentence of ours, in which what stands between backticks is code.
+
+    >>> print(marked("Start it with `es-saga ui APP`, not <so>."))
+    Start it with <code>es-saga ui APP</code>, not &lt;so&gt;.
+    """
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one too many: they mean something else
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece)
+        for index, piece in enumerate(pieces)
+    )
+
+
 def data(value: object) -> Markup:
     """Data as indented JSON, with its parts marked for the style sheet; everything is escaped.
 

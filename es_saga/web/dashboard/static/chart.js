@@ -38,7 +38,7 @@
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       scales: { y: { range: (_chart, _least, most) => [0, Math.max(1, most * 1.1)] } },
-      axes: [{ ...axis, values: times }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }],
+      axes: [{ ...axis, size: 28, values: times }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] }],
       series: [
         {},
         ...figures.lines.map((line) => ({
