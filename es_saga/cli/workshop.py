@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters import rebuild as building
 from es_saga.cli.views import Kept, refused
+from es_saga.core.errors import SagaError
 from es_saga.database import make_engine
 from es_saga.engine.following import Undigested
 from es_saga.web.upkeep import Difference, Finding, Told, Work
@@ -34,6 +36,12 @@ class DatabaseWorkshop:
             return carry_out(engine, kept, told)
         except Undigested as error:
             raise refused(kept.view, error) from error
+        except DBAPIError as error:  # no outage, see `building`
+            why = str(error.orig).partition("\n")[0]
+            raise SagaError(
+                f"The database refuses it: {why}.",
+                hint=f"Whoever may make tables there: `es-saga projections {work} {name}`.",
+            ) from error
         finally:
             engine.dispose()
 

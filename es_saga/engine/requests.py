@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from es_saga.core.errors import (
     ConflictError,
@@ -42,6 +42,18 @@ ANSWER_TYPE: Final = "es_saga.answer"
 VerbName = Literal["retry", "skip", "resolve", "cancel", "compensate", "resume", "resend"]
 
 
+def _shown(value: str) -> str:
+    if not value.strip():
+        raise ValueError("says nothing")
+    if not all(one.isprintable() or one in "\n\t" for one in value):
+        raise ValueError("has characters that cannot be shown")
+    return value
+
+
+Words = Annotated[str, AfterValidator(_shown)]
+"""Text for people, that every database keeps and every terminal shows."""
+
+
 class StartRequest(BaseModel):
     """Begin a saga of the latest version of a type."""
 
@@ -59,8 +71,8 @@ class VerbRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verb: VerbName
-    actor: str = Field(min_length=1, max_length=200)
-    reason: str = Field(min_length=1, max_length=1_000)
+    actor: Words = Field(max_length=200)
+    reason: Words = Field(max_length=1_000)
     step: str | None = None
     direction: Direction = Direction.DO
     outcome: Outcome = Outcome.SUCCEEDED

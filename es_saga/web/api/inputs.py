@@ -41,15 +41,6 @@ def _payload(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _text(value: str) -> str:
-    """Text that a database keeps and a terminal shows."""
-    if not value.strip():
-        raise ValueError("says nothing")
-    if not all(one.isprintable() or one in "\n\t" for one in value):
-        raise ValueError("has characters that cannot be shown")
-    return value
-
-
 Status = Literal[
     "running",
     "waiting",
@@ -63,9 +54,6 @@ Status = Literal[
 
 Payload = Annotated[dict[str, Any], AfterValidator(_payload)]
 """A JSON object of a size that travels."""
-
-Words = Annotated[str, AfterValidator(_text)]
-"""Text for people."""
 
 SagaId = Annotated[str, Path(pattern=ID_PATTERN, examples=["order-7"], description="A saga's id.")]
 

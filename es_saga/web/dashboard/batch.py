@@ -97,6 +97,7 @@ async def _act(pages: Pages, request: Request) -> Response:
             context["actor"] = actor
             context |= await _operate(pages, fields, actor, context)
     except SagaError as error:
+        actor = ""
         context["error"] = error
         status = status_of(error.code)
     response = pages.render(visit, "batch.html", context, status=status)

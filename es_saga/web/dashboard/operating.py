@@ -27,7 +27,7 @@ from es_saga.web.dashboard import saga
 from es_saga.web.dashboard.page import Context, Pages, Visit
 from es_saga.web.dashboard.pictures import Planned
 from es_saga.web.dashboard.rendering import saga_path
-from es_saga.web.dashboard.shield import PROOF, set_cookie
+from es_saga.web.dashboard.shield import PROOF, cookie, fields_of, set_cookie
 from es_saga.web.dashboard.verbs import VERBS, Verb, for_step
 from es_saga.web.faults import status_of
 
@@ -35,8 +35,9 @@ ACTOR_COOKIE: Final = "es_saga_actor"
 """Who acted last in this browser, where no token says it."""
 
 MONTH_SECONDS: Final = 30 * 86_400
-MAX_FIELDS: Final = 1_100
-"""Fields of one form: a thousand sagas, and the rest."""
+
+SINCE_SHOWN: Final = 50
+"""Events that somebody is shown who came too late."""
 
 Fields = Mapping[str, str]
 
@@ -72,10 +73,7 @@ async def read(pages: Pages, visit: Visit) -> dict[str, list[str]]:
     Raises:
         InvalidInput: it is not.
     """
-    form = await visit.request.form(max_fields=MAX_FIELDS, max_files=0)
-    fields: dict[str, list[str]] = {}
-    for name, value in form.multi_items():
-        fields.setdefault(name, []).append(str(value))
+    fields = await fields_of(visit.request)
     if not pages.forms.ours(visit.request, fields.get(PROOF, [""])[0]):
         raise InvalidInput(
             "That form was not made here, or too long ago.", hint="Open the page again and repeat."
@@ -92,7 +90,7 @@ def known_actor(pages: Pages, visit: Visit) -> str:
     """Who that was the last time."""
     if pages.desk.access.guarded:
         return visit.caller.name
-    return visit.request.cookies.get(ACTOR_COOKIE, "")[:200] or visit.caller.name
+    return cookie(visit.request, ACTOR_COOKIE)[:200] or visit.caller.name
 
 
 def request_of(fields: Fields, actor: str, **more: Any) -> VerbRequest:
@@ -107,6 +105,8 @@ def request_of(fields: Fields, actor: str, **more: Any) -> VerbRequest:
             read: object = json.loads(fields["reply"])
         except ValueError as error:
             raise InvalidInput(f"The reply is no JSON: {error}.") from error
+        except RecursionError:
+            raise InvalidInput("The reply is nested too deeply.") from None
         if not isinstance(read, dict):
             raise InvalidInput("The reply is a JSON object.", hint='Write {"field": "value"}.')
         reply = cast(Json, read)
@@ -124,8 +124,8 @@ def request_of(fields: Fields, actor: str, **more: Any) -> VerbRequest:
         return VerbRequest.model_validate(given | more)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"{name}: {first['msg']}.") from error
+        name, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{name}: {what}.") from error
 
 
 async def _ask(pages: Pages, request: Request) -> Response:
@@ -158,10 +158,8 @@ async def _act(pages: Pages, request: Request) -> Response:
 
 async def _carry_out(pages: Pages, visit: Visit, fields: Fields) -> Response:
     actor = actor_of(pages, visit, fields.get("actor", ""))
-    version = fields.get("version", "")
-    expected = int(version) if version.isascii() and version.isdigit() else None
     doing = fields.get("act") == "do"
-    wanted = request_of(fields, actor, expected_version=expected, dry_run=not doing)
+    wanted = request_of(fields, actor, expected_version=_version(fields), dry_run=not doing)
     client = await pages.desk.client()
     answer = await client.operate(visit.saga_id(), wanted)
     answer.result()
@@ -174,6 +172,20 @@ async def _carry_out(pages: Pages, visit: Visit, fields: Fields) -> Response:
     if not pages.desk.access.guarded:
         set_cookie(visit.request, response, ACTOR_COOKIE, actor, seconds=MONTH_SECONDS)
     return response
+
+
+def _version(fields: Fields) -> int:
+    """At which the operator looked at the saga.
+
+    Raises:
+        InvalidInput: the form does not say.
+    """
+    text = fields.get("version", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidInput(
+            f"{text[:40]!r} is no version of a saga.", hint="Open the page again and repeat."
+        )
+    return int(text)
 
 
 async def _form(
@@ -220,10 +232,10 @@ def _suggested(row: SagaRow, verb: Verb, plan: Sequence[Planned]) -> dict[str, s
 
 async def _moved_on(pages: Pages, visit: Visit, fields: Fields, error: ConflictError) -> Response:
     """The saga is not where the operator saw it: what happened since."""
-    after = fields.get("version", "")
+    history = pages.desk.queries.history
     try:
         rows: list[AuditRow] = await pages.desk.ask(
-            pages.desk.queries.history, visit.saga_id(), after=int(after) if after else 0, limit=50
+            history, visit.saga_id(), after=_version(fields), limit=SINCE_SHOWN
         )
         since = [
             {"kind": row.kind, "step": row.step, "at": row.at, "gist": _gist(row)} for row in rows

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import time
 from typing import Any, Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 from jinja2 import Template
 from starlette.requests import Request
@@ -24,7 +24,7 @@ from es_saga.web.dashboard.costly import Costly
 from es_saga.web.dashboard.figures import Observatory
 from es_saga.web.dashboard.plans import Shapes
 from es_saga.web.dashboard.rendering import as_of, block, blocks, environment
-from es_saga.web.dashboard.shield import HEADERS, Forms
+from es_saga.web.dashboard.shield import HEADERS, Forms, cookie
 from es_saga.web.desk import Desk
 from es_saga.web.faults import come_back, status_of
 
@@ -183,8 +183,7 @@ class Pages:
     def _around(self, visit: Visit, nonce: str) -> Context:
         request, access = visit.request, self.desk.access
         theme = request.cookies.get(THEME_COOKIE)
-        # A browser writes `Europe/London` with the slash escaped.
-        as_of(visit.now, unquote(request.cookies.get(ZONE_COOKIE, "")))
+        as_of(visit.now, cookie(request, ZONE_COOKIE))
         return {
             "caller": visit.caller,
             "guarded": access.guarded,

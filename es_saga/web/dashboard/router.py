@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match
 
-from es_saga.core.errors import NotFound
+from es_saga.core.errors import NotFound, SagaError
 from es_saga.web.access import SESSION_COOKIE, SESSION_SECONDS, Caller, Role
 from es_saga.web.api.inputs import API
 from es_saga.web.dashboard import (
@@ -37,7 +37,7 @@ from es_saga.web.dashboard import (
 from es_saga.web.dashboard.live import LiveStream
 from es_saga.web.dashboard.page import LIVE, THEME_COOKIE, THEMES, Pages, Screen, Visit
 from es_saga.web.dashboard.rendering import HERE, STATIC, asset
-from es_saga.web.dashboard.shield import PROOF, local_path, set_cookie
+from es_saga.web.dashboard.shield import PROOF, fields_of, local_path, set_cookie
 from es_saga.web.desk import Desk
 
 YEAR_SECONDS: Final = 365 * 86_400
@@ -119,11 +119,11 @@ def _add_doors(routes: APIRouter, pages: Pages) -> None:
         return pages.render(visit, "login.html", {"onward": onward, "refused": False})
 
     async def log_in(request: Request) -> Response:
-        form = await request.form()
-        onward = local_path(str(form.get("next", "/")))
+        form = await fields_of(request)
+        onward = local_path(_first(form, "next", "/"))
         session = None
-        if forms.ours(request, str(form.get(PROOF, ""))):
-            session = access.log_in(str(form.get("token", "")).strip())
+        if forms.ours(request, _first(form, PROOF)):
+            session = access.log_in(_first(form, "token").strip())
         if session is None:
             visit = Visit(request, Caller("", Role.READ))
             context = {"onward": onward, "refused": True}
@@ -133,18 +133,18 @@ def _add_doors(routes: APIRouter, pages: Pages) -> None:
         return response
 
     async def log_out(request: Request) -> Response:
-        form = await request.form()
-        if forms.ours(request, str(form.get(PROOF, ""))):
+        form = await fields_of(request)
+        if forms.ours(request, _first(form, PROOF)):
             access.log_out(request.cookies.get(SESSION_COOKIE, ""))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(SESSION_COOKIE)
         return response
 
     async def theme(request: Request) -> Response:
-        form = await request.form()
-        response = RedirectResponse(local_path(str(form.get("next", "/"))), 303)
-        if forms.ours(request, str(form.get(PROOF, ""))):
-            chosen = str(form.get("theme", ""))
+        form = await fields_of(request)
+        response = RedirectResponse(local_path(_first(form, "next", "/")), 303)
+        if forms.ours(request, _first(form, PROOF)):
+            chosen = _first(form, "theme")
             if chosen in THEMES:
                 set_cookie(request, response, THEME_COOKIE, chosen, seconds=YEAR_SECONDS)
             else:
@@ -157,7 +157,21 @@ def _add_doors(routes: APIRouter, pages: Pages) -> None:
         ("/logout", "POST", log_out),
         ("/theme", "POST", theme),
     ):
-        routes.add_api_route(path, endpoint, methods=[method], response_model=None)
+        answer = partial(_door, pages, endpoint)
+        routes.add_api_route(path, answer, methods=[method], response_model=None)
+
+
+async def _door(
+    pages: Pages, endpoint: Callable[[Request], Awaitable[Response]], request: Request
+) -> Response:
+    try:
+        return await endpoint(request)
+    except SagaError as error:
+        return pages.failed(Visit(request, pages.caller(request) or Caller("", Role.READ)), error)
+
+
+def _first(form: Mapping[str, Sequence[str]], name: str, default: str = "") -> str:
+    return form.get(name, [default])[0]
 
 
 # ── static files ─────────────────────────────────────────────────────────────────────────────────

@@ -12,15 +12,22 @@ import hmac
 import re
 import secrets
 from typing import Final
+from urllib.parse import quote, unquote
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from es_saga.core.errors import InvalidInput
 
 FORM_COOKIE: Final = "es_saga_form"
 """Holds a random number that the proofs of this browser's forms are made with."""
 
 PROOF: Final = "proof"
 """Name of the field in every form."""
+
+MAX_FIELDS: Final = 1_100
+"""Fields of one form: a thousand sagas, and the rest."""
 
 POLICY: Final = "; ".join(
     (
@@ -66,7 +73,7 @@ class Forms:
         found = request.cookies.get(FORM_COOKIE, "")
         if not _NONCE.fullmatch(found) or request.headers.get("sec-fetch-site") == "cross-site":
             return False
-        return hmac.compare_digest(self.proof(found), proof)
+        return hmac.compare_digest(self.proof(found).encode(), proof.encode(errors="replace"))
 
     def remember(self, request: Request, response: Response, nonce: str) -> None:
         """Give the browser its number, if it has another one or none."""
@@ -77,15 +84,41 @@ class Forms:
 def set_cookie(
     request: Request, response: Response, name: str, value: str, *, seconds: float | None = None
 ) -> None:
-    """A cookie that scripts cannot read and other sites cannot use."""
+    """A cookie that scripts cannot read and other sites cannot use; see `cookie`."""
     response.set_cookie(
         name,
-        value,
+        quote(value, safe=""),
         max_age=None if seconds is None else int(seconds),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
     )
+
+
+def cookie(request: Request, name: str) -> str:
+    """What was given to this browser; headers hold no letters but English ones, hence the quotes.
+
+    Browsers themselves quote the name of a time zone in the same way.
+    """
+    return unquote(request.cookies.get(name, ""))
+
+
+async def fields_of(request: Request) -> dict[str, list[str]]:
+    """The fields of a form that was sent.
+
+    Raises:
+        InvalidInput: it is none, has files, or too many fields.
+    """
+    try:
+        form = await request.form(max_fields=MAX_FIELDS, max_files=0)
+    except HTTPException as error:
+        raise InvalidInput(
+            "That is no form that can be read.", hint="Open the page again and repeat."
+        ) from error
+    fields: dict[str, list[str]] = {}
+    for name, value in form.multi_items():
+        fields.setdefault(name, []).append(str(value))
+    return fields
 
 
 def local_path(path: str) -> str:
