@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from es_saga.core.events import Json, SagaEvent, SagaStuck
+from es_saga.core.events import Json, SagaEvent
 
 _WHEN: Final = frozenset({"at", "cause", "due", "deadline", "trace", "notify"})
 """When it was, how it is told on, and which message brought it."""
@@ -14,7 +14,7 @@ _WHETHER: Final = "retry_at"
 
 
 def alike(one: SagaEvent | None, other: SagaEvent | None) -> bool:
-    """Whether two events differ in times and messages at most."""
+    """Whether two events differ in times, messages and the words of exceptions at most."""
     if one is other:
         return True
     if one is None or other is None or type(one) is not type(other):
@@ -26,6 +26,5 @@ def _story(event: SagaEvent) -> Json:
     told = event.model_dump(exclude=set(_WHEN))
     if _WHETHER in told:
         told[_WHETHER] = told[_WHETHER] is not None
-    if isinstance(event, SagaStuck):
-        del told["detail"]  # a traceback: where code stands
+    told.pop("detail", None)  # an exception's own words, or a traceback: where code stands
     return told

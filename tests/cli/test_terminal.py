@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 @contextlib.contextmanager
-def on(screen: Screen) -> Iterator[None]:
+def on(screen: Screen) -> Generator[None, None, None]:
     """Standard output and standard error are that terminal."""
     with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
         yield

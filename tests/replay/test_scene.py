@@ -161,6 +161,17 @@ def _ruff(*arguments: str, text: str | None = None) -> subprocess.CompletedProce
     )
 
 
+def test_the_long_words_of_an_exception_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    replay = of(given(order, AN_ORDER).expect(CreateOrder).fail("Full", "no room for ada " * 20))
+
+    text = scene_of(order.definition, replay)
+
+    assert "for ada" not in text
+    leads_to(text, replay, monkeypatch, tmp_path)
+
+
 def test_the_text_is_readable() -> None:
     replay = of(
         given(order, AN_ORDER)
