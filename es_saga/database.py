@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
@@ -39,7 +40,21 @@ READ_ONLY = "es_read_only"
 ID_TYPE: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Ids are compared byte by byte: a language's collation makes the index several times slower."""
 
+_SQLITE_HEAD = b"SQLite format 3\0"
 _POSTGRES_SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
+
+
+def is_sqlite(file: Path) -> bool:
+    """Whether a file is a SQLite database, or is empty and may become one.
+
+    >>> is_sqlite(Path(__file__))
+    False
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return opened.read(len(_SQLITE_HEAD)) in (b"", _SQLITE_HEAD)
 
 
 def normalise(url: str | sa.URL) -> sa.URL:

@@ -38,7 +38,7 @@ from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Subjects
-from es_saga.database import make_engine
+from es_saga.database import is_sqlite, make_engine
 from es_saga.engine.client import Client
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
@@ -257,6 +257,7 @@ def existing_log(settings: Settings) -> sa.Engine:
 
     Raises:
         Unavailable: a SQLite log that is not there.
+        InvalidInput: a file that is something else.
     """
     file = settings.database_file
     if file is not None and not file.is_file():
@@ -265,6 +266,11 @@ def existing_log(settings: Settings) -> sa.Engine:
         if elsewhere:
             hint = f"The app has its log at {', '.join(elsewhere)}: say so with --database."
         raise Unavailable(f"There is no log at {file}.", hint=hint)
+    try:
+        if file is not None and not is_sqlite(file):
+            raise InvalidInput(f"{file} is no SQLite database.", hint="Say where the log is.")
+    except OSError as error:
+        raise Unavailable(f"The log cannot be read: {error}.") from error
     return make_engine(settings.database_url)
 
 

@@ -283,3 +283,14 @@ def test_where_nothing_runs_it_says_so_and_makes_nothing(cli: Cli, tmp_path: Pat
     data.mkdir()
     assert cli("list", data=data).code == 5
     assert list(data.iterdir()) == [], "to look at a log does not make one"
+
+
+def test_a_file_that_is_no_log_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    other = tmp_path / "letter.txt"
+    other.write_text("Dear Ada, ...")
+
+    refused = cli("list", "--database", f"sqlite:///{other}")
+
+    assert refused.code == 2
+    assert "is no SQLite database" in refused.err
+    assert other.read_text() == "Dear Ada, ..."
