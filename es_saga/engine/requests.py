@@ -11,6 +11,7 @@ import time
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from es_saga.core.errors import (
     ConflictError,
@@ -43,10 +44,8 @@ VerbName = Literal["retry", "skip", "resolve", "cancel", "compensate", "resume",
 
 
 def _shown(value: str) -> str:
-    if not value.strip():
-        raise ValueError("says nothing")
     if not all(one.isprintable() or one in "\n\t" for one in value):
-        raise ValueError("has characters that cannot be shown")
+        raise PydanticCustomError("unshowable", "has characters that cannot be shown")
     return value
 
 
@@ -71,8 +70,8 @@ class VerbRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verb: VerbName
-    actor: Words = Field(max_length=200)
-    reason: Words = Field(max_length=1_000)
+    actor: Words = Field(min_length=1, max_length=200)
+    reason: Words = Field(min_length=1, max_length=1_000)
     step: str | None = None
     direction: Direction = Direction.DO
     outcome: Outcome = Outcome.SUCCEEDED

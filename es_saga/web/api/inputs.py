@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from es_saga.core.messages import MAX_PAYLOAD_BYTES
+from es_saga.engine import requests
 
 API: Final = "/api/v1"
 """What the paths of the API begin with."""
@@ -41,6 +42,12 @@ def _payload(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _telling(value: str) -> str:
+    if not value.strip():
+        raise ValueError("says nothing")
+    return value
+
+
 Status = Literal[
     "running",
     "waiting",
@@ -54,6 +61,9 @@ Status = Literal[
 
 Payload = Annotated[dict[str, Any], AfterValidator(_payload)]
 """A JSON object of a size that travels."""
+
+Words = Annotated[requests.Words, AfterValidator(_telling)]
+"""Text for people that is not blank."""
 
 SagaId = Annotated[str, Path(pattern=ID_PATTERN, examples=["order-7"], description="A saga's id.")]
 

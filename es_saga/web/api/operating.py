@@ -12,7 +12,7 @@ from starlette.responses import Response
 from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Direction, Outcome
 from es_saga.engine.client import MAX_BULK
-from es_saga.engine.requests import Operated, VerbName, VerbRequest, Words
+from es_saga.engine.requests import Operated, VerbName, VerbRequest
 from es_saga.projections.listing import MAX_PAGE, OPEN, STATUSES
 from es_saga.projections.queries import Cursor, Queries, SagaFilter
 from es_saga.web import faults
@@ -29,6 +29,7 @@ from es_saga.web.api.inputs import (
     Payload,
     SagaId,
     Status,
+    Words,
 )
 from es_saga.web.callers import Here, Operator
 from es_saga.web.faults import Fault

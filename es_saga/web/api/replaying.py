@@ -13,12 +13,11 @@ from es_saga.core.compiled import Definition
 from es_saga.core.errors import NotFound
 from es_saga.core.events import SagaEvent
 from es_saga.core.sensitive import SensitiveFields
-from es_saga.engine.requests import Words
 from es_saga.replay import Again, Change, Fork, Moment, Replay, compare, decide_again, what_if
 from es_saga.replay import scene as scene_of
 from es_saga.testing.history import plain
 from es_saga.web.api.answers import Json
-from es_saga.web.api.inputs import ID_PATTERN, Input, Payload, SagaId
+from es_saga.web.api.inputs import ID_PATTERN, Input, Payload, SagaId, Words
 from es_saga.web.callers import Here, Reader
 from es_saga.web.desk import Desk
 

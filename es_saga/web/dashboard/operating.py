@@ -124,8 +124,8 @@ def request_of(fields: Fields, actor: str, **more: Any) -> VerbRequest:
         return VerbRequest.model_validate(given | more)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"{name}: {what}.") from error
+        name = ".".join(map(str, first["loc"]))
+        raise InvalidInput(f"{name}: {first['msg']}.") from error
 
 
 async def _ask(pages: Pages, request: Request) -> Response:
