@@ -20,7 +20,7 @@ from es_saga.projections.ending import Outcome
 
 SAGAS = 40
 PATIENCE = timedelta(hours=1)
-SLOW_SECONDS = 0.02
+SLOW_SECONDS = 0.05
 
 
 class Order(Message):
