@@ -63,6 +63,8 @@ def with_faults(service: Participant, *, field: str) -> Participant:
         acts = field in handling.command.model_fields
         assert handling.is_async or not acts, f"{handling.fn.__qualname__} is not async"
         faulty.register(handling.command, _fated(handling.fn, field) if acts else handling.fn)
+    for asked in service.queries.values():
+        faulty.register_query(asked.query, asked.fn)
     return faulty
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Terminal,
         Unavailable,
     )
-    from es_saga.core.messages import Command, Message, Refusal
+    from es_saga.core.messages import Command, Message, Query, Refusal
     from es_saga.core.policy import OnFailedUndo, Retry
     from es_saga.core.sensitive import Sensitive
     from es_saga.core.state import SagaState, SagaStatus
@@ -52,6 +52,7 @@ __all__ = [
     "OnFailedUndo",
     "Participant",
     "Put",
+    "Query",
     "Recorded",
     "Refusal",
     "Retry",
@@ -73,7 +74,7 @@ __all__ = [
 _HOMES = {
     "es_saga.app": ("App",),
     "es_saga.core.definition": ("START", "Saga", "Step", "of"),
-    "es_saga.core.messages": ("Command", "Message", "Refusal"),
+    "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),
     "es_saga.core.state": ("SagaState", "SagaStatus"),

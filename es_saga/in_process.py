@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.app import App
-from es_saga.cli import compose
+from es_saga.cli.compose import conducting, log_engine, serving
 from es_saga.cli.running import sole_conductor
 from es_saga.config import Settings, load
 from es_saga.core.aggregate import SagaState, SagaStatus
 from es_saga.core.definition import Saga
 from es_saga.core.errors import ConflictError, InvalidInput
-from es_saga.core.messages import PARTS, Message
+from es_saga.core.messages import PARTS, Message, Query
 from es_saga.database import normalise
 from es_saga.engine.client import Client
+from es_saga.engine.composition import COMPOSE_SECONDS, Composition, Question, compose
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.ports import Append
 from es_saga.projections.ending import Outcome, outcome
@@ -81,17 +82,17 @@ class InProcess:
         async with AsyncExitStack() as stack:
             settings, app = self._settings, self._app
             stack.enter_context(sole_conductor(settings))
-            engine = compose.log_engine(settings)
+            engine = log_engine(settings)
             stack.callback(engine.dispose)
-            pipe = MemoryTransport(tenant=settings.tenant)
+            self._pipe = pipe = MemoryTransport(tenant=settings.tenant)
             stack.push_async_callback(pipe.close)
             self.manager: ProcessManager = await stack.enter_async_context(
-                compose.conducting(settings, app, pipe, migrate=True, volatile=True)
+                conducting(settings, app, pipe, migrate=True, volatile=True)
             )
             """For operators' verbs: `manager.operate`."""
             await self._alone()
             self.manager.listen(self._wake)
-            await stack.enter_async_context(compose.serving(settings, app, pipe, ()))
+            await stack.enter_async_context(serving(settings, app, pipe, (), pipe))
             self.queries = Queries(engine)
             """What can be asked about the sagas; blocking."""
             self.client = Client(pipe, app.name, tenant=settings.tenant)
@@ -140,6 +141,22 @@ class InProcess:
             self._waiting[saga_id].remove(moved)
             if not self._waiting[saga_id]:
                 del self._waiting[saga_id]
+
+    async def compose(
+        self,
+        saga_id: str,
+        questions: Mapping[str, Question | Query[Any]],
+        *,
+        within: float = COMPOSE_SECONDS,
+    ) -> Composition[Outcome]:
+        """A saga's outcome beside what participants answer; see `es_saga.engine.composition`."""
+        return await compose(
+            self.wait(saga_id, 0.0),
+            self._pipe,
+            questions,
+            tenant=self._settings.tenant,
+            within=within,
+        )
 
     def _wake(self, written: Sequence[Append]) -> None:
         """Tell those who wait for the sagas that have just ended."""

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from es_saga import Command, Message, Refusal, Sensitive
+from es_saga import Command, Message, Query, Refusal, Sensitive
 
 MOST_PENCE = 100_000_000
 """The dearest order: a million pounds."""
@@ -130,6 +130,21 @@ class ReleaseStock(Command[None]):
 
     to = "stock"
     order_id: Name
+
+
+class OnShelf(Message):
+    """Pieces there are, and pieces laid aside."""
+
+    sku: str
+    on_hand: int
+    reserved: int
+
+
+class StockLevel(Query[OnShelf]):
+    """How many are there?"""
+
+    to = "stock"
+    sku: Name
 
 
 # ── shipping ─────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -22,7 +22,7 @@ from es_saga.adapters.memory_consumer import Durable, Message
 from es_saga.adapters.memory_store import MemoryStore
 from es_saga.core.errors import InvalidInput, Unavailable
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Envelope, Subjects, is_token
-from es_saga.engine.ports import Clock, Consumer, Handler, Subscription
+from es_saga.engine.ports import Clock, Consumer, Endpoint, Handler, Subscription
 
 __all__ = ["MemoryStore", "MemoryTransport"]
 
@@ -105,6 +105,20 @@ class _Subscription:
             self._durable.handlers.remove(self._handler)
 
 
+class _Serving:
+    """Questions being answered."""
+
+    def __init__(self, served: dict[str, list[Endpoint]], endpoints: Sequence[Endpoint]) -> None:
+        self._served = served
+        self._endpoints = endpoints
+
+    async def stop(self) -> None:
+        """Answer no more. Stopping twice is fine."""
+        for endpoint in self._endpoints:
+            serving = self._served.get(endpoint.subject, [])
+            serving[:] = [other for other in serving if other is not endpoint]
+
+
 class MemoryTransport:
     """A `Transport` inside one process, see `es_saga.engine.ports`.
 
@@ -120,6 +134,7 @@ class MemoryTransport:
         self._cut = len(self.subjects.root) + 5
         self._dead: deque[tuple[int, Envelope]] = deque(maxlen=MAX_DEAD_LETTERS)
         self._numbers = itertools.count(1)
+        self._served: dict[str, list[Endpoint]] = {}
         self._inboxes: dict[str, asyncio.Future[Envelope]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: asyncio.Future[None] | None = None
@@ -190,6 +205,28 @@ class MemoryTransport:
         finally:
             alarm.cancel()
             del self._inboxes[address]
+
+    async def ask(self, subject: str, question: bytes, *, timeout: float) -> bytes:
+        """See `Questions.ask`."""
+        serving = self._served.get(subject)
+        if not serving:
+            raise Unavailable(f"Nobody answers at {subject}.", hint="Does it run?")
+        asked = asyncio.ensure_future(serving[0].answer(question))
+        alarm = self.later(timeout, asked.cancel)
+        try:
+            await asyncio.wait((asked,))
+            if asked.cancelled():
+                raise Unavailable(f"No answer within {timeout:g} s.")
+            return asked.result()
+        finally:
+            alarm.cancel()
+            asked.cancel()
+
+    async def serve(self, name: str, endpoints: Sequence[Endpoint]) -> Subscription:
+        """See `Questions.serve`."""
+        for endpoint in endpoints:
+            self._served.setdefault(endpoint.subject, []).append(endpoint)
+        return _Serving(self._served, endpoints)
 
     async def consume(self, consumer: Consumer, handler: Handler) -> Subscription:
         """Deliver what matches, see `Transport.consume`.

@@ -23,16 +23,17 @@ from typing import Final
 import structlog
 from nats.aio.msg import Msg
 
-from es_saga.adapters import nats_trim
+from es_saga.adapters import nats_service, nats_trim
 from es_saga.adapters.cloudevents import CONTENT_TYPE, STRUCTURED, Unreadable, decode, encode
 from es_saga.adapters.dead_letters import dead_letter
 from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_publish import MSG_ID, TTL, Publisher
 from es_saga.adapters.nats_pull import Arrival, Puller
+from es_saga.adapters.nats_service import MicroService
 from es_saga.adapters.nats_streams import BrokerError, StreamLimits, Streams, StreamStatus
 from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.messages import Envelope, Subjects
-from es_saga.engine.ports import Consumer, Handler, Subscription
+from es_saga.engine.ports import Consumer, Endpoint, Handler, Subscription
 
 MEND_SECONDS: Final = (0.1, 5.0)
 """Pause between two attempts to mend: at first, and at most; doubled from one to the next."""
@@ -74,6 +75,7 @@ class NatsTransport:
         sync_batches: bool,
     ) -> None:
         self.subjects = Subjects(tenant)
+        self._servers, self._login = servers, login
         self._link = Link(servers, login, name=name, on_up=self._up, on_down=self._down)
         self._streams = Streams(self._link, self.subjects, limits)
         self._publisher = Publisher(self._link, self._mend_soon, batches=sync_batches)
@@ -204,6 +206,23 @@ class NatsTransport:
         finally:
             del self._requests[number]
             published.cancel()
+
+    async def ask(self, subject: str, question: bytes, *, timeout: float) -> bytes:
+        """See `Questions.ask`."""
+        return await nats_service.ask(self._link, subject, question, timeout)
+
+    async def serve(self, name: str, endpoints: Sequence[Endpoint]) -> Subscription:
+        """See `Questions.serve`: as a micro service, over a connection of its own."""
+        service = MicroService(
+            self._servers,
+            self._login,
+            name=f"es_saga-{name}",
+            description=f"Questions that {name} answers.",
+            metadata={"tenant": self.subjects.tenant},
+            endpoints=endpoints,
+        )
+        await service.open()
+        return service
 
     async def consume(self, consumer: Consumer, handler: Handler) -> Subscription:
         """Deliver what matches, see `Transport.consume`.

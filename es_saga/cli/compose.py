@@ -42,9 +42,10 @@ from es_saga.database import is_sqlite, make_engine
 from es_saga.engine.client import Client
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
-from es_saga.engine.ports import Leases, Transport
+from es_saga.engine.ports import Leases, Questions, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import PollingRelay, Server, Subscriber
+from es_saga.participant.answering import Answering
 from es_saga.projections.queries import Queries, no_such
 from es_saga.projections.view import View
 
@@ -404,17 +405,25 @@ async def conducting(
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, app: App, pipe: Transport, names: Sequence[str]
+    settings: Settings,
+    app: App,
+    pipe: Transport,
+    names: Sequence[str],
+    questions: Questions | None = None,
 ) -> AsyncGenerator[list[Server], None]:
     """Participants of an app, each on its own database, serving, listening and publishing.
 
+    Args:
+        questions: where they answer queries, too.
+
     Raises:
         NotFound: the app has no such participant.
+        Unavailable: a database, or the broker, is out of reach.
     """
     if settings.participant_database is None:
         data_folder(settings)
     servers: list[Server] = []
-    beside: list[Subscriber | PollingRelay] = []
+    beside: list[Subscriber | PollingRelay | Answering] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)
         if participant is None:
@@ -437,6 +446,8 @@ async def serving(
             beside.append(Subscriber(participant, url, pipe, tenant=tenant, create_tables=True))
         if participant.outbox is not None:
             beside.append(PollingRelay(name, url, pipe, tenant=tenant))
+        if participant.queries and questions is not None:
+            beside.append(Answering(participant, url, questions, tenant=tenant))
     async with AsyncExitStack() as stack:
         for serving in (*servers, *beside):
             await stack.enter_async_context(serving)
@@ -444,7 +455,7 @@ async def serving(
 
 
 @asynccontextmanager
-async def answering(
+async def status_checker(
     settings: Settings, app: App, url: str, pipe: Transport
 ) -> AsyncGenerator[None, None]:
     """The status checker of an app, over NATS request and reply.

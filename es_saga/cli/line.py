@@ -13,6 +13,7 @@ from es_saga.cli.running import located
 from es_saga.config import Settings
 from es_saga.core.errors import SagaError, Unavailable
 from es_saga.engine.client import Client
+from es_saga.engine.ports import Questions
 
 AGAIN_SECONDS: Final = 1.0
 """A way that was found blocked is not tried again for so long."""
@@ -23,6 +24,7 @@ class OnDemand:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._tenant = settings.tenant
         self._stack = AsyncExitStack()
         self._dialling = asyncio.Lock()
         self._pipe: NatsTransport | None = None
@@ -35,9 +37,21 @@ class OnDemand:
         Raises:
             Unavailable: the broker is out of reach, or no app runs.
         """
+        return (await self._connected())[0]
+
+    async def questions(self) -> Questions:
+        """The way to the participants. Raises as `client` does."""
+        return (await self._connected())[1]
+
+    @property
+    def tenant(self) -> str:
+        """Whose broker it is."""
+        return self._tenant
+
+    async def _connected(self) -> tuple[Client, NatsTransport]:
         async with self._dialling:
             if self._client is not None and self._pipe is not None and self._pipe.connected:
-                return self._client
+                return self._client, self._pipe
             if self._blocked is not None and time.monotonic() < self._blocked[0]:
                 raise self._blocked[1]
             try:
@@ -47,7 +61,7 @@ class OnDemand:
                 self._blocked = (time.monotonic() + AGAIN_SECONDS, why)
                 raise why from error
 
-    async def _dial(self) -> Client:
+    async def _dial(self) -> tuple[Client, NatsTransport]:
         await self._stack.aclose()
         self._pipe = self._client = None
         here = located(self._settings)
@@ -56,8 +70,9 @@ class OnDemand:
         self._pipe = await self._stack.enter_async_context(
             compose.transport(here, here.nats, "es-saga-ui")
         )
+        self._tenant = here.tenant
         self._client = Client(self._pipe, here.app, tenant=here.tenant)
-        return self._client
+        return self._client, self._pipe
 
     async def close(self) -> None:
         """Disconnect."""

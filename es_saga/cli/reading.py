@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from es_saga.cli.composing import composed, flat_answers, show_answers
 from es_saga.cli.console import (
     EXIT_FAILURE,
     EXIT_TIMED_OUT,
@@ -40,7 +41,9 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A saga's id.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog="Example: es-saga status order-1")(status)
+    app.command(
+        epilog='Example: es-saga status order-1 --with \'stock.StockLevel={"sku": "teapot"}\''
+    )(status)
     app.command(epilog="Example: es-saga history order-1 -o jsonl")(history)
     app.command(epilog="Example: es-saga wait order-1 --timeout 30")(wait)
 
@@ -50,6 +53,18 @@ def register(app: typer.Typer) -> None:
 
 def status(
     saga_id: IdArgument,
+    asked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="SERVICE.QUERY[=JSON]",
+            help="Ask a participant as well; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that participants have to answer.", min=0.1, max=30.0)
+    ] = 2.0,
     data: DataOption = None,
     database: DatabaseOption = None,
     output: OutputOption = Output.TABLE,
@@ -59,11 +74,14 @@ def status(
     from es_saga.cli import compose
     from es_saga.config import load
 
-    queries = compose.queries(load(data=data, database=database))
+    settings = load(data=data, database=database)
+    queries = compose.queries(settings)
     standing = queries.standing(saga_id)
+    found = composed(settings, standing, asked, timeout) if asked else None
     row = standing.saga
     if output is not Output.TABLE:
-        show_one(flat(standing), output)
+        beside = {} if found is None else flat_answers(found)
+        show_one({**flat(standing), **beside}, output)
         return
     _show_head(row)
     if row.status == "stuck":
@@ -72,6 +90,8 @@ def status(
     _show_next(standing)
     if row.steps:
         _show_steps(standing)
+    if found is not None:
+        show_answers(found)
     if row.status == "stuck":
         say(
             f"It needs a human: `es-saga history {saga_id}` tells how it came to this. Then retry, "

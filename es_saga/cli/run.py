@@ -94,8 +94,10 @@ async def _conduct(
         async with (
             compose.transport(settings, url, f"pm-{app.name}") as pipe,
             compose.conducting(settings, app, pipe, migrate=migrate),
-            compose.answering(settings, app, url, pipe),
-            compose.serving(settings, app, pipe, ()) if participants else nullcontext(()) as served,
+            compose.status_checker(settings, app, url, pipe),
+            compose.serving(settings, app, pipe, (), pipe)
+            if participants
+            else nullcontext(()) as served,
         ):
             with announced(settings, app.name, url, reference):
                 names = ", ".join(server.participant.name for server in served)
@@ -139,7 +141,7 @@ async def _serve(settings: Settings, app: App, names: list[str]) -> None:
     with told_to_stop() as stop:
         async with (
             compose.transport(settings, settings.nats, f"svc-{app.name}") as pipe,
-            compose.serving(settings, app, pipe, names) as servers,
+            compose.serving(settings, app, pipe, names, pipe) as servers,
         ):
             served = ", ".join(server.participant.name for server in servers)
             say(f"serving [bold green]{served}[/]; Ctrl-C stops it")

@@ -72,13 +72,32 @@ class Event(Message):
     about: ClassVar[str] = ""
 
 
-def reply_type(command: type[Command[Any]]) -> Any:
-    """The type parameter of a command: a message type, or `NoneType` for `Command[None]`."""
+class Query(Message, Generic[R_co]):
+    """A question to one participant, which changes nothing; the type parameter is the answer's.
+
+    >>> class Level(Message):
+    ...     pieces: int
+    >>> class StockLevel(Query[Level]):
+    ...     to = "stock"
+    ...     sku: str
+    >>> reply_type(StockLevel).__name__
+    'Level'
+    """
+
+    to: ClassVar[str] = ""
+
+
+def reply_type(command: type[Command[Any]] | type[Query[Any]]) -> Any:
+    """The type parameter of a command: a message type, or `NoneType` for `Command[None]`.
+
+    Of a query it is a message type.
+    """
     for base in command.__mro__:
         arguments = getattr(base, "__pydantic_generic_metadata__", {}).get("args") or ()
         if arguments:
             return type(None) if arguments[0] is None else arguments[0]
-    raise TypeError(f"{command.__name__} does not say what it answers: write Command[Reply]")
+    kind = "Query" if issubclass(command, Query) else "Command"
+    raise TypeError(f"{command.__name__} does not say what it answers: write {kind}[Reply]")
 
 
 class Direction(StrEnum):
@@ -233,6 +252,10 @@ class Subjects:
     def commands_of(self, service: str) -> str:
         """Filter: every command to `service`."""
         return f"{self.root}.cmd.{service}.>"
+
+    def query(self, service: str, query: str) -> str:
+        """Where a question to `service` is asked; whoever is there answers, nothing is stored."""
+        return f"{self.root}.qry.{service}.{query}"
 
     def inbox(self, app: str, saga_id: str) -> str:
         """Where everything addressed to one saga is sent: replies, starts, operators' verbs."""

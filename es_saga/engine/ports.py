@@ -7,7 +7,7 @@ memory adapters among them, and all pass the same contract tests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -196,6 +196,39 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Send what is buffered, then disconnect."""
+        ...
+
+
+# ── questions ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Endpoint(NamedTuple):
+    """One question that somebody answers."""
+
+    name: str
+    subject: str
+    answer: Callable[[bytes], Awaitable[bytes]]
+    """From JSON to JSON. A SagaError is told to whoever asked, with its code."""
+
+
+class Questions(Protocol):
+    """Asking, and being asked: nothing is stored, and nobody may be there."""
+
+    async def ask(self, subject: str, question: bytes, *, timeout: float) -> bytes:
+        """The answer of one of those who serve the subject.
+
+        Raises:
+            Unavailable: nobody is there, or no answer came within `timeout` seconds.
+            SagaError: of the class whose code the answer has.
+        """
+        ...
+
+    async def serve(self, name: str, endpoints: Sequence[Endpoint]) -> Subscription:
+        """Answer what is asked at these, until stopped; several who serve share the questions.
+
+        Raises:
+            Unavailable: the broker is out of reach.
+        """
         ...
 
 

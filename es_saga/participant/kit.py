@@ -1,4 +1,4 @@
-"""What a service declares: its name, its tables, what it serves, hears and publishes."""
+"""What a service declares: its name, its tables, what it serves, answers, hears and publishes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 import sqlalchemy as sa
 
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Event, Message, Refusal, is_token, reply_type
+from es_saga.core.messages import Command, Event, Message, Query, Refusal, is_token, reply_type
 from es_saga.participant.outbox import Outbox
 from es_saga.participant.tx import SyncTx, Tx
 
@@ -19,6 +19,8 @@ R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
+Q = TypeVar("Q", bound=Query[Any])
+Q_co = TypeVar("Q_co", bound=Query[Any], covariant=True)
 C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
 
 
@@ -79,6 +81,36 @@ class Hears(Generic[E_co]):
         return fn
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question to a participant and the function that answers it."""
+
+    query: type[Query[Any]]
+    reply: type[Message]
+    fn: Callable[..., Any]
+    is_async: bool
+
+
+class Answers(Generic[Q_co]):
+    """Registers the decorated function as who answers a query; see `Participant.answers`."""
+
+    def __init__(self, participant: Participant, query: type[Q_co]) -> None:
+        self._participant = participant
+        self._query = query
+
+    @overload
+    def __call__(
+        self: Answers[Query[R]], fn: Callable[[Q_co, Tx], Awaitable[R]]
+    ) -> Callable[[Q_co, Tx], Awaitable[R]]: ...
+    @overload
+    def __call__(
+        self: Answers[Query[R]], fn: Callable[[Q_co, SyncTx], R]
+    ) -> Callable[[Q_co, SyncTx], R]: ...
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        self._participant.register_query(self._query, fn)
+        return fn
+
+
 class Participant:
     """A service that takes part in sagas: the commands it serves, each with one handler.
 
@@ -116,11 +148,17 @@ class Participant:
         self.outbox = Outbox(name, publishes) if publishes else None
         self._commands: dict[str, Handling] = {}
         self._reactions: dict[tuple[str, str], Reaction] = {}
+        self._queries: dict[str, Asked] = {}
 
     @property
     def commands(self) -> Mapping[str, Handling]:
         """What it serves, by the name of the command's class."""
         return MappingProxyType(self._commands)
+
+    @property
+    def queries(self) -> Mapping[str, Asked]:
+        """What it answers, by the name of the query's class."""
+        return MappingProxyType(self._queries)
 
     def handles(self, command: type[C]) -> Handles[C]:
         """Decorator: the function carries out `command`, once per command id.
@@ -188,25 +226,63 @@ class Participant:
         Raises:
             DefinitionError: see `handles`.
         """
+        reply, faults = self._checked(command, fn, self._commands.get(command.__name__))
+        if faults:
+            raise DefinitionError(self.name, faults, kind="participant")
+        self._commands[command.__name__] = Handling(
+            command, reply, fn, inspect.iscoroutinefunction(fn)
+        )
+
+    def answers(self, query: type[Q]) -> Answers[Q]:
+        """Decorator: the function answers `query`, whenever somebody asks.
+
+        `async def fn(query, tx: Tx)` or `def fn(query, tx: SyncTx)`, returning the reply that the
+        query names. It reads: what it writes is refused by the database, and never kept. There is
+        no fence, since nothing is done twice. What it raises is told to whoever asked, a SagaError
+        in its own words; sensitive fields of the reply are hidden.
+
+        Raises:
+            DefinitionError: as `handles`.
+        """
+        return Answers(self, query)
+
+    def register_query(self, query: type[Query[Any]], fn: Callable[..., Any]) -> None:
+        """What `answers` does to the decorated function.
+
+        Raises:
+            DefinitionError: see `answers`.
+        """
+        reply, faults = self._checked(query, fn, self._queries.get(query.__name__))
+        if faults:
+            raise DefinitionError(self.name, faults, kind="participant")
+        self._queries[query.__name__] = Asked(query, reply, fn, inspect.iscoroutinefunction(fn))
+
+    def _checked(
+        self,
+        message: type[Command[Any]] | type[Query[Any]],
+        fn: Callable[..., Any],
+        taken: Handling | Asked | None,
+    ) -> tuple[Any, list[str]]:
+        """What a message is answered with, and what is wrong with having it served by `fn`."""
         faults: list[str] = []
-        name = command.__name__
-        if command.to != self.name:
-            faults.append(f"{name} is addressed to {command.to!r}, not to {self.name!r}")
-        if name in self._commands:
-            faults.append(f"{name} has a handler already: {self._commands[name].fn.__qualname__}")
-        reply: Any = NoneType
+        name = message.__name__
+        if message.to != self.name:
+            faults.append(f"{name} is addressed to {message.to!r}, not to {self.name!r}")
+        if taken is not None:
+            faults.append(f"{name} has a handler already: {taken.fn.__qualname__}")
+        reply: Any = Message
         try:
-            reply = reply_type(command)
+            reply = reply_type(message)
         except TypeError as error:
             faults.append(str(error))
         else:
-            if not (_can_be_answered(reply)):
+            if not _can_be_answered(reply):
                 faults.append(f"{name} answers {reply!r}, which is no Message")
+            elif reply is NoneType and issubclass(message, Query):
+                faults.append(f"{name} asks for nothing: write Query[Reply]")
         if not _takes_two(fn):
-            faults.append(f"the handler of {name} must take two arguments, the command and tx")
-        if faults:
-            raise DefinitionError(self.name, faults, kind="participant")
-        self._commands[name] = Handling(command, reply, fn, inspect.iscoroutinefunction(fn))
+            faults.append(f"the handler of {name} must take two arguments, the message and tx")
+        return reply, faults
 
 
 def _can_be_answered(reply: Any) -> bool:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from es_saga.core.compiled import Definition
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.engine.client import Client
+from es_saga.engine.ports import Questions
 from es_saga.projections.news import News
 from es_saga.projections.progress import Progresses
 from es_saga.projections.queries import Queries
@@ -55,6 +56,19 @@ class Line(Protocol):
         """
         ...
 
+    async def questions(self) -> Questions:
+        """The way to the participants.
+
+        Raises:
+            Unavailable: the broker is out of reach, or no app runs.
+        """
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """Whose participants those are."""
+        ...
+
 
 class NoLine:
     """Nobody to send anything to: only what is in the log can be looked at."""
@@ -65,10 +79,27 @@ class NoLine:
         Raises:
             Unavailable: always.
         """
-        raise Unavailable(
-            "There is no process manager to ask.",
-            hint="Start it with `es-saga run APP`, then ask again.",
-        )
+        raise _nobody()
+
+    async def questions(self) -> Questions:
+        """There is none.
+
+        Raises:
+            Unavailable: always.
+        """
+        raise _nobody()
+
+    @property
+    def tenant(self) -> str:
+        """Nobody's."""
+        return "main"
+
+
+def _nobody() -> Unavailable:
+    return Unavailable(
+        "There is no process manager to ask.",
+        hint="Start it with `es-saga run APP`, then ask again.",
+    )
 
 
 class Desk:

@@ -15,7 +15,9 @@ from nats.aio.client import Client
 from es_saga.adapters.nats_streams import StreamLimits
 from es_saga.core.errors import Unavailable
 
-SMALL = StreamLimits(cmd_bytes=64 * 1024**2, rpl_bytes=64 * 1024**2, dlq_bytes=8 * 1024**2)
+SMALL = StreamLimits(
+    cmd_bytes=64 * 1024**2, rpl_bytes=64 * 1024**2, evt_bytes=1024**2, dlq_bytes=8 * 1024**2
+)
 """Many tenants share the server of the tests, and each reserves its space."""
 
 

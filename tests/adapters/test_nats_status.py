@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error
 
-from es_saga.adapters import nats_status
+from es_saga.adapters import nats_service
 from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_link import Login
 from es_saga.adapters.nats_server import EmbeddedNats
@@ -248,7 +248,7 @@ async def test_of_several_one_answers(
 async def test_more_than_it_can_answer_at_once_are_turned_away(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nats_status, "MAX_AT_ONCE", 0)
+    monkeypatch.setattr(nats_service, "MAX_AT_ONCE", 0)
     _, asker = asked
     code, _ = await asked[1].ask("status", {"saga_id": "x"})
     assert code == "unavailable"
@@ -289,7 +289,7 @@ async def test_after_the_broker_was_away_it_answers_again(tmp_path: Path, nats_t
 async def test_a_broker_out_of_reach_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nats_status, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(nats_service, "CONNECT_SECONDS", 0.3)
     engine = make_engine(f"sqlite:///{tmp_path / 'log.db'}")
     with EmbeddedNats() as gone:
         url = gone.url

@@ -294,3 +294,19 @@ def test_a_file_that_is_no_log_is_left_alone(cli: Cli, tmp_path: Path) -> None:
     assert refused.code == 2
     assert "is no SQLite database" in refused.err
     assert other.read_text() == "Dear Ada, ..."
+
+
+@pytest.mark.requirement("R084")
+def test_status_asks_participants_as_well(cli: Cli, shop: Running) -> None:
+    cli("start", "order", "--key", "asked", "--wait", "-i", order("asked"), data=shop.data)
+    level = ("--with", 'stock.StockLevel={"sku": "teapot"}')
+    shown = cli("status", "order-asked", *level, data=shop.data)
+    assert (shown.code, "on_hand" in shown.out) == (0, True), shown.err
+
+    found = cli(
+        *("status", "order-asked", *level, "--with", "stock.Nothing", "-o", "json"), data=shop.data
+    ).json()
+    assert found["partial"] is True
+    assert found["answers"]["stock.StockLevel"]["reply"]["sku"] == "teapot"
+    assert found["answers"]["stock.Nothing"]["answer"] == "missing"
+    assert cli("status", "order-asked", "--with", "stock", data=shop.data).code == 2

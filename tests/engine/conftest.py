@@ -19,7 +19,7 @@ from es_saga.projections.audit import AuditView
 from es_saga.projections.status import StatusView
 from es_saga.projections.view import View
 
-SMALL = StreamLimits(cmd_bytes=16 * 2**20, rpl_bytes=16 * 2**20, dlq_bytes=2**20)
+SMALL = StreamLimits(cmd_bytes=16 * 2**20, rpl_bytes=16 * 2**20, evt_bytes=2**20, dlq_bytes=2**20)
 """Streams reserve what they may grow to; many tests share a server."""
 
 

@@ -8,7 +8,7 @@ from typing import assert_type
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from es_saga.core.messages import Command, Envelope, Message, Refusal
+from es_saga.core.messages import Command, Envelope, Message, Query, Refusal
 from es_saga.participant import Participant, Received, Server, SyncTx, Tx
 
 
@@ -37,7 +37,22 @@ class Release(Command[None]):
     to = "stock"
 
 
+class Level(Query[Reserved]):
+    to = "stock"
+    sku: str
+
+
 stock = Participant("stock", tables=sa.MetaData())
+
+
+@stock.answers(Level)
+async def level(query: Level, tx: Tx) -> Reserved:
+    return Reserved(reservation=query.sku)
+
+
+@stock.answers(Level)
+def level_plainly(query: Level, tx: SyncTx) -> ReservedTwice:
+    return ReservedTwice(reservation=query.sku, other="o")
 
 
 @stock.handles(Reserve)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from es_saga.core.messages import Command, Message, Refusal
+from es_saga.core.messages import Command, Message, Query, Refusal
 from es_saga.participant import Participant, SyncTx, Tx
 
 
@@ -27,7 +27,21 @@ class Release(Command[None]):
     to = "stock"
 
 
+class Level(Query[Reserved]):
+    to = "stock"
+
+
 stock = Participant("stock")
+
+
+@stock.answers(Level)  # error: another query's reply
+async def another_answer(query: Level, tx: Tx) -> Charged:
+    raise NotImplementedError
+
+
+@stock.answers(Level)  # error: a query is answered, not refused
+def refused(query: Level, tx: SyncTx) -> OutOfStock:
+    raise NotImplementedError
 
 
 @stock.handles(Reserve)  # error: another command's reply

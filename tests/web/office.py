@@ -25,6 +25,7 @@ from es_saga.core.definition import Definition
 from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
 from es_saga.engine.client import Client
+from es_saga.engine.ports import Questions
 from es_saga.projections.audit import AuditView
 from es_saga.projections.status import StatusView
 from es_saga.web import server
@@ -79,14 +80,21 @@ KNOWN = (errand.definition, glance.definition, vigil.definition)
 class Direct:
     """The way to a process manager in this process; it can be cut."""
 
-    def __init__(self, client: Client) -> None:
+    tenant = "main"
+
+    def __init__(self, client: Client, pipe: MemoryTransport) -> None:
         self._client = client
+        self._pipe = pipe
         self.cut = False
 
     async def client(self) -> Client:
         if self.cut:
             raise Unavailable("The line was cut.", retry_after=2.5)
         return self._client
+
+    async def questions(self) -> Questions:
+        await self.client()
+        return self._pipe
 
 
 @dataclass
@@ -139,7 +147,7 @@ async def open_office(
     engine = make_engine(url)
     register(engine, run)
     async with world(store, transport, script=willing, definitions=run) as running:
-        line = Direct(Client(transport, "errands"))
+        line = Direct(Client(transport, "errands"), transport)
         desk = Desk(
             engine,
             line=line,

@@ -5,7 +5,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from domain.orders.contracts import OutOfStock, ReleaseStock, ReserveStock, StockReserved
+from domain.orders.contracts import (
+    OnShelf,
+    OutOfStock,
+    ReleaseStock,
+    ReserveStock,
+    StockLevel,
+    StockReserved,
+)
 from domain.totals import count
 from es_saga import Participant, Tx
 
@@ -43,6 +50,7 @@ NOTE = """
 INSERT INTO reservations (reservation, sku, quantity) VALUES (:reservation, :sku, :quantity)
 """
 FIND = "SELECT sku, quantity FROM reservations WHERE reservation = :reservation"
+LOOK = "SELECT on_hand, reserved FROM stock WHERE sku = :sku"
 FORGET = "DELETE FROM reservations WHERE reservation = :reservation"
 
 
@@ -69,6 +77,14 @@ async def release(cmd: ReleaseStock, tx: Tx) -> None:
     sku, quantity = held
     await tx.execute(PUT_BACK, {"sku": sku, "quantity": quantity})
     await tx.execute(FORGET, {"reservation": reservation})
+
+
+@stock.answers(StockLevel)
+async def look(query: StockLevel, tx: Tx) -> OnShelf:
+    found = await tx.first(LOOK, {"sku": query.sku})
+    return OnShelf(
+        sku=query.sku, on_hand=found[0] if found else 0, reserved=found[1] if found else 0
+    )
 
 
 @event.listens_for(stock_table, "after_create")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from es_saga.web.api import (
+    composing,
     definitions,
     drawing,
     following,
@@ -23,7 +24,7 @@ def router() -> APIRouter:
     """All of them."""
     every = APIRouter(responses=ERRORS, dependencies=[Depends(known_query)])
     for part in (
-        *(starting, sagas, replaying, operating, definitions),
+        *(starting, sagas, composing, replaying, operating, definitions),
         *(drawing, monitoring, following, system),
     ):
         every.include_router(part.router)
