@@ -131,6 +131,8 @@ class MicroService:
                 handler=self._begin(endpoint.name, endpoint.answer),
                 metadata={},
             )
+        # Twice: nats-py sends the first one's ping ahead of the subscriptions, the second one's behind.
+        await nats.flush()
         await nats.flush()
         self._service = service
 

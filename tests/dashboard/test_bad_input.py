@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from es_saga.engine.client import Client
+from es_saga.engine.ports import Questions
 from es_saga.engine.requests import Answer, Operated, VerbRequest
 from tests.dashboard.sample import SAGAS
 from tests.dashboard.serving import Site, serving
@@ -66,6 +67,11 @@ class Line:
 
     async def client(self) -> Client:
         return self.end
+
+    async def questions(self) -> Questions:
+        raise NotImplementedError("no page asks participants")
+
+    tenant = "main"
 
 
 @pytest.fixture(scope="module")
