@@ -131,7 +131,7 @@ class MicroService:
                 handler=self._begin(endpoint.name, endpoint.answer),
                 metadata={},
             )
-        # Twice: nats-py sends the first one's ping ahead of the subscriptions, the second one's behind.
+        # Twice: nats-py sends the ping of the first ahead of the subscriptions.
         await nats.flush()
         await nats.flush()
         self._service = service
