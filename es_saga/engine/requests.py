@@ -109,6 +109,8 @@ class Answer(BaseModel):
         """
         if self.code is None:
             return self.saga or {}
+        if self.code == Unavailable.code:
+            raise Unavailable(self.message, retry_after=self.retry_after, hint=self.hint)
         raise _ERRORS.get(self.code, SagaError)(self.message, hint=self.hint)
 
 
@@ -131,7 +133,6 @@ _ERRORS: dict[str, type[SagaError]] = {
         IllegalOperation,
         InvalidInput,
         NotFound,
-        Unavailable,
     )
 }
 
