@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Coroutine
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from es_saga.participant.forgetting import MOST_ROWS, forget
+from es_saga.participant.sessions import is_async_connection, is_async_session
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 metadata = sa.MetaData()
 """The inbox's table, for `create_all` or for the consumer's own migrations."""
@@ -61,7 +64,7 @@ class Inbox:
         To be called before acting on it, in the same transaction. While another transaction handles
         the same message, this waits for its end. An asynchronous session must be awaited.
         """
-        if isinstance(session, (sa.Connection, AsyncConnection)):
+        if isinstance(session, sa.Connection) or is_async_connection(session):
             dialect = session.dialect
         else:
             dialect = session.get_bind().dialect
@@ -69,7 +72,7 @@ class Inbox:
         values = {"consumer": self.consumer, "message_id": message_id, "at": time.time()}
         # It returns a row where it writes one: not every driver counts what it inserts.
         note = insert(es_inbox).values(values).on_conflict_do_nothing().returning(sa.literal(1))
-        if isinstance(session, (AsyncSession, AsyncConnection)):
+        if is_async_session(session) or is_async_connection(session):
             return _first_time(session, note)
         return session.execute(note).first() is not None
 

@@ -23,15 +23,18 @@ import uuid
 from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import sqlalchemy as sa
 from pydantic_core import from_json
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, registry
 
 from es_saga.core.errors import DefinitionError, InvalidInput
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Envelope, Event, Message, check_id, is_token
+from es_saga.participant.sessions import is_async_connection
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 MAX_EVENT_BYTES = MAX_PAYLOAD_BYTES - 4 * 1024
 """Largest event accepted, in bytes of JSON; the rest is for the envelope around it."""
@@ -185,7 +188,7 @@ class Outbox:
         )
         if isinstance(session, sa.Connection):
             session.execute(sa.insert(es_outbox), values)
-        elif isinstance(session, AsyncConnection):
+        elif is_async_connection(session):
             return _insert(session, values)
         else:
             session.add(_mapped()(**values))
