@@ -18,7 +18,12 @@ from es_saga.adapters.telemetry import configure_logging
 from tests import requirements_report
 
 # Durability is not under test here; a killed server still keeps what the system has in memory.
-_TEST_SETTINGS = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB"}
+_TEST_SETTINGS = {
+    "fsync": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "wal_level": "logical",
+}
 _numbers = itertools.count(1)
 
 

@@ -8,6 +8,7 @@ from es_saga.participant.outbox import Outbox
 from es_saga.participant.relay import PollingRelay
 from es_saga.participant.serve import NotPrepared, Server, create_tables, serve
 from es_saga.participant.subscriber import Subscriber
+from es_saga.participant.tailing import TailingRelay, create_slot, drop_slot
 from es_saga.participant.tx import Received, SyncTx, Tx
 
 __all__ = [
@@ -21,9 +22,12 @@ __all__ = [
     "Server",
     "Subscriber",
     "SyncTx",
+    "TailingRelay",
     "Tx",
     "Undone",
+    "create_slot",
     "create_tables",
+    "drop_slot",
     "purge",
     "serve",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -26,9 +26,9 @@ class NoOutbox(SagaError):
 class Published(NamedTuple):
     """What became of some rows."""
 
-    positions: Sequence[int]
+    positions: list[int]
     """The broker has them."""
-    faults: Mapping[int, str]
+    faults: dict[int, str]
     """They can never be published, and why."""
 
 
