@@ -26,7 +26,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import sqlalchemy as sa
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json
 from sqlalchemy.orm import Session, registry
 
 from es_saga.core.errors import DefinitionError, InvalidInput
@@ -180,8 +180,8 @@ class Outbox:
         not, see `Event`. `cause` is the message that it is a consequence of.
 
         Raises:
-            InvalidInput: no aggregate id, or one that cannot stand in a subject; an event of
-                another service; more than MAX_EVENT_BYTES.
+            InvalidInput: no aggregate id, or one that has other characters than `[A-Za-z0-9_-]`; an
+                event of another service; more than MAX_EVENT_BYTES.
         """
         values = self.row(
             event, aggregate_id=aggregate_id, aggregate_type=aggregate_type, cause=cause
@@ -218,7 +218,10 @@ class Outbox:
                 f"{name} does not say which aggregate it happened to.",
                 hint="Set `about` in its class to a field that has the id, or give aggregate_id=.",
             )
-        payload = event.model_dump_json()
+        try:
+            payload = event.model_dump_json()
+        except PydanticSerializationError as error:
+            raise InvalidInput(f"{name} cannot be written as JSON: {error}") from error
         size = len(payload.encode())
         if size > MAX_EVENT_BYTES:
             raise InvalidInput(
@@ -227,10 +230,11 @@ class Outbox:
             )
         attributes = {} if cause is None else {key: getattr(cause, key) for key in CAUSE}
         attributes |= {"causationid": None if cause is None else cause.id}
+        kind = aggregate_type or about.removesuffix("_id") or self.service
         known = {key: value for key, value in attributes.items() if value is not None}
         return {
             "id": uuid.uuid4().hex,
-            "aggregate_type": aggregate_type or about.removesuffix("_id") or self.service,
+            "aggregate_type": check_id(kind, f"aggregate type of {name}"),
             "aggregate_id": check_id(str(found), f"aggregate id of {name}"),
             "type": name,
             "payload": payload,

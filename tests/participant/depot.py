@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from es_saga import Participant, SyncTx
-from es_saga.participant import Event
+from es_saga.participant import Event, Outbox
+from es_saga.participant.outbox import es_outbox
 
 tables = sa.MetaData()
 placed = sa.Table(
@@ -49,3 +50,18 @@ def heard_by(engine: sa.Engine) -> dict[str, list[int]]:
         for order_id, number in connection.execute(query):
             found.setdefault(order_id, []).append(number)
     return found
+
+
+def place(engine: sa.Engine, numbers: dict[str, int], *, first: int = 1) -> None:
+    """So many changes of each order, in one transaction each."""
+    for number in range(first, max(numbers.values(), default=0) + first):
+        for order_id, count in numbers.items():
+            if number < count + first:
+                with engine.begin() as connection:
+                    Outbox("orders").add(connection, OrderChanged(order_id=order_id, number=number))
+
+
+def left(engine: sa.Engine) -> int:
+    """Rows that are still in the outbox."""
+    with engine.begin() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(es_outbox)) or 0

@@ -124,6 +124,8 @@ def test_an_event_remembers_what_caused_it(orders: sa.Engine) -> None:
         (Nameless(text="x"), {}, "which aggregate it happened to. Set `about`"),
         (Note(text="x"), {"aggregate_id": "a.b"}, "letters, digits"),
         (Note(text="x"), {"aggregate_id": ""}, "letters, digits"),
+        (Note(text="x"), {"aggregate_id": "1", "aggregate_type": "\0"}, "letters, digits"),
+        (Note(text="\ud800"), {"aggregate_id": "1"}, "cannot be written as JSON"),
         (Note(text="x" * MAX_EVENT_BYTES), {"aggregate_id": "1"}, f"{MAX_EVENT_BYTES} are allowed"),
     ],
 )

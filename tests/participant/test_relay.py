@@ -18,15 +18,13 @@ from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Envelope
 from es_saga.database import make_engine
 from es_saga.engine.ports import Consumer, Handler, Subscription
-from es_saga.participant import Outbox, PollingRelay, Subscriber, backlog, inbox, outbox
+from es_saga.participant import PollingRelay, Subscriber, backlog, inbox, outbox
 from es_saga.participant.backlog import Backlog, NoOutbox
 from es_saga.participant.outbox import es_outbox
 from es_saga.testing.contracts.pipes import eventually
-from tests.participant.depot import OrderChanged, heard_by, shipping, tables
+from tests.participant.depot import heard_by, left, place, shipping, tables
 
 pytestmark = pytest.mark.anyio
-
-ORDERS = Outbox("orders")
 
 
 @pytest.fixture
@@ -35,20 +33,6 @@ def orders(engine: sa.Engine) -> sa.Engine:
     for metadata in (tables, outbox.metadata, inbox.metadata):
         metadata.create_all(engine)
     return engine
-
-
-def place(engine: sa.Engine, numbers: dict[str, int], *, first: int = 1) -> None:
-    """So many changes of each order, in one transaction each."""
-    for number in range(first, max(numbers.values(), default=0) + first):
-        for order_id, count in numbers.items():
-            if number < count + first:
-                with engine.begin() as connection:
-                    ORDERS.add(connection, OrderChanged(order_id=order_id, number=number))
-
-
-def left(engine: sa.Engine) -> int:
-    with engine.begin() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(es_outbox)) or 0
 
 
 class Stream:
