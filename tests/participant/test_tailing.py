@@ -60,6 +60,13 @@ async def slot(orders: sa.Engine) -> AsyncIterator[str]:
     await eventually(lambda: dropped(orders, name))
 
 
+def followed(engine: sa.Engine, slot: str) -> bool:
+    """Whether somebody reads from the slot."""
+    with engine.begin() as connection:
+        query = sa.text("SELECT active FROM pg_replication_slots WHERE slot_name = :slot")
+        return bool(connection.scalar(query, {"slot": slot}))
+
+
 def dropped(engine: sa.Engine, slot: str) -> bool:
     """Whether the slot is gone; who reads from it is cut off."""
     with engine.begin() as connection:
@@ -155,6 +162,7 @@ async def test_what_was_published_and_not_deleted_is_deleted_by_the_next_one(
         await eventually(lambda: left(orders) == 0)
     pipe = Pipe()
     async with TailingRelay("orders", orders, pipe, slot=slot):
+        await eventually(lambda: followed(orders, slot))
         place(orders, {"b": 1})
         await eventually(lambda: left(orders) == 0)
     told = [subject for subject, _ in pipe.published]
@@ -172,6 +180,7 @@ async def test_without_a_slot_nothing_is_lost_and_it_is_said_how_to_make_one(
     with pytest.raises(NoSlot, match=r"does not exist.*create_slot\(engine, name\)"):
         await TailingRelay("orders", orders, Pipe(), slot=slot).start()
     async with TailingRelay("orders", orders, Pipe(), slot=slot, create_tables=True):
+        await eventually(lambda: followed(orders, slot))
         place(orders, {"a": 1})
         await eventually(lambda: left(orders) == 0)
         await eventually(lambda: dropped(orders, slot))
@@ -180,6 +189,7 @@ async def test_without_a_slot_nothing_is_lost_and_it_is_said_how_to_make_one(
         await eventually(lambda: "outbox_unreachable" in {entry["event"] for entry in logged})
         create_slot(orders, slot)
         await eventually(lambda: "outbox_back" in {entry["event"] for entry in logged})
+        await eventually(lambda: followed(orders, slot))
         place(orders, {"c": 2})
         await eventually(lambda: left(orders) == 0)
 
