@@ -13,11 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from es_saga.adapters.codec import decode, encode
+from es_saga.adapters.jobs import AdvanceJob, AppendJob, ClaimJob, Item
 from es_saga.adapters.sealing import Sealing, refuse_sealed
 from es_saga.adapters.statements import MAX_IDS, History, statements_for
 from es_saga.adapters.tables import EVENTS, REVISION_TABLE, SCHEMA_REVISION, TRACKING
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
-from es_saga.adapters.writer import AdvanceJob, AppendJob, ClaimJob, Item, Writer
+from es_saga.adapters.writer import Writer
 from es_saga.core.errors import CorruptHistory, InvalidInput, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.database import READ_ONLY, make_engine

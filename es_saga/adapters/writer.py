@@ -1,26 +1,25 @@
 """The one thread that writes to the log: what waits together is committed together.
 
 While one transaction is on its way to the disk, the next batches gather; so the more there is to
-do, the less each costs. Positions and versions are remembered from one transaction to the next, and
-forgotten as soon as the database contradicts them.
+do, the less each costs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from es_saga.adapters.definitions import KnownFields
 from es_saga.adapters.follower import Follower, Overtaken
+from es_saga.adapters.jobs import AdvanceJob, AppendJob, ClaimJob, Item, Job, settle, size_of
+from es_saga.adapters.log_end import LogEnd
 from es_saga.adapters.past import states_at
 from es_saga.adapters.sealing import Sealing
 from es_saga.adapters.statements import Mark, Row, Span, Statements
@@ -36,69 +35,7 @@ MAX_EVENTS = 1_000
 MAX_ATTEMPTS = 20
 """How often a transaction is tried again after another writer took its positions."""
 
-MAX_VERSIONS = 100_000
-"""Sagas whose last version is remembered, in each of two generations."""
-
-
-class Item(NamedTuple):
-    """What is added to one saga, and how its events are stored."""
-
-    append: Append
-    stored: list[tuple[str, bytes]]
-
-
-@dataclass(slots=True)
-class AppendJob:
-    """Batches of one `append` call."""
-
-    future: asyncio.Future[list[int | None]]
-    part: int
-    items: list[Item]
-    size: int
-    """Events in all items."""
-
-
-@dataclass(slots=True)
-class AdvanceJob:
-    """A reader's new positions."""
-
-    future: asyncio.Future[None]
-    marks: list[Mark]
-
-
-@dataclass(slots=True)
-class ClaimJob:
-    """A new owner of a part wants to know its head."""
-
-    future: asyncio.Future[int]
-    part: int
-
-
-Job = AppendJob | AdvanceJob | ClaimJob
 _Results = list[list[int | None] | None]
-
-
-class Versions:
-    """The last version of the sagas written lately: two generations, the older one is dropped."""
-
-    def __init__(self, limit: int = MAX_VERSIONS) -> None:
-        self._limit = limit
-        self._young: dict[str, int] = {}
-        self._old: dict[str, int] = {}
-
-    def get(self, saga_id: str) -> int | None:
-        version = self._young.get(saga_id)
-        return self._old.get(saga_id) if version is None else version
-
-    def update(self, versions: Mapping[str, int]) -> None:
-        self._young.update(versions)
-        if len(self._young) > self._limit:
-            self._old, self._young = self._young, {}
-
-    def forget(self, saga_ids: Iterable[str]) -> None:
-        for saga_id in saga_ids:
-            self._young.pop(saga_id, None)
-            self._old.pop(saga_id, None)
 
 
 @dataclass(slots=True)
@@ -136,8 +73,7 @@ class Writer:
         """Submitted in this turn of the loop."""
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._connection: sa.Connection | None = None
-        self._heads: dict[int, int] = {}
-        self._versions = Versions()
+        self._end = LogEnd(statements)
         # Each counted by one thread alone, so that neither needs a lock.
         self._submitted = 0
         self._taken = 0
@@ -155,7 +91,7 @@ class Writer:
         What is submitted in one turn of the loop is handed over together: the thread would else
         begin a transaction with the first job of many.
         """
-        self._submitted += _size(job)
+        self._submitted += size_of(job)
         self._gathered.append(job)
         if len(self._gathered) == 1:
             job.future.get_loop().call_soon(self._hand_over)
@@ -180,7 +116,7 @@ class Writer:
         open_ = True
         while open_:
             jobs, open_ = self._gather()
-            self._taken += sum(map(_size, jobs))
+            self._taken += sum(map(size_of, jobs))
             together: list[AppendJob | AdvanceJob] = []
             for job in jobs:
                 if isinstance(job, ClaimJob):
@@ -205,22 +141,22 @@ class Writer:
             if job is None:
                 return jobs, False
             jobs.append(job)
-            size += _size(job)
+            size += size_of(job)
             take = self._queue.get_nowait
         return jobs, True
 
     def _claim(self, job: ClaimJob) -> None:
-        self._heads.pop(job.part, None)
+        self._end.forget(job.part)
         try:
             connection = self._connect()
             with connection.begin():
                 heads = self._statements.heads(connection, (job.part,))
         except Exception as error:
             self._disconnect()
-            _settle([(job.future, _reason(error))])
+            settle([(job.future, _reason(error))])
             return
-        self._heads.update(heads)
-        _settle([(job.future, heads[job.part])])
+        self._end.keep(heads)
+        settle([(job.future, heads[job.part])])
 
     def _commit(self, jobs: Sequence[AppendJob | AdvanceJob]) -> None:
         """Write jobs in one transaction, and tell those who wait."""
@@ -246,10 +182,10 @@ class Writer:
                         self._commit([job])
                     return
                 break
-            _settle([(job.future, result) for job, result in zip(jobs, results, strict=True)])
+            settle([(job.future, result) for job, result in zip(jobs, results, strict=True)])
             return
         assert problem is not None
-        _settle([(job.future, _reason(problem)) for job in jobs])
+        settle([(job.future, _reason(problem)) for job in jobs])
 
     def _transact(self, jobs: Sequence[AppendJob | AdvanceJob], *, certain: bool) -> _Results:
         """One transaction. `certain`: trust nothing that is remembered."""
@@ -267,8 +203,7 @@ class Writer:
                     view.apply(connection, batch)
             if draft.marks:
                 self._statements.mark(connection, draft.marks)
-        self._heads.update(draft.heads)
-        self._versions.update(draft.versions)
+        self._end.keep(draft.heads, draft.versions)
         return draft.results
 
     def _draft(
@@ -277,8 +212,8 @@ class Writer:
         """Give every event its place; refuse the items that are stale."""
         appends = [job for job in jobs if isinstance(job, AppendJob)]
         draft = _Draft(
-            heads=self._known_heads(connection, {job.part for job in appends}),
-            versions=self._known_versions(connection, appends, certain=certain),
+            heads=self._end.heads(connection, {job.part for job in appends}),
+            versions=self._end.versions(connection, appends, certain=certain),
             rows=[],
             recorded=[],
             appends=[],
@@ -382,42 +317,11 @@ class Writer:
 
     # ── what is remembered ───────────────────────────────────────────────────────────────────────
 
-    def _known_heads(self, connection: sa.Connection, parts: set[int]) -> dict[int, int]:
-        heads = {part: self._heads[part] for part in parts if part in self._heads}
-        if len(heads) < len(parts):
-            heads |= self._statements.heads(connection, sorted(parts - heads.keys()))
-        return heads
-
-    def _known_versions(
-        self, connection: sa.Connection, jobs: Sequence[AppendJob], *, certain: bool
-    ) -> dict[str, int]:
-        """The last version of each saga to be written; from memory where that cannot do harm."""
-        known: dict[str, int] = {}
-        unsure: set[str] = set()
-        remembered = self._versions.get
-        for job in jobs:
-            for item in job.items:
-                saga_id, expected = item.append.saga_id, item.append.version
-                if saga_id in known:
-                    continue
-                version = remembered(saga_id)
-                if version is None and expected == 0 and not certain:
-                    # New, most likely; if it is not, its key is taken and we come back certain.
-                    version = 0
-                elif version is None or version < expected:
-                    unsure.add(saga_id)
-                    version = 0
-                known[saga_id] = version
-        if unsure:
-            known |= self._statements.versions(connection, unsure)
-        return known
-
     def _forget(self, jobs: Sequence[AppendJob | AdvanceJob]) -> None:
         for job in jobs:
             if isinstance(job, AppendJob):
                 ids = [item.append.saga_id for item in job.items]
-                self._heads.pop(job.part, None)
-                self._versions.forget(ids)
+                self._end.forget(job.part, ids)
                 if self._sealing is not None:
                     self._sealing.forget(ids)
                 for view in self._views:
@@ -446,10 +350,6 @@ class Writer:
             connection.close()
 
 
-def _size(job: Job) -> int:
-    return job.size if isinstance(job, AppendJob) else 1
-
-
 def _furthest(marks: Sequence[Mark]) -> list[Mark]:
     """One mark a reader and part: PostgreSQL updates no row twice in one statement."""
     furthest: dict[tuple[str, int], int] = {}
@@ -469,26 +369,3 @@ def _reason(error: Exception) -> Exception:
             hint="Is it still the owner, too?",
         )
     return unavailable(error) if kind is Trouble.OUTAGE else error
-
-
-_Settled = list[tuple[asyncio.Future[Any], object]]
-
-
-def _settle(settled: _Settled) -> None:
-    """Resolve futures, all of one loop, from the writer's thread."""
-    loop = settled[0][0].get_loop()
-    try:
-        loop.call_soon_threadsafe(_resolve, settled)
-    except RuntimeError:
-        # The loop is closed: nobody waits any more.
-        assert loop.is_closed()
-
-
-def _resolve(settled: _Settled) -> None:
-    for future, outcome in settled:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

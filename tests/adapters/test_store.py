@@ -17,11 +17,13 @@ import pytest
 import sqlalchemy as sa
 
 from es_saga import database
+from es_saga.adapters import log_end
 from es_saga.adapters import store as store_module
 from es_saga.adapters import writer as writer_module
+from es_saga.adapters.log_end import Versions
 from es_saga.adapters.migrate import upgrade
 from es_saga.adapters.store import SqlStore, connect
-from es_saga.adapters.writer import MAX_EVENTS, Versions
+from es_saga.adapters.writer import MAX_EVENTS
 from es_saga.core.aggregate import SagaState, fold
 from es_saga.core.errors import CorruptHistory, InvalidInput, Unavailable
 from es_saga.core.events import SagaCompleted, SagaEvent, SagaStarted
@@ -257,7 +259,7 @@ async def test_a_batch_has_a_limit(store: SqlStore, monkeypatch: pytest.MonkeyPa
 async def test_a_forgotten_version_is_looked_up(
     url: str, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "Versions", partial(Versions, limit=1))
+    monkeypatch.setattr(log_end, "Versions", partial(Versions, limit=1))
     store = connect(url)
     ids = [f"s{n}" for n in range(50)]
     for each in ids:
