@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import httpx
 import pytest
 
 from es_saga.database import make_engine
 from es_saga.projections.queries import Queries, SagaFilter
+from tests.dashboard.axe import violations
 from tests.dashboard.conftest import Tabs
 from tests.dashboard.serving import Site
-
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 SCREENS = {
     "overview": "/",
@@ -78,16 +74,11 @@ def test_every_screen_is_shown_without_javascript(
 def test_axe_finds_nothing(tabs: Tabs, site: Site, paths: dict[str, str], scheme: str) -> None:
     page = tabs.open(site, "/sagas", color_scheme=scheme, bypass_csp=True)
     # In the dark nothing but the colours is different.
-    only = ", runOnly: ['color-contrast', 'link-in-text-block']" if scheme == "dark" else ""
+    only = ("color-contrast", "link-in-text-block") if scheme == "dark" else ()
     found: list[str] = []
     for name, path in paths.items():
         page.goto(path)
-        page.add_script_tag(path=AXE)
-        report: dict[str, Any] = page.evaluate(f"axe.run({{resultTypes: ['violations']{only}}})")
-        found += [
-            f"{name}: {one['id']}, {one['help']}: {one['nodes'][0]['html']}"
-            for one in report["violations"]
-        ]
+        found += [f"{name}: {one}" for one in violations(page, only=only)]
     tabs.complaints.clear()
     assert not found, "\n".join(found)
 

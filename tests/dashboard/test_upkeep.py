@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from es_saga.database import make_engine
 from es_saga.web.access import Access, read_tokens
+from tests.dashboard.axe import violations
 from tests.dashboard.conftest import Tabs
 from tests.dashboard.sample import histories, write
 from tests.dashboard.serving import Site, serving
@@ -54,7 +55,7 @@ def tamper(log: str) -> tuple[str, int]:
 def test_a_view_that_is_not_true_is_found_out_and_made_anew(tabs: Tabs, site: Site) -> None:
     from playwright.sync_api import expect
 
-    page = tabs.open(site, "/projections")
+    page = tabs.open(site, "/projections", bypass_csp=True)
     shown = page.locator("#live_projections")
     page.get_by_role("button", name="Verify status").click()
     expect(shown).to_contain_text("is as the log says all")
@@ -63,6 +64,7 @@ def test_a_view_that_is_not_true_is_found_out_and_made_anew(tabs: Tabs, site: Si
     page.get_by_role("button", name="Verify status").click()
     expect(shown).to_contain_text(f"1 of {rows} rows differ.")
     expect(shown).to_contain_text(f"saga_id={saga_id}: reason is 'nonsense', should be ")
+    assert not violations(page)
 
     page.get_by_role("button", name="Rebuild status").click()
     expect(shown).to_contain_text("was rebuilt from")

@@ -287,6 +287,7 @@ class Whisper(Command[None]):
 
     to = "porter"
     word: Sensitive[str]
+    letters: int
 
 
 secret = Saga("secret", Secret)
@@ -294,7 +295,7 @@ secret = Saga("secret", Secret)
 
 @secret.pivot
 def whisper(s: Secret) -> Whisper:
-    return Whisper(word=s.word)
+    return Whisper(word=s.word, letters=len(s.word))
 
 
 @pytest.fixture
@@ -320,3 +321,24 @@ async def test_sensitive_values_are_in_no_answer(discreet: Office) -> None:
     )
     assert answer.status_code == 200, answer.text
     assert word not in answer.text
+
+
+@pytest.mark.requirement("R064", "R083")
+async def test_decisions_are_taken_again_on_what_is_hidden_and_it_stays_hidden(
+    discreet: Office,
+) -> None:
+    word = "abracadabra"
+    body = {"type": "secret", "data": {"word": word}, "key": "7"}
+    await discreet.http.post("/api/v1/sagas", json=body)
+    await discreet.world.closed("secret-7")
+    told = (await discreet.http.get("/api/v1/sagas/secret-7/check")).json()
+    assert told["same"] is True, told
+    page = await discreet.http.get("/sagas/secret-7/travel?check=1")
+    assert "takes the same decisions" in page.text
+    fork = await discreet.http.get("/sagas/secret-7/travel?if=whisper&says=timeout")
+    assert "It would be" in fork.text
+    for tab in ("", "/history", "/travel?at=2", "/messages", "/ledger"):
+        shown = await discreet.http.get(f"/sagas/secret-7{tab}")
+        assert shown.status_code == 200, tab
+        assert word not in shown.text, tab
+    assert word not in page.text + fork.text
