@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from es_saga.core.policy import OnFailedUndo, Retry
     from es_saga.core.sensitive import Sensitive
     from es_saga.core.state import SagaState, SagaStatus
+    from es_saga.core.tcc import Tcc
     from es_saga.engine.ports import Recorded
     from es_saga.in_process import InProcess
     from es_saga.participant import Participant, SyncTx, Tx
@@ -63,6 +64,7 @@ __all__ = [
     "Sensitive",
     "Step",
     "SyncTx",
+    "Tcc",
     "Terminal",
     "Tx",
     "Unavailable",
@@ -78,6 +80,7 @@ _HOMES = {
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),
     "es_saga.core.state": ("SagaState", "SagaStatus"),
+    "es_saga.core.tcc": ("Tcc",),
     "es_saga.engine.ports": ("Recorded",),
     "es_saga.in_process": ("InProcess",),
     "es_saga.participant": ("Participant", "SyncTx", "Tx"),

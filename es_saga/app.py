@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from es_saga.core.definition import Definition, Saga
 from es_saga.core.errors import DefinitionError, SagaError
 from es_saga.core.messages import is_token
-from es_saga.participant.kit import Participant
+from es_saga.participant.kit import Part, Participant
 
 
 class App:
@@ -53,6 +53,20 @@ class App:
             if key in found:
                 faults.append(f"two sagas are called {key[0]!r}, version {key[1]}")
             found[key] = definition
+            faults += self._unheld(definition)
+        for participant in self.participants.values():
+            faults += participant.faults()
         if faults:
             raise DefinitionError(self.name, faults, kind="app")
         return list(found.values())
+
+    def _unheld(self, definition: Definition) -> Iterator[str]:
+        """Holds that a participant of this app is asked for, and does not know as such."""
+        for step in definition.steps.values():
+            participant = self.participants.get(step.command.to)
+            if step.expires is None or participant is None:
+                continue
+            handling = participant.commands.get(step.command.__name__)
+            if handling is None or handling.part is not Part.TRIES:
+                name = f"{participant.name}.tries({step.command.__name__})"
+                yield f"{definition.name} has {step.name} held, and there is no @{name}"

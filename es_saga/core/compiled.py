@@ -79,6 +79,10 @@ class StepDefinition:
     on_unknown: OnUnknown
     undo: UndoDefinition | None
     doc: str
+    expires: float | None = None
+    """Of a hold: how long its participant keeps it unsettled, in seconds."""
+    confirms: str | None = None
+    """The hold that this step makes final."""
 
     def check_reply(self, data: object) -> Json | None:
         """`data` as it goes into the log, if this step's participant may answer so.

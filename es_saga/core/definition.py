@@ -201,12 +201,15 @@ class Saga(Generic[D]):
         Raises:
             DefinitionError: it cannot be run; all faults are listed.
         """
-        from es_saga.core.verify import compile_saga
-
         written = [len(step.undos) for step in self.steps]  # a later decorator makes it stale
         if self._compiled is None or self._compiled[0] != written:
-            self._compiled = written, compile_saga(self)
+            self._compiled = written, self._compile()
         return self._compiled[1]
+
+    def _compile(self) -> Definition:
+        from es_saga.core.verify import compile_saga
+
+        return compile_saga(self)
 
     @overload
     def step(self, fn: Callable[Concatenate[D, P], C], /) -> Step[D, P, C]: ...

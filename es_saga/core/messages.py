@@ -218,6 +218,10 @@ class Envelope(BaseModel):
     commandid: str | None = None
     undoes: str | None = None
     """On an undo: the id of the forward command, whose fence record it closes."""
+    confirms: str | None = None
+    """On a confirm: the id of the hold that it makes final."""
+    expires: float | None = None
+    """On a hold: how long the participant keeps it unsettled, in seconds from when it held it."""
     attempt: int = 1
     replyto: str | None = None
     deadline: float | None = None

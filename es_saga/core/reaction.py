@@ -154,9 +154,14 @@ class Reaction:
         )
 
     def pivot_begun(self) -> bool:
-        """The pivot is under way, passed, or unknown: nothing may be undone from outside."""
-        pivot = self.definition.pivot
-        own = self.state.steps.get(pivot) if pivot else None
+        """The pivot is under way, passed, or unknown: nothing may be undone from outside.
+
+        Where there is none, as in a `Tcc`, the first retriable step that begins stands for it.
+        """
+        steps, pivot = self.state.steps, self.definition.pivot
+        if pivot is None:
+            return any(self.definition.steps[name].after_pivot for name in steps)
+        own = steps.get(pivot)
         return own is not None and own.do.status not in (WorkStatus.REFUSED, WorkStatus.FAILED)
 
 

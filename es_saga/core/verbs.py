@@ -131,7 +131,9 @@ def _no_way_back(reaction: Reaction) -> str | None:
         raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
     if not reaction.pivot_begun():
         return None
-    pivot = reaction.definition.pivot or ""
+    pivot = reaction.definition.pivot
+    if pivot is None:
+        return "all its holds have succeeded and are being confirmed: the saga can only go on"
     if state.steps[pivot].do.status is WorkStatus.SUCCEEDED:
         return f"the pivot {pivot} has succeeded: the saga can only go on"
     return f"the pivot {pivot} is under way and its outcome not known yet"

@@ -45,7 +45,9 @@ class _Signature:
     command: type[Command[Any]] | None = None
 
 
-class _Verifier:
+class Verifier:
+    """Looks for everything that is wrong with a saga, then compiles it."""
+
     def __init__(self, saga: Saga[Any]) -> None:
         self.saga = saga
         self.faults: list[str] = []
@@ -352,7 +354,7 @@ def compile_saga(saga: Saga[Any]) -> Definition:
     Raises:
         DefinitionError: with every fault found, not only the first.
     """
-    return _Verifier(saga).compile()
+    return Verifier(saga).compile()
 
 
 def _is_name(value: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from es_saga.core.aggregate import SagaState, WorkStatus
-from es_saga.core.definition import Definition, StepKind
+from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
 from es_saga.core.messages import (
     Direction,
@@ -75,6 +75,8 @@ class Sender:
         assert work.sent is not None, "work in flight keeps its command"
         sent, origin = work.sent, state.origin
         key = command_id(origin.saga_id, step, direction, work.round)
+        found = None if undo or definition is None else definition.steps[step]
+        hold = found.confirms if found is not None else None
         envelope = Envelope(
             id=f"{key}/{work.attempt}",
             source=self.source,
@@ -83,7 +85,9 @@ class Sender:
             sagatype=origin.saga_type,
             step=step,
             commandid=key,
-            undoes=command_id(origin.saga_id, step, Direction.DO, own.do.round) if undo else None,
+            undoes=_done(state, step) if undo else None,
+            confirms=_done(state, hold) if hold is not None else None,
+            expires=found.expires if found is not None else None,
             attempt=work.attempt,
             replyto=self.subjects.inbox(self.app, origin.saga_id),
             deadline=work.due,
@@ -94,13 +98,12 @@ class Sender:
         return Outgoing(
             self.subjects.command(sent.to, part_of(origin.saga_id), sent.type),
             envelope,
-            None if undo or definition is None else self._ttl(definition, step),
+            None if found is None else self._ttl(found),
         )
 
     @staticmethod
-    def _ttl(definition: Definition, step: str) -> float | None:
+    def _ttl(found: StepDefinition) -> float | None:
         """What can be undone need not run late; an undo and what follows the pivot must arrive."""
-        found = definition.steps[step]
         lasting = found.after_pivot or found.kind is StepKind.PIVOT
         return None if lasting else found.timeout
 
@@ -115,6 +118,11 @@ class Sender:
             outcome=Outcome.SUCCEEDED if state.status.value == "completed" else Outcome.REFUSED,
             data=summary(state),
         )
+
+
+def _done(state: SagaState, step: str) -> str:
+    """The id of a step's forward command."""
+    return command_id(state.origin.saga_id, step, Direction.DO, state.steps[step].do.round)
 
 
 CLOSED_TYPE = "es_saga.closed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType, NoneType
 from typing import Any, Generic, TypeVar, overload
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from es_saga.core.errors import DefinitionError
 from es_saga.core.messages import Command, Event, Message, Query, Refusal, is_token, reply_type
+from es_saga.core.tcc import cancel_of, confirm_of
 from es_saga.participant.outbox import Outbox
 from es_saga.participant.tx import SyncTx, Tx
 
@@ -24,6 +26,15 @@ Q_co = TypeVar("Q_co", bound=Query[Any], covariant=True)
 C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
 
 
+class Part(Enum):
+    """What a handler is for."""
+
+    HANDLES = "handles"
+    TRIES = "tries"
+    CONFIRMS = "confirms"
+    CANCELS = "cancels"
+
+
 @dataclass(frozen=True, slots=True)
 class Handling:
     """One command of a participant and the function that carries it out."""
@@ -32,6 +43,16 @@ class Handling:
     reply: type[Message] | type[None]
     fn: Callable[..., Any]
     is_async: bool
+    part: Part = Part.HANDLES
+    hold: type[Command[Any]] | None = None
+    """Of a confirm or cancel: the hold that it settles."""
+
+    @property
+    def held(self) -> type[Message]:
+        """Of a confirm or cancel: the model of what its hold was answered."""
+        assert self.hold is not None, "it settles one"
+        answer: type[Message] = reply_type(self.hold)
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +67,10 @@ class Reaction:
 class Handles(Generic[C_co]):
     """Registers the decorated function as the handler of a command; see `Participant.handles`."""
 
-    def __init__(self, participant: Participant, command: type[C_co]) -> None:
+    def __init__(self, participant: Participant, command: type[C_co], part: Part) -> None:
         self._participant = participant
         self._command = command
+        self._part = part
 
     @overload
     def __call__(
@@ -59,7 +81,29 @@ class Handles(Generic[C_co]):
         self: Handles[Command[R]], fn: Callable[[C_co, SyncTx], R | Refusal]
     ) -> Callable[[C_co, SyncTx], R | Refusal]: ...
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        self._participant.register(self._command, fn)
+        self._participant.register(self._command, fn, self._part)
+        return fn
+
+
+class Settles(Generic[C_co]):
+    """Registers the decorated function for a hold; see `Participant.confirms` and `cancels`."""
+
+    def __init__(self, participant: Participant, hold: type[C_co], part: Part) -> None:
+        self._participant = participant
+        self._hold = hold
+        self._part = part
+
+    @overload
+    def __call__(
+        self: Settles[Command[R]], fn: Callable[[C_co, R, Tx], Awaitable[None]]
+    ) -> Callable[[C_co, R, Tx], Awaitable[None]]: ...
+    @overload
+    def __call__(
+        self: Settles[Command[R]], fn: Callable[[C_co, R, SyncTx], None]
+    ) -> Callable[[C_co, R, SyncTx], None]: ...
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        derive = confirm_of if self._part is Part.CONFIRMS else cancel_of
+        self._participant.register(derive(self._hold), fn, self._part, self._hold)
         return fn
 
 
@@ -179,7 +223,7 @@ class Participant:
             DefinitionError: the command is addressed to another service, has a handler already, or
                 does not say what it answers; the function does not take two arguments.
         """
-        return Handles(self, command)
+        return Handles(self, command, Part.HANDLES)
 
     @property
     def reactions(self) -> Mapping[tuple[str, str], Reaction]:
@@ -214,23 +258,78 @@ class Participant:
             faults.append(f"{event.__name__} does not say whose event it is: set `by` in its class")
         if key in self._reactions:
             faults.append(f"{event.__name__} has a reaction already")
-        if not _takes_two(fn):
+        if not _takes(fn, 2):
             faults.append(f"the reaction to {event.__name__} must take two arguments, it and tx")
         if faults:
             raise DefinitionError(self.name, faults, kind="participant")
         self._reactions[key] = Reaction(event, fn, inspect.iscoroutinefunction(fn))
 
-    def register(self, command: type[Command[Any]], fn: Callable[..., Any]) -> None:
+    def tries(self, hold: type[C]) -> Handles[C]:
+        """Decorator: the function sets something aside, until it is confirmed or cancelled.
+
+        As `handles`, and it needs a `confirms` and a `cancels`. What is held is remembered in the
+        table `es_holds`, in the same transaction. What nobody settles before it expires is
+        cancelled by the participant itself, and can no longer be confirmed (law L74).
+        """
+        return Handles(self, hold, Part.TRIES)
+
+    def confirms(self, hold: type[C]) -> Settles[C]:
+        """Decorator: the function makes final what was held.
+
+        It is given the hold, what that was answered, and `tx`. It runs at most once for a hold, and
+        only while that is held; it cannot refuse, and what it raises is tried again.
+        """
+        return Settles(self, hold, Part.CONFIRMS)
+
+    def cancels(self, hold: type[C]) -> Settles[C]:
+        """Decorator: the function gives back what was held, asked to or because it has expired.
+
+        As `confirms`. For one hold only one of the two ever runs (law L72).
+        """
+        return Settles(self, hold, Part.CANCELS)
+
+    @property
+    def has_holds(self) -> bool:
+        """Whether it holds anything, and so needs the table `es_holds`."""
+        return any(one.part is Part.TRIES for one in self._commands.values())
+
+    def faults(self) -> list[str]:
+        """What is missing, now that everything is declared: a hold must be settled both ways."""
+        tried = {one.command for one in self._commands.values() if one.part is Part.TRIES}
+        settled = {(one.hold, one.part) for one in self._commands.values() if one.hold is not None}
+        found = [
+            f"{hold.__name__} is held by {self.name!r}, which never {part.value} it: "
+            f"write @{self.name}.{part.value}({hold.__name__})"
+            for hold in sorted(tried, key=lambda one: one.__name__)
+            for part in (Part.CONFIRMS, Part.CANCELS)
+            if (hold, part) not in settled
+        ]
+        found += [
+            f"{self.name!r} {part.value} {hold.__name__}, which it does not try"
+            for hold, part in sorted(settled, key=lambda one: (one[0].__name__, one[1].value))
+            if hold not in tried
+        ]
+        return found
+
+    def register(
+        self,
+        command: type[Command[Any]],
+        fn: Callable[..., Any],
+        part: Part = Part.HANDLES,
+        hold: type[Command[Any]] | None = None,
+    ) -> None:
         """What `handles` does to the decorated function.
 
         Raises:
             DefinitionError: see `handles`.
         """
-        reply, faults = self._checked(command, fn, self._commands.get(command.__name__))
+        taken = self._commands.get(command.__name__)
+        arguments = ("the message", "tx") if hold is None else ("the hold", "its answer", "tx")
+        reply, faults = self._checked(command, fn, taken, arguments)
         if faults:
             raise DefinitionError(self.name, faults, kind="participant")
         self._commands[command.__name__] = Handling(
-            command, reply, fn, inspect.iscoroutinefunction(fn)
+            command, reply, fn, inspect.iscoroutinefunction(fn), part, hold
         )
 
     def answers(self, query: type[Q]) -> Answers[Q]:
@@ -262,6 +361,7 @@ class Participant:
         message: type[Command[Any]] | type[Query[Any]],
         fn: Callable[..., Any],
         taken: Handling | Asked | None,
+        arguments: Sequence[str] = ("the message", "tx"),
     ) -> tuple[Any, list[str]]:
         """What a message is answered with, and what is wrong with having it served by `fn`."""
         faults: list[str] = []
@@ -280,8 +380,9 @@ class Participant:
                 faults.append(f"{name} answers {reply!r}, which is no Message")
             elif reply is NoneType and issubclass(message, Query):
                 faults.append(f"{name} asks for nothing: write Query[Reply]")
-        if not _takes_two(fn):
-            faults.append(f"the handler of {name} must take two arguments, the message and tx")
+        if not _takes(fn, len(arguments)):
+            told = f"{', '.join(arguments[:-1])} and {arguments[-1]}"
+            faults.append(f"the handler of {name} must take {len(arguments)} arguments: {told}")
         return reply, faults
 
 
@@ -289,9 +390,9 @@ def _can_be_answered(reply: Any) -> bool:
     return inspect.isclass(reply) and issubclass(reply, (Message, NoneType))
 
 
-def _takes_two(fn: Callable[..., Any]) -> bool:
+def _takes(fn: Callable[..., Any], arguments: int) -> bool:
     try:
-        inspect.signature(fn).bind(None, None)
+        inspect.signature(fn).bind(*[None] * arguments)
     except TypeError:
         return False
     return True

@@ -11,6 +11,7 @@ run ──► together(group) ──► committed: every job has its answer
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 
 from es_saga.core.errors import Terminal, Unavailable
-from es_saga.core.messages import Envelope, Outcome
+from es_saga.core.messages import Envelope, Message, Outcome, Refusal
 from es_saga.participant.fence import (
     Record,
     Rule,
@@ -32,8 +33,9 @@ from es_saga.participant.fence import (
     look,
     remember,
 )
+from es_saga.participant.holds import Expiry, Settled, arguments, expired, keep, settle
 from es_saga.participant.job import Job
-from es_saga.participant.kit import Participant
+from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.reply import (
     NOTHING,
@@ -56,6 +58,9 @@ MAX_COLLISIONS = 5
 
 COLLISION_WAIT_SECONDS = 0.01
 """Longest wait before the first such run; doubles with each."""
+
+RELEASE_AGAIN_SECONDS = 1.0
+"""After what has expired could not be released, this long passes before it is tried again."""
 
 _log = structlog.get_logger("es_saga.participant")
 
@@ -96,9 +101,11 @@ class Runner:
         self._participant = participant
         self._source = source
         self._handler_seconds = handler_seconds
-        self._now = now
+        self.now = now
         self._clock = clock
         self._place = Workplace(engine, participant, clock)
+        self.expires_at = -math.inf
+        """When the first hold expires, as far as is known, in seconds since the epoch."""
 
     async def run(self, jobs: Sequence[Job]) -> None:
         """Carry them out, in this order. Afterwards each has an answer, or an outage."""
@@ -193,10 +200,7 @@ class Runner:
         assert handling is not None, "only a job that could be read comes so far"
         try:
             self._place.handling = True
-            if handling.is_async:
-                reply = await handling.fn(job.command, Tx(work))
-            else:
-                reply = handling.fn(job.command, SyncTx(work))
+            reply = await self._handle(job, handling, work)
             self._place.handling = False
             answer = answer_of(reply, handling)
             if answer.outcome is Outcome.SUCCEEDED:
@@ -213,8 +217,45 @@ class Runner:
             if isinstance(error, asyncio.CancelledError):
                 error = TimeoutError(f"The handler took more than {self._handler_seconds} s.")
             failure = failure_of(error, job.envelope, self._source)
-            return Ending(failure, failure_record(failure, job.envelope, self._now()), error)
+            if isinstance(job, Expiry):  # it is no attempt of the saga's
+                return Ending(failure, None, error)
+            return Ending(failure, failure_record(failure, job.envelope, self.now()), error)
         return self._ending_of(job, answer)
+
+    async def _handle(self, job: Job, handling: Handling, work: Work) -> object:
+        """What the handler answers; a hold is kept, or settled, in the same transaction."""
+        given: tuple[object, ...] = (job.command,)
+        if handling.hold is not None:
+            found = settle(job, work, self.now())
+            if isinstance(found, Settled):
+                return found.reply
+            given = arguments(found, handling)
+        reply: object
+        if handling.is_async:
+            reply = await handling.fn(*given, Tx(work))
+        else:
+            reply = handling.fn(*given, SyncTx(work))
+        if handling.part is Part.TRIES and not isinstance(reply, Refusal):
+            assert job.command is not None, "it was read"
+            held = reply if isinstance(reply, Message) else None
+            self.expires_at = min(self.expires_at, keep(work, job.command, held, self.now()))
+        return reply
+
+    async def release_expired(self) -> None:
+        """Cancel what nobody has settled in time; `expires_at` tells when there is more to do."""
+        now = self.now()
+        self.expires_at = now + RELEASE_AGAIN_SECONDS
+        try:
+            connection = self._place.connect().connection
+            jobs, expires_at = expired(connection, self._participant, self._source, now)
+        except Exception as error:
+            if trouble_of(error) is Trouble.MISTAKE:
+                raise
+            self.disconnect()
+            return
+        await self.run(jobs)
+        if all(job.answer and job.answer.outcome is Outcome.SUCCEEDED for job in jobs):
+            self.expires_at = expires_at
 
     def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
         """The answer to a command that must have no effect, or none any more."""
@@ -225,7 +266,7 @@ class Runner:
         record = None
         if verdict.rule is Rule.NEVER_RAN:
             assert envelope.undoes is not None
-            record = Record(envelope.undoes, Status.UNDONE, None, None, self._now())
+            record = Record(envelope.undoes, Status.UNDONE, None, None, self.now())
         return Ending(envelope_of(NOTHING, envelope, self._source), record)
 
     def _ending_of(self, job: Job, answer: Answer) -> Ending:
@@ -233,7 +274,7 @@ class Runner:
         return Ending(
             envelope_of(answer, job.envelope, self._source),
             Record(
-                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, self._now()
+                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, self.now()
             ),
         )
 

@@ -21,12 +21,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from es_saga.core.errors import InvalidInput, SagaError, Unavailable
+from es_saga.core.errors import DefinitionError, InvalidInput, SagaError, Unavailable
 from es_saga.core.messages import Envelope, Subjects, part_of
 from es_saga.database import create_missing, make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
-from es_saga.participant import fence, inbox, outbox
+from es_saga.participant import fence, holds, inbox, outbox
 from es_saga.participant.job import Job
+from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Participant
 from es_saga.participant.runner import Runner
 from es_saga.participant.worker import Worker
@@ -126,10 +127,14 @@ class Server:
         """Make the database ready, start the workers, then take commands.
 
         Raises:
-            NotPrepared: there is no fence table.
+            DefinitionError: it holds what it never confirms or cancels.
+            NotPrepared: there is no fence table, or no table of holds where it needs one.
             Unavailable: the database is out of reach.
         """
         self._loop = asyncio.get_running_loop()
+        faults = self.participant.faults()
+        if faults:
+            raise DefinitionError(self.participant.name, faults, kind="participant")
         try:
             await asyncio.to_thread(self._prepare)
         except BaseException:
@@ -177,7 +182,8 @@ class Server:
         runner = Runner(
             self.participant, self._engine, source=self._source, handler_seconds=seconds
         )
-        return Worker(name, runner, self._worked)
+        keeper = Keeper(runner) if self.participant.has_holds else None
+        return Worker(name, runner, self._worked, keeper)
 
     def _consumer(self) -> Consumer:
         name = self.participant.name
@@ -344,6 +350,11 @@ class Server:
                 create_tables(self.participant, self._engine)
             if not sa.inspect(self._engine).has_table(fence.es_fence.name):
                 raise NotPrepared(NotPrepared.__doc__)
+            if self.participant.has_holds and not sa.inspect(self._engine).has_table("es_holds"):
+                raise NotPrepared(
+                    "The participant's database has no table `es_holds`.",
+                    hint="See `es_saga.participant.holds`.",
+                )
         except SQLAlchemyError as error:
             raise Unavailable(
                 f"The database of {self.participant.name} is out of reach: {error}",
@@ -360,6 +371,8 @@ def create_tables(participant: Participant, engine: sa.Engine) -> None:
         tables.append(outbox.metadata)
     if participant.reactions:
         tables.append(inbox.metadata)
+    if participant.has_holds:
+        tables.append(holds.metadata)
     with engine.begin() as connection:
         create_missing(connection, *tables)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -37,14 +38,26 @@ class Carrier(Protocol[J_contra]):
         ...
 
 
+Chore = Callable[[], Awaitable[float | None]]
+"""Done between batches; says how many seconds may pass until it is done again. None: any number."""
+
+
 class Worker(Generic[J]):
     """Runs jobs one after the other, those that wait together as one batch.
 
     `done` is called in the worker's thread with each batch; it must only pass it on.
+    `chore` is what else there is to do.
     """
 
-    def __init__(self, name: str, runner: Carrier[J], done: Callable[[Sequence[J]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        runner: Carrier[J],
+        done: Callable[[Sequence[J]], None],
+        chore: Chore | None = None,
+    ) -> None:
         self._runner = runner
+        self._chore = chore
         self._done = done
         self._inbox: deque[J] = deque()
         self._stopping = False
@@ -78,12 +91,15 @@ class Worker(Generic[J]):
         self._started.set()
         try:
             while True:
+                rest = await self._chore() if self._chore is not None else None
                 if not self._inbox:
                     if self._stopping:
                         return
                     self._wake.clear()
                     if not self._inbox and not self._stopping:
-                        await self._wake.wait()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(rest):
+                                await self._wake.wait()
                     continue
                 count = min(len(self._inbox), MAX_BATCH)
                 batch = [self._inbox.popleft() for _ in range(count)]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import sqlalchemy as sa
+
 from es_saga.core.compiled import Definition
 from es_saga.core.errors import InvalidInput
+from es_saga.participant.holds import es_holds
 from es_saga.participant.kit import Participant
 from es_saga.testing.invariants import (
     Invariant,
     Sagas,
+    Total,
     as_many,
     check_residue,
     left_behind,
@@ -21,6 +25,7 @@ from es_saga.testing.simulation.chance import seeded
 from es_saga.testing.simulation.databases import Database, opened
 from es_saga.testing.simulation.process import exits_are_deaths
 from es_saga.testing.simulation.sockets import no_sockets
+from es_saga.testing.story import Reservation
 
 Databases = Mapping[str, Database]
 Objection = tuple[str, str]
@@ -42,6 +47,7 @@ class Cast:
         *,
         invariant: Invariant | Sequence[Invariant] = (),
         always: Invariant | Sequence[Invariant] = (),
+        constant: Total | Sequence[Total] = (),
         residue: Collection[str] | None = None,
     ) -> None:
         given = list(participants)
@@ -50,6 +56,7 @@ class Cast:
             raise InvalidInput("participants: two of them have the same name.")
         self.invariants = as_many(invariant)
         self.always = as_many(always)
+        self.constant = as_many(constant)
         self.residue = residue
         check_residue(residue or (), given)
         self.refusals = refusals_of(given)
@@ -85,6 +92,27 @@ class Cast:
         """What the invariants that always hold object to."""
         for why in objections(self.always, databases, sagas):
             yield "invariant", why
+
+    def measure(self, databases: Databases, totals: dict[str, list[int]]) -> None:
+        """Note what must never change, where it has another value than before."""
+        books = {name: database.connection for name, database in databases.items()}
+        for total in self.constant:
+            seen = totals.setdefault(total.__name__, [])
+            value = total(books)
+            if not seen or seen[-1] != value:
+                seen.append(value)
+        for book in books.values():
+            book.rollback()
+
+    def reservations(self, databases: Databases, now: float) -> Iterator[Reservation]:
+        """What the participants held, and what became of it."""
+        for name, participant in self.participants.items():
+            if participant.has_holds:
+                book = databases[name].connection
+                for row in book.execute(sa.select(es_holds)).all():
+                    kept = (row.status, row.expires_at, row.settled_at)
+                    yield Reservation(row.hold, name, *kept, now)
+                book.rollback()
 
     def in_the_end(self, databases: Databases, sagas: Sagas, *, wrong: bool) -> Iterator[Objection]:
         """What is wrong with the data once everything has settled.

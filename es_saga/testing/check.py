@@ -37,7 +37,7 @@ from es_saga.participant.kit import Participant
 from es_saga.testing.begin import Begin
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.faults import FaultPlan, Kind
-from es_saga.testing.invariants import Invariant
+from es_saga.testing.invariants import Invariant, Total
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.story import Story, Violation
 from es_saga.testing.strategies import fault_plans, messages
@@ -140,6 +140,7 @@ def check_saga(
     replies: Replies | None = None,
     invariant: Invariant | Sequence[Invariant] = (),
     always: Invariant | Sequence[Invariant] = (),
+    constant: Total | Sequence[Total] = (),
     residue: Collection[str] | None = None,
     examples: int = EXAMPLES,
     seeded: int | None = None,
@@ -163,6 +164,8 @@ def check_saga(
         invariant: asked of the participants' databases, by name, and of the sagas, by id, once all
             is settled; raises AssertionError where something is wrong. One or several.
         always: likewise, and besides after each transaction of a participant.
+        constant: what must never change, asked after each transaction of a participant: the sum of
+            what is available, reserved and consumed, say (law L75). One or several.
         residue: where all sagas of a schedule were undone, the participants' tables are to be as
             they were, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
             are not looked at.
@@ -188,6 +191,7 @@ def check_saga(
         replies=replies,
         invariant=invariant,
         always=always,
+        constant=constant,
         residue=residue,
     )
     tell: Progress = progress or _say_nothing

@@ -16,7 +16,7 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -34,11 +34,17 @@ Sagas = Mapping[str, SagaState]
 Invariant = Callable[[Books, Sagas], None]
 """Raises AssertionError where something is not as it must be."""
 
+Total = Callable[[Books], int]
+"""What must never change, whatever happens: reserved + available + consumed, say (law L75)."""
+
 MAX_ROWS_TOLD: Final = 3
 """So many rows that came and went are told of each table."""
 
 
-def as_many(given: Invariant | Sequence[Invariant]) -> tuple[Invariant, ...]:
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def as_many(given: F | Sequence[F]) -> tuple[F, ...]:
     """One or several, as a tuple."""
     return (given,) if callable(given) else tuple(given)
 

@@ -22,7 +22,7 @@ from es_saga.testing.script import script
 from es_saga.testing.simulation.journal import Note, What, timeline
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import unswept
-from es_saga.testing.story import Effect, Judgement, Story, System, Violation
+from es_saga.testing.story import Effect, Judgement, Reservation, Story, System, Violation
 
 if TYPE_CHECKING:
     from es_saga.testing.world import World
@@ -60,6 +60,10 @@ class Outcome:
     """Exceptions inside the engine, where there should be none."""
     objections: Sequence[Violation]
     """What participants did wrong, and what invariants of their data object to."""
+    reservations: Sequence[Reservation]
+    """What participants held, and what became of it."""
+    totals: Mapping[str, Sequence[int]]
+    """What must never change, and every value that it had."""
     finished: bool
     """Every saga closed or stuck, and every message settled. What participants do wrong ends a
     world before that."""
@@ -107,6 +111,8 @@ class Outcome:
             rebuilt=None if isinstance(rebuilt, CorruptHistory) else _rows(rebuilt),
             audit=kept,
             rebuilding=self._sent_for_the_closed(),
+            reservations=self.reservations if self.finished else None,
+            totals=self.totals,
             poisoned=frozenset(
                 note.about.at.partition("/")[0]
                 for note in self.notes

@@ -105,7 +105,11 @@ def _functions(world: World, imports: dict[str, None]) -> str:
     ):
         if given is not usual:
             told += f", {option}={_imported(given, imports)}"
-    for option, several in (("invariant", world.cast.invariants), ("always", world.cast.always)):
+    for option, several in (
+        ("invariant", world.cast.invariants),
+        ("always", world.cast.always),
+        ("constant", world.cast.constant),
+    ):
         if several:
             names = ", ".join(_imported(one, imports) for one in several)
             told += f", {option}=[{names}]"

@@ -48,6 +48,19 @@ Row = Mapping[str, object]
 """A row of a view: column to value."""
 
 
+class Reservation(NamedTuple):
+    """What a participant keeps of a hold. Times in seconds since the epoch."""
+
+    hold: str
+    """The id of its command."""
+    participant: str
+    status: str
+    """`held`, `confirmed`, `cancelled` or `expired`."""
+    expires_at: float
+    settled_at: float | None
+    seen_at: float
+
+
 class System(NamedTuple):
     """Several sagas, and what was kept and told of them. None: not observed."""
 
@@ -64,6 +77,10 @@ class System(NamedTuple):
     """The audit trail: saga id, version, name of the event."""
     rebuilding: Sequence[Envelope] | None = None
     """What was published while states and views were rebuilt."""
+    reservations: Sequence[Reservation] | None = None
+    """What participants held, and what became of it, once all is settled."""
+    totals: Mapping[str, Sequence[int]] | None = None
+    """By name, what must never change: each value that it was seen to have, the first one first."""
     poisoned: frozenset[str] = frozenset()
     """Sagas that were sent what nobody can read."""
     settled: bool = False

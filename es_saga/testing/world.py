@@ -24,7 +24,7 @@ from es_saga.participant.kit import Participant
 from es_saga.testing.begin import Begin
 from es_saga.testing.cast import Cast, Databases
 from es_saga.testing.faults import RATE, FaultPlan, draw
-from es_saga.testing.invariants import Invariant
+from es_saga.testing.invariants import Invariant, Total
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.shrinking import fewest_sagas, shrink, simplify
 from es_saga.testing.simulation.effects import Effects
@@ -57,6 +57,8 @@ class World:
         replies: what models answer, by command; what is not given is made up.
         invariant: asked of the participants' databases once all is settled; one or several.
         always: likewise, and besides after each of their transactions.
+        constant: what must never change, asked after each of their transactions: the sum of what is
+            available, reserved and consumed, say (law L75); one or several.
         residue: where every saga was undone, the participants' tables are to be as they were in the
             beginning, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
             are not looked at.
@@ -79,6 +81,7 @@ class World:
         replies: Mapping[type[Command[Any]], Message] | None = None,
         invariant: Invariant | Sequence[Invariant] = (),
         always: Invariant | Sequence[Invariant] = (),
+        constant: Total | Sequence[Total] = (),
         residue: Collection[str] | None = None,
         manager: Make = ProcessManager,
         fence: Fence = fence_rules,
@@ -92,7 +95,12 @@ class World:
         self._rate = rate
         self.replies = dict(replies or {})
         self.cast = Cast(
-            participants, self.definitions, invariant=invariant, always=always, residue=residue
+            participants,
+            self.definitions,
+            invariant=invariant,
+            always=always,
+            constant=constant,
+            residue=residue,
         )
         self._book = Book(self.definitions, self.replies, self.cast.participants)
         by_version = sorted(self.definitions, key=lambda definition: definition.version)
@@ -157,7 +165,9 @@ class World:
         log = Log(loop, journal)
         effects = Effects(journal, loop, dict(plan.scarce))
         with journal.listening(), loop.running(), self.cast.ready(plan.seed) as databases:
-            services = self._services(network, log, effects, databases)
+            totals: dict[str, list[int]] = {}
+            self.cast.measure(databases, totals)
+            services = self._services(network, log, effects, databases, totals)
             people = People(network, log, self.definitions, services)
             managers = Managers(
                 plan,
@@ -186,6 +196,7 @@ class World:
             if finished:
                 for law, why in self.cast.in_the_end(databases, log.states, wrong=wrong()):
                     journal.complain(law, "", why)
+            reservations = tuple(self.cast.reservations(databases, loop.now))
             notes = list(journal.notes)
             for service in services.values():
                 service.end()
@@ -202,12 +213,19 @@ class World:
             met=journal.met,
             troubles=[*journal.troubles, *loop.errors],
             objections=tuple(journal.objections),
+            reservations=reservations,
+            totals=totals,
             finished=finished,
             seconds=loop.now - EPOCH,
         )
 
     def _services(
-        self, network: Network, log: Log, effects: Effects, databases: Databases
+        self,
+        network: Network,
+        log: Log,
+        effects: Effects,
+        databases: Databases,
+        totals: dict[str, list[int]],
     ) -> dict[str, Service | HandlerService]:
         """Those who answer: handlers where there are any, models else."""
         services: dict[str, Service | HandlerService] = {}
@@ -218,6 +236,7 @@ class World:
             journal = network.journal
             if journal.objections or any(service.inside for service in played):
                 return
+            self.cast.measure(databases, totals)
             for law, why in self.cast.in_the_middle(databases, log.states):
                 journal.complain(law, "", why)
 

@@ -101,6 +101,7 @@ class Run:
             name, data = sent.type, sent.data
         else:
             name, data = asked.command_type, asked.command
+        step = self.definition.steps[asked.step]
         return Envelope(
             id=f"{asked.command_id}/{asked.attempt}",
             source="tests",
@@ -110,6 +111,8 @@ class Run:
             step=asked.step,
             commandid=asked.command_id,
             undoes=command_id(self.saga_id, asked.step, Direction.DO) if undo else None,
+            confirms=step.confirms and command_id(self.saga_id, step.confirms, Direction.DO),
+            expires=None if undo else step.expires,
             attempt=asked.attempt,
             deadline=asked.due,
             direction="CANCEL" if undo else "REQUEST",

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain import activities, credit, orders, transfer, travel
+from domain import activities, checkout, credit, orders, transfer, travel
 from domain.activities import participants as courses
 from domain.activities.contracts import RunCourse
+from domain.checkout import participants as theatre
+from domain.checkout.contracts import Cart
 from domain.credit import participants as lending
 from domain.credit.contracts import BuyOnCredit
 from domain.orders.contracts import PlaceOrder
@@ -74,6 +76,13 @@ def _banks(world: World) -> Totals:
         **_named("giver", banking.here.totals(world.engines["giver"])),
         **_named("taker", banking.there.totals(world.engines["taker"])),
         **_named("receipts", banking.receipt_totals(world.engines["receipts"])),
+    }
+
+
+def _checkout(world: World) -> Totals:
+    return {
+        **_named("shows", theatre.shows.totals(world.engines["box_office"])),
+        **_named("accounts", theatre.accounts.totals(world.engines["bank"])),
     }
 
 
@@ -195,6 +204,24 @@ FLOWS = [
         effect={"a.performed": 1, "b.performed": 1, "c.performed": 1},
         totals=_courses,
         conserved=(),
+    ),
+    Flow(
+        requirement="R085",
+        app=checkout.app,
+        saga=checkout.checkout,
+        data=Cart(cart_id="7", show="Hamlet", seats=2, card="visa", pence=9_000),
+        refusals={"seats": {"show": "sold out"}, "funds": {"card": "prepaid"}},
+        effect={
+            "shows.available": -2,
+            "shows.consumed": 2,
+            "accounts.available": -9_000,
+            "accounts.consumed": 9_000,
+        },
+        totals=_checkout,
+        conserved=(
+            ("shows.available", "shows.reserved", "shows.consumed"),
+            ("accounts.available", "accounts.reserved", "accounts.consumed"),
+        ),
     ),
     Flow(
         requirement="R042",

@@ -109,3 +109,28 @@ async def release_or_not(cmd: Release, tx: Tx) -> Closed | None:
 
 async def called(server: Server, envelope: Envelope) -> None:
     assert_type(await server.call(envelope), Envelope)
+
+
+@stock.tries(Reserve)
+async def hold(cmd: Reserve, tx: Tx) -> Reserved | OutOfStock:
+    return Reserved(reservation="r")
+
+
+assert_type(hold, Callable[[Reserve, Tx], Awaitable[Reserved | Refusal]])
+
+
+@stock.confirms(Reserve)
+async def confirm(hold: Reserve, held: Reserved, tx: Tx) -> None:
+    assert_type(held.reservation, str)
+
+
+@stock.cancels(Reserve)
+def cancel(hold: Reserve, held: Reserved, tx: SyncTx) -> None: ...
+
+
+assert_type(confirm, Callable[[Reserve, Reserved, Tx], Awaitable[None]])
+assert_type(cancel, Callable[[Reserve, Reserved, SyncTx], None])
+
+
+@stock.confirms(Release)
+def confirm_nothing(hold: Release, held: None, tx: SyncTx) -> None: ...

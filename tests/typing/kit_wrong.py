@@ -98,3 +98,29 @@ async def uses(tx: Tx, plain: SyncTx) -> None:
     wrong: str = await tx.execute("SELECT 1")  # error: a count is no string
     undone: Reserved = plain.undoes(Reserved)  # error: it may be absent
     print(wrong, undone, tx.undoes(str))  # error: not a message
+
+
+@stock.tries(Reserve)  # error: another hold's reply
+def tries(cmd: Reserve, tx: SyncTx) -> Charged:
+    raise NotImplementedError
+
+
+@stock.confirms(Reserve)  # error: another hold's reply
+def confirms(hold: Reserve, held: Charged, tx: SyncTx) -> None: ...
+
+
+@stock.confirms(Reserve)  # error: a confirm cannot refuse
+def refuses(hold: Reserve, held: Reserved, tx: SyncTx) -> OutOfStock:
+    raise NotImplementedError
+
+
+@stock.cancels(Reserve)  # error: another hold
+def cancels(hold: Release, held: Reserved, tx: SyncTx) -> None: ...
+
+
+@stock.cancels(Reserve)  # error: no place for what was held
+async def cancels_blindly(hold: Reserve, tx: Tx) -> None: ...
+
+
+@stock.cancels(Release)  # error: it answered with nothing
+async def cancels_nothing(hold: Release, held: Reserved, tx: Tx) -> None: ...

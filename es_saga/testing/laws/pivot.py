@@ -31,8 +31,10 @@ def kinds_read_compensatable_pivot_retriable(reading: Reading) -> Iterator[Found
     if len(pivots) > 1:
         yield None, f"there are several pivots: {', '.join(pivots)}"
     pivot = pivots[0] if pivots else None
+    # Where there is none, as in a `Tcc`, what can only be retried comes after all else.
+    gate = {one for one, step in steps.items() if step.kind is not StepKind.RETRIABLE}
     for name, step in steps.items():
-        after = pivot in step.ancestors
+        after = gate <= step.ancestors if pivot is None else pivot in step.ancestors
         if step.kind is StepKind.RETRIABLE and not after:
             yield None, f"{name} can only be retried, and comes before the pivot"
         if step.kind is StepKind.COMPENSATABLE and after:
@@ -119,7 +121,10 @@ def a_cancel_undoes_before_the_pivot_and_is_refused_after(reading: Reading) -> I
         if not isinstance(event, OperatorCancelled | OperatorCompensated):
             continue
         mark = reading.pivot.before(index) if reading.pivot is not None else None
-        passed = mark is not None and mark.status is WorkStatus.SUCCEEDED
+        passed = (mark is not None and mark.status is WorkStatus.SUCCEEDED) or any(
+            deed.step.confirms is not None and deed.before(index) is not None
+            for deed in reading.do.values()
+        )
         if isinstance(event, OperatorCompensated) or event.refused is None:
             what = "a cancel" if isinstance(event, OperatorCancelled) else "an operator's undo"
             if passed:
@@ -128,5 +133,7 @@ def a_cancel_undoes_before_the_pivot_and_is_refused_after(reading: Reading) -> I
                 yield index, f"{what} was accepted, and nothing was undone"
         elif not event.refused.strip():
             yield index, "a cancel was refused without a reason"
+        elif passed:
+            continue
         elif mark is None or mark.status in (WorkStatus.REFUSED, WorkStatus.FAILED):
             yield index, f"a cancel was refused though nothing had passed: {event.refused}"

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome, Refusal
 from es_saga.participant.fence import Record, Rule, Status, Verdict, is_undo, look, remember
 from es_saga.participant.job import Job
+from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Participant
 from es_saga.participant.reply import BadReply
 from es_saga.participant.runner import Ending, Runner
@@ -285,7 +287,10 @@ class _Server(Server):
         await self._open()
 
     def _worker(self, name: str) -> Worker[Job]:
-        return _Worker(name, _Runner(self._service), self._worked, self._service.process)
+        runner = _Runner(self._service)
+        # Nobody else holds anything in this database: there is no need to look around.
+        keeper = Keeper(runner, math.inf) if self.participant.has_holds else None
+        return _Worker(name, runner, self._worked, self._service.process, keeper)
 
     def _worked(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -316,9 +321,14 @@ class _Worker(Worker[Job]):
     """A worker that is a task."""
 
     def __init__(
-        self, name: str, runner: Runner, done: Callable[[Sequence[Job]], None], process: Process
+        self,
+        name: str,
+        runner: Runner,
+        done: Callable[[Sequence[Job]], None],
+        process: Process,
+        keeper: Keeper | None,
     ) -> None:
-        super().__init__(name, runner, done)
+        super().__init__(name, runner, done, keeper)
         self._process = process
 
     def start(self) -> None:

@@ -54,7 +54,7 @@ def planned(shape: Mapping[str, Any]) -> tuple[Planned, ...]:
     found: list[Planned] = []
     for step in shape["steps"]:  # a step comes after those that it waits for
         name, pivot = step["name"], step["kind"] == "pivot"
-        after = not behind.isdisjoint(step["after"])
+        after = step["kind"] == "retriable" or not behind.isdisjoint(step["after"])
         if pivot or after:
             behind.add(name)
         found.append(Planned(name, pivot, after, step["undo"] is not None))

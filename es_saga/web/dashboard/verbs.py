@@ -104,9 +104,12 @@ def for_saga(row: SagaRow, plan: Sequence[Planned]) -> list[Offer]:
 
 
 def _past_the_pivot(row: SagaRow, plan: Sequence[Planned]) -> bool:
-    """Whether the pivot is done, or may be."""
-    pivots = (row.steps.get(one.name) for one in plan if one.pivot)
-    return any(own is not None and own["status"] != "refused" for own in pivots)
+    """Whether the pivot is done, or may be; a `Tcc` has none, but steps that come after it."""
+    return any(
+        one.after_pivot or (one.pivot and own["status"] != "refused")
+        for one in plan
+        if (own := row.steps.get(one.name)) is not None
+    )
 
 
 def for_step(row: SagaRow, step: str, plan: Sequence[Planned]) -> list[Offer]:

@@ -1,0 +1,266 @@
+"""`Tcc`: holds compile to a plain definition, all are confirmed or all cancelled; every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from es_saga.core.compiled import Bind, StepKind
+from es_saga.core.decide import react
+from es_saga.core.definition import START, of
+from es_saga.core.errors import DefinitionError, IllegalOperation
+from es_saga.core.inputs import Start
+from es_saga.core.messages import Command, Message, Refusal, Subjects
+from es_saga.core.policy import FOR_EVER, Retry
+from es_saga.core.tcc import MAX_HOLDS, Tcc, cancel_of, confirm_of
+from es_saga.engine.outgoing import Sender
+from es_saga.testing import given
+from es_saga.testing.check import check_saga
+from tests.core.sagas import Do, Done, Trip, do
+
+HOUR = timedelta(hours=1)
+
+
+class Seats(Message):
+    row: str
+
+
+class HoldSeats(Command[Seats]):
+    to = "box_office"
+    who: str
+
+
+class HoldFunds(Command[None]):
+    to = "bank"
+    row: str
+
+
+class SoldOut(Refusal):
+    pass
+
+
+checkout = Tcc("checkout", Trip)
+
+
+@checkout.hold(expires=HOUR)
+def seats(trip: Trip) -> HoldSeats:
+    """Set seats aside."""
+    return HoldSeats(who=trip.who)
+
+
+@checkout.hold(expires=timedelta(minutes=15), retry=Retry(attempts=2))
+def funds(_: Trip, held: Seats) -> HoldFunds:
+    return HoldFunds(row=held.row)
+
+
+ConfirmSeats, CancelSeats = confirm_of(HoldSeats), cancel_of(HoldSeats)
+ConfirmFunds, CancelFunds = confirm_of(HoldFunds), cancel_of(HoldFunds)
+ROW = Seats(row="A")
+
+
+def holds(*names: str, expires: timedelta = HOUR, **options: Any) -> Tcc[Trip]:
+    """A Tcc with a hold of each name."""
+    tcc = Tcc("trip", Trip)
+    for name in names:
+        tcc.hold(expires=expires, **options)(do(name))
+    return tcc
+
+
+def only(tcc: Tcc[Any]) -> str:
+    """The one fault there is."""
+    with pytest.raises(DefinitionError) as caught:
+        _ = tcc.definition
+    (found,) = caught.value.faults
+    return found
+
+
+# ── what it is ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.requirement("R085")
+def test_a_tcc_is_a_definition_like_any_other() -> None:
+    definition = checkout.definition
+    steps = definition.steps
+    assert [(one.name, one.kind, one.after) for one in steps.values()] == [
+        ("seats", StepKind.COMPENSATABLE, ()),
+        ("funds", StepKind.COMPENSATABLE, ("seats",)),
+        ("confirm_seats", StepKind.RETRIABLE, ("seats", "funds")),
+        ("confirm_funds", StepKind.RETRIABLE, ("seats", "funds")),
+    ]
+    assert definition.pivot is None
+    for name, retry in (("seats", Retry()), ("funds", Retry(attempts=2))):
+        hold, confirm = steps[name], steps[f"confirm_{name}"]
+        assert (hold.retry, confirm.retry) == (retry, FOR_EVER)
+        assert hold.undo is not None
+        assert hold.undo.retry == FOR_EVER
+        assert (confirm.confirms, hold.confirms, confirm.after_pivot) == (name, None, True)
+    assert (steps["seats"].expires, steps["confirm_seats"].expires) == (3600.0, None)
+    assert steps["confirm_funds"].binds == (Bind("held", "seats"),)
+    assert checkout.definition is definition, "compiled once"
+
+
+def test_what_settles_a_hold_carries_the_hold() -> None:
+    assert ConfirmFunds.__name__ == "ConfirmHoldFunds"
+    assert (ConfirmFunds.to, CancelFunds.to) == ("bank", "bank")
+    assert confirm_of(HoldFunds) is ConfirmFunds
+    sent = ConfirmFunds.model_validate({"hold": {"row": "A"}})
+    assert sent.model_dump() == {"hold": {"row": "A"}}
+
+
+def test_a_hold_says_how_long_and_a_confirm_what() -> None:
+    definition = checkout.definition
+    start = Start("c-1", {"who": "ann"}, message_id="m")
+    decided = react(definition, None, start, 0.0)
+    sender = Sender("shop", Subjects())
+    (hold,) = sender.commands(definition, decided.state, decided.events)
+    assert (hold.envelope.expires, hold.envelope.confirms) == (3600.0, None)
+    scene = given(checkout, Trip(), saga_id="c-1").expect(HoldSeats).reply(ROW)
+    after = scene.expect(HoldFunds).reply()
+    sent = list(sender.commands(definition, after.state, after.history))
+    assert [one.envelope.confirms for one in sent] == ["c-1/seats/do", "c-1/funds/do"]
+    assert [(one.ttl, one.envelope.expires) for one in sent] == [(None, None)] * 2
+
+
+# ── what it does ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.requirement("R085")
+@pytest.mark.law("L71")
+def test_all_holds_are_confirmed_beside_one_another() -> None:
+    scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds(row="A")).reply()
+    confirming = scene.expect(ConfirmFunds, ConfirmSeats)
+    confirming.on(ConfirmFunds).reply().on(ConfirmSeats).reply().completed()
+
+
+@pytest.mark.law("L71")
+def test_one_that_is_refused_has_every_other_cancelled() -> None:
+    scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds)
+    scene.refuse(SoldOut()).expect(CancelSeats).reply().compensated()
+
+
+@pytest.mark.law("L71")
+def test_what_may_be_held_is_cancelled_too() -> None:
+    scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).timeout()
+    undone = scene.expect(HoldFunds).timeout().expect(CancelFunds).reply()
+    undone.expect(CancelSeats).reply().compensated()
+
+
+@pytest.mark.law("L73")
+def test_a_confirm_is_asked_for_until_it_is_done() -> None:
+    scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).reply()
+    asked = scene.expect(ConfirmSeats, ConfirmFunds).on(ConfirmSeats).reply().on(ConfirmFunds)
+    for _ in range(12):
+        asked = asked.timeout().expect(ConfirmFunds)
+    asked.reply().completed()
+
+
+@pytest.mark.law("L74")
+def test_a_confirm_that_is_refused_waits_for_a_human() -> None:
+    scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).reply()
+    confirming = scene.expect(ConfirmSeats, ConfirmFunds).on(ConfirmFunds).reply()
+    confirming.on(ConfirmSeats).refuse(SoldOut()).stuck().skip(ConfirmSeats).completed()
+
+
+@pytest.mark.law("L17")
+def test_what_is_being_confirmed_cannot_be_cancelled() -> None:
+    """The first confirm is the point of no return: there is no pivot to ask."""
+    holding = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds)
+    holding.cancel().on(HoldFunds).reply().expect(CancelFunds)
+    confirming = holding.reply().expect(ConfirmSeats, ConfirmFunds)
+    late = confirming.cancel()
+    assert "can only go on" in late.history[-1].model_dump_json()
+    with pytest.raises(IllegalOperation, match="can only go on"):
+        confirming.compensate()
+    late.on(ConfirmSeats).reply().on(ConfirmFunds).reply().completed()
+
+
+@pytest.mark.requirement("R085")
+@pytest.mark.law("L71", "L72", "L73")
+def test_every_schedule_keeps_the_laws() -> None:
+    seen = check_saga(checkout, examples=60)
+    assert {"L71", "L72", "L73"} <= seen.laws
+    assert seen.exploration.complete
+
+
+# ── what it cannot be ────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_has_a_hold() -> None:
+    assert only(Tcc("trip", Trip)) == "it has no hold: write one with @….hold(expires=…)"
+
+
+def test_no_two_holds_have_one_name() -> None:
+    assert only(holds("a", "a")) == "two steps are called 'a'"
+
+
+def test_the_name_of_a_confirm_is_free() -> None:
+    assert only(holds("a", "confirm_a")) == "confirm_a is what the confirm of a will be called"
+
+
+def test_it_has_holds_only() -> None:
+    tcc = holds("a")
+    tcc.pivot(do("pay"))
+    assert only(tcc) == "pay is a pivot step: a Tcc has holds only"
+
+
+def test_a_hold_has_no_compensation() -> None:
+    tcc = holds("a")
+    tcc.steps[0].compensation(lambda trip: Do(step="b", who="ann"))
+    with pytest.raises(DefinitionError, match="a hold is undone by its cancel"):
+        _ = tcc.definition
+
+
+def test_it_has_so_many_holds_at_most() -> None:
+    many = [f"a{number}" for number in range(MAX_HOLDS + 1)]
+    assert "1 to 100 are possible" in only(holds(*many, after=START))
+    assert len(holds(*many[:-1], after=START).definition.steps) == 2 * MAX_HOLDS
+
+
+_EXPIRES: list[tuple[Callable[[], Tcc[Trip]], str]] = [
+    (lambda: holds("a", expires=timedelta(seconds=90)), "a expires after 90 s"),
+    (lambda: holds("a", retry=FOR_EVER), "may take inf s"),
+    (lambda: holds("a", expires=timedelta(0)), "a expires after 0 s"),
+]
+
+
+@pytest.mark.parametrize(("tcc", "fault"), _EXPIRES)
+def test_a_hold_lives_longer_than_it_may_take_to_be_answered(
+    tcc: Callable[[], Tcc[Trip]], fault: str
+) -> None:
+    assert fault in only(tcc())
+
+
+def test_a_hold_outlives_the_holds_that_come_after_it_or_run_beside_it() -> None:
+    """Three attempts of 30 s and the waits between them take 93.3 s at the longest."""
+    short = timedelta(seconds=100)
+    for after in ({}, {"after": START}):
+        tcc = holds("a", expires=short)
+        tcc.hold(expires=HOUR, timeout=timedelta(minutes=1), **after)(do("b"))  # type: ignore[arg-type]
+        assert "a expires after 100 s" in only(tcc)
+    last = holds("a")
+    last.hold(expires=short)(do("b"))
+    assert last.definition.steps["b"].expires == 100.0
+
+
+def test_all_faults_are_told_at_once() -> None:
+    tcc = Tcc("trip", Trip, version=0)
+    tcc.hold(expires=timedelta(0))(do("a"))
+    tcc.check(do("b"))
+    with pytest.raises(DefinitionError) as caught:
+        _ = tcc.definition
+    assert len(caught.value.faults) == 3
+
+
+def test_what_a_hold_answers_is_named_like_any_reply() -> None:
+    tcc: Tcc[Trip] = Tcc("trip", Trip)
+    first = tcc.hold(expires=HOUR)(do("first"))
+    tcc.hold(expires=HOUR)(do("second"))
+
+    def third(trip: Trip, done: Done = of(first)) -> Do:
+        return Do(step="third", who=done.by)
+
+    tcc.hold(expires=HOUR)(third)
+    assert tcc.definition.steps["confirm_third"].binds == (Bind("done", "first"),)

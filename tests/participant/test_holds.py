@@ -1,0 +1,270 @@
+"""Holds at a participant: settled once, one way, and released when they expire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from es_saga.core.errors import DefinitionError
+from es_saga.core.messages import Command, Envelope, Outcome
+from es_saga.database import make_engine
+from es_saga.participant import NotPrepared, Participant, Server, SyncTx, create_tables, fence
+from es_saga.participant.holds import es_holds
+from tests.participant.theatre import (
+    SEATS,
+    HoldBox,
+    HoldSeats,
+    cancel,
+    confirm,
+    counted,
+    hold,
+    open_theatre,
+    seats,
+    theatre,
+)
+from tests.participant.warehouse import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.requirement("R085")]
+
+TWO = HoldSeats(seats=2)
+SOON = 0.01
+"""Seconds after which a hold has expired."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'theatre.db'}"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url, pool_size=10)
+    create_tables(theatre(), engine)
+    open_theatre(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+async def server(engine: sa.Engine) -> AsyncIterator[Server]:
+    async with Server(theatre(), engine) as server:
+        yield server
+
+
+async def _succeeds(server: Server, *envelopes: Envelope) -> None:
+    for envelope in envelopes:
+        reply = await server.call(envelope)
+        assert reply.outcome is Outcome.SUCCEEDED, reply
+
+
+def _status(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(es_holds.c.status)).scalars())
+
+
+async def test_what_is_held_is_confirmed_once(server: Server, engine: sa.Engine) -> None:
+    await _succeeds(server, hold(TWO), hold(TWO))
+    assert counted(engine) == (8, 2, 0)
+    await _succeeds(server, confirm(TWO), confirm(TWO), confirm(TWO, round=2))
+    assert (counted(engine), _status(engine)) == ((8, 0, 2), ["confirmed"])
+
+
+async def test_what_is_held_is_cancelled_once(server: Server, engine: sa.Engine) -> None:
+    await _succeeds(server, hold(TWO), cancel(TWO), cancel(TWO), cancel(TWO, round=2))
+    assert (counted(engine), _status(engine)) == ((10, 0, 0), ["cancelled"])
+
+
+async def test_async_handlers_and_holds_that_answer_nothing_do_the_same(
+    server: Server, engine: sa.Engine
+) -> None:
+    await _succeeds(server, hold(HoldBox(), "s-1"), confirm(HoldBox(), "s-1"))
+    await _succeeds(server, hold(HoldBox(), "s-2"), cancel(HoldBox(), "s-2"))
+    assert counted(engine) == (110, 0, 100)
+
+
+@pytest.mark.law("L72")
+async def test_confirm_and_cancel_of_one_hold_never_both_take_effect(
+    server: Server, engine: sa.Engine
+) -> None:
+    await _succeeds(server, hold(TWO, "s-1"), confirm(TWO, "s-1"))
+    refused = await server.call(cancel(TWO, "s-1"))
+    assert (refused.outcome, refused.type) == (Outcome.REFUSED, "NotHeld")
+    assert refused.data == {"hold": "s-1/seats/do", "status": "confirmed"}
+    await _succeeds(server, hold(TWO, "s-2"), cancel(TWO, "s-2"))
+    refused = await server.call(confirm(TWO, "s-2"))
+    assert refused.data == {"hold": "s-2/seats/do", "status": "cancelled"}
+    assert counted(engine) == (8, 0, 2)
+
+
+@pytest.mark.law("L21", "L22", "L71")
+async def test_a_cancel_that_comes_first_keeps_the_hold_from_coming(
+    server: Server, engine: sa.Engine
+) -> None:
+    await _succeeds(server, cancel(TWO))
+    assert (await server.call(hold(TWO))).type == "Undone"
+    assert (await server.call(confirm(TWO))).data == {"hold": "s-1/seats/do", "status": "unknown"}
+    assert (counted(engine), _status(engine)) == ((10, 0, 0), [])
+
+
+async def test_what_is_refused_is_not_held(server: Server, engine: sa.Engine) -> None:
+    many = HoldSeats(seats=SEATS + 1)
+    assert (await server.call(hold(many))).type == "SoldOut"
+    await _succeeds(server, cancel(many))
+    assert _status(engine) == []
+
+
+@pytest.mark.law("L73")
+async def test_a_confirm_that_fails_is_done_by_the_next_attempt(
+    server: Server, engine: sa.Engine
+) -> None:
+    stuck = HoldSeats(seats=2, how="fails once")
+    await _succeeds(server, hold(stuck))
+    assert (await server.call(confirm(stuck))).outcome is Outcome.FAILED
+    assert (counted(engine), _status(engine)) == ((8, 2, 0), ["held"])
+    await _succeeds(server, confirm(stuck, attempt=2))
+    assert counted(engine) == (8, 0, 2)
+
+
+@pytest.mark.law("L74")
+async def test_what_expires_is_released_and_a_later_confirm_refused(
+    server: Server, engine: sa.Engine
+) -> None:
+    await _succeeds(server, hold(TWO, expires=SOON))
+    await eventually(lambda: _status(engine) == ["expired"])
+    assert counted(engine) == (10, 0, 0)
+    refused = await server.call(confirm(TWO))
+    assert (refused.outcome, refused.type) == (Outcome.REFUSED, "HoldExpired")
+    await _succeeds(server, cancel(TWO), cancel(TWO, round=2))
+    assert (counted(engine), _status(engine)) == ((10, 0, 0), ["expired"])
+
+
+@pytest.mark.law("L74")
+async def test_what_is_not_released_at_once_is_released_later(
+    server: Server, engine: sa.Engine
+) -> None:
+    await _succeeds(server, hold(HoldSeats(seats=2, how="is not released at once"), expires=SOON))
+    await eventually(lambda: _status(engine) == ["expired"])
+    assert counted(engine) == (10, 0, 0)
+
+
+@pytest.mark.law("L74")
+async def test_what_has_expired_is_not_confirmed_although_nobody_has_released_it_yet(
+    engine: sa.Engine,
+) -> None:
+    async with Server(theatre(), engine) as server:
+        await _succeeds(server, hold(TWO))
+    with engine.begin() as connection:
+        connection.execute(sa.update(es_holds).values(expires_at=1.0))
+    async with Server(theatre(), engine) as server:
+        replies = await asyncio.gather(*(server.call(confirm(TWO)) for _ in range(2)))
+        assert {reply.type for reply in replies} == {"HoldExpired"}
+        await eventually(lambda: counted(engine) == (10, 0, 0))
+
+
+@pytest.mark.law("L74")
+async def test_what_expired_while_nobody_served_is_released_at_the_start(
+    engine: sa.Engine,
+) -> None:
+    async with Server(theatre(), engine) as server:
+        await asyncio.gather(*(_succeeds(server, hold(TWO, f"s-{n}")) for n in range(5)))
+    with engine.begin() as connection:
+        connection.execute(sa.update(es_holds).values(expires_at=1.0))
+    async with Server(theatre(), engine), Server(theatre(), engine):
+        await eventually(lambda: _status(engine) == ["expired"] * 5)
+    assert counted(engine) == (10, 0, 0)
+
+
+async def test_a_hold_without_a_time_is_not_held(server: Server, engine: sa.Engine) -> None:
+    failed = await server.call(hold(TWO, expires=None))
+    assert (failed.outcome, failed.retryafter) == (Outcome.FAILED, -1.0)
+    assert "does not say how long" in failed.data["detail"]
+    assert counted(engine) == (10, 0, 0)
+
+
+@pytest.mark.law("L72", "L74", "L75")
+async def test_whatever_comes_in_whatever_order_nothing_is_made_or_lost(tmp_path: Path) -> None:
+    """Holds, confirms and cancels of three sagas, some expired at once, in every order."""
+    engine = make_engine(f"sqlite:///{tmp_path / 'theatre.db'}")
+    create_tables(theatre(), engine)
+    open_theatre(engine)
+    make: dict[str, Callable[[str], Envelope]] = {
+        "h": lambda saga: hold(TWO, saga),
+        "t": lambda saga: hold(TWO, saga, expires=SOON),
+        "c": lambda saga: confirm(TWO, saga),
+        "x": lambda saga: cancel(TWO, saga),
+    }
+    sent = st.tuples(st.sampled_from("htcx"), st.sampled_from(["s-1", "s-2", "s-3"]))
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(sent, max_size=12))
+    def plays(script: list[tuple[str, str]]) -> None:
+        with engine.begin() as connection:
+            for table in (es_holds, fence.es_fence):
+                connection.execute(sa.delete(table))
+            fresh = {"available": SEATS, "reserved": 0, "consumed": 0}
+            connection.execute(sa.update(seats).values(**fresh))
+        asyncio.run(_plays(script))
+
+    async def _plays(script: list[tuple[str, str]]) -> None:
+        ended: dict[str, set[str]] = {}
+        async with Server(theatre(), engine) as server:
+            for what, saga in script:
+                reply = await server.call(make[what](saga))
+                if what in "cx" and reply.outcome is Outcome.SUCCEEDED:
+                    ended.setdefault(saga, set()).add(what)
+                assert sum(counted(engine)) == SEATS
+        confirmed = [saga for saga, ways in ended.items() if "c" in ways]
+        assert all(ended[saga] == {"c"} for saga in confirmed)
+        assert counted(engine)[2] == 2 * len(confirmed)
+
+    await asyncio.to_thread(plays)
+    engine.dispose()
+
+
+# ── what is refused at the start ─────────────────────────────────────────────────────────────────
+
+
+def test_a_hold_is_confirmed_and_cancelled_and_nothing_else_is() -> None:
+    class Hold(Command[None]):
+        to = "shop"
+
+    class Other(Command[None]):
+        to = "shop"
+
+    shop = Participant("shop")
+    shop.tries(Hold)(lambda cmd, tx: None)
+    shop.cancels(Other)(lambda hold, held, tx: None)
+    assert shop.faults() == [
+        "Hold is held by 'shop', which never confirms it: write @shop.confirms(Hold)",
+        "Hold is held by 'shop', which never cancels it: write @shop.cancels(Hold)",
+        "'shop' cancels Other, which it does not try",
+    ]
+
+
+async def test_a_participant_that_never_settles_a_hold_is_not_served(engine: sa.Engine) -> None:
+    half = Participant("theatre")
+
+    @half.tries(HoldBox)
+    def hold_box(cmd: HoldBox, tx: SyncTx) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"@theatre.confirms\(HoldBox\)"):
+        await Server(half, engine).start()
+
+
+async def test_a_participant_with_holds_needs_their_table(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'empty.db'}")
+    fence.metadata.create_all(engine)
+    with pytest.raises(NotPrepared, match="no table `es_holds`"):
+        await Server(theatre(), engine).start()
+    engine.dispose()
+
+
+def test_a_hold_is_settled_by_a_function_of_three_arguments() -> None:
+    shop = Participant("theatre")
+    with pytest.raises(DefinitionError, match="3 arguments: the hold, its answer and tx"):
+        shop.confirms(HoldBox)(lambda hold, tx: None)  # type: ignore[arg-type,misc]
