@@ -193,20 +193,20 @@ def arguments(found: Holding, handling: Handling) -> tuple[Command[Any], Message
 
 # ── what has expired ─────────────────────────────────────────────────────────────────────────────
 
-_OPEN = (
-    sa.select(*(es_holds.c[field] for field in Holding._fields))
-    .where(es_holds.c.status == "held", es_holds.c.command.in_(sa.bindparam("own", expanding=True)))
-    .order_by(es_holds.c.expires_at)
-    .limit(MAX_EXPIRED + 1)
-)
+_OPEN = """
+SELECT hold, command, data, reply, status, expires_at FROM es_holds
+WHERE status = 'held' AND command IN :own ORDER BY expires_at LIMIT :most
+"""
 
 
 def expired(
     connection: sa.Connection, participant: Participant, source: str, now: float
 ) -> tuple[list[Job], float]:
     """Jobs that release what has expired, and when the next hold does: infinity for never."""
+    # Services may share a database.
     own = [name for name, one in participant.commands.items() if one.part is Part.TRIES]
-    rows = connection.execute(_OPEN, {"own": own}).all()  # services may share a database
+    query = sa.text(_OPEN).bindparams(sa.bindparam("own", own, expanding=True))
+    rows = connection.execute(query, {"most": MAX_EXPIRED + 1}).all()
     connection.rollback()
     jobs: list[Job] = []
     for row in rows:

@@ -63,7 +63,7 @@ def accepts_steps_without_an_undo(patch: pytest.MonkeyPatch) -> None:
     def check_compensation(*of: Any) -> None:
         """Nothing."""
 
-    patch.setattr(vars(verify)["_Verifier"], "check_compensation", check_compensation)
+    patch.setattr(vars(verify)["Verifier"], "check_compensation", check_compensation)
 
 
 def undoes_what_the_pivot_made_final(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from domain.orders import order
 from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
-from es_saga import DefinitionError, Saga
+from es_saga import START, DefinitionError, Retry, Saga, Tcc
 from es_saga.core.definition import Definition
 from es_saga.core.messages import part_of
 from es_saga.database import make_engine
@@ -27,14 +27,17 @@ from es_saga.testing.contracts.fence import Counter
 from es_saga.testing.examples import example
 from es_saga.testing.exploring import Bounds, explore
 from es_saga.testing.faults import Fault, FaultPlan, Kind
+from es_saga.testing.invariants import Books
 from es_saga.testing.laws import LAWS, judge
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.scenes import Scene, given
 from es_saga.testing.simulation.managers import Make
 from es_saga.testing.simulation.people import Begin
 from es_saga.testing.world import World
+from tests.core.sagas import Trip
 from tests.mutants.planted import Found, Search
 from tests.participant.test_fence_contract import Warehouse
+from tests.participant.theatre import HoldSeats, seats, theatre
 from tests.participant.warehouse import fill, warehouse
 from tests.testing import planted
 
@@ -115,6 +118,45 @@ def worlds(rate: float = RATE, sagas: int = 2) -> Search:
         return None
 
     return Search(f"worlds with {rate:.0%} trouble", run)
+
+
+def reservation() -> Tcc[Trip]:
+    """Two holds that expire as soon as a confirm meets with trouble."""
+    saga = Tcc("reservation", Trip)
+    short = timedelta(seconds=1)
+
+    @saga.hold(expires=3 * short, timeout=short, retry=Retry(attempts=2, first=short / 10))
+    def stalls(trip: Trip) -> HoldSeats:
+        return HoldSeats(seats=1)
+
+    @saga.hold(
+        expires=3 * short, timeout=short, retry=Retry(attempts=2, first=short / 10), after=START
+    )
+    def balcony(trip: Trip) -> HoldSeats:
+        return HoldSeats(seats=2)
+
+    return saga
+
+
+def every_seat(books: Books) -> int:
+    """Available, reserved and consumed."""
+    columns = seats.c
+    everything = columns.available + columns.reserved + columns.consumed
+    return books["theatre"].execute(sa.select(everything)).scalar_one()
+
+
+def _reservations(law: str | None) -> Found | None:
+    sagas, participants = [reservation()], [theatre()]
+    for seed in range(MOST_WORLDS):
+        world = World(sagas, participants=participants, constant=every_seat, seed=seed, rate=HARSH)
+        outcome = world.run(2)
+        if law in _broken(outcome) if law else outcome.findings:
+            small = world.smaller(outcome, law=law)
+            return Found(_broken(small), seed + 1, str(small))
+    return None
+
+
+reservations = Search("worlds of holds that soon expire", _reservations)
 
 
 def _broken(outcome: Outcome) -> frozenset[str]:

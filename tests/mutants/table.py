@@ -12,6 +12,7 @@ from es_saga.adapters.telemetry import configure_logging
 from es_saga.testing.laws import LAWS, SYSTEM_LAWS
 from tests.mutants import planted_core as core
 from tests.mutants import planted_engine as engine
+from tests.mutants import planted_holds as holds
 from tests.mutants import planted_interpreter as interpreter
 from tests.mutants import planted_participant as participant
 from tests.mutants.planted import Planted
@@ -20,6 +21,8 @@ from tests.mutants.searches import (
     definitions,
     poison,
     releases,
+    reservation,
+    reservations,
     scene_of_a_refusal,
     scenes_of_either_order,
     schedules,
@@ -109,6 +112,12 @@ PLANTED = [
     Planted(engine.alerts_at_every_event_while_it_is_stuck, worlds(), "L33"),
     Planted(engine.never_closes_an_alert, worlds(), "L33"),
     Planted(engine.leaves_timeouts_out_of_the_audit, worlds(), "L54"),
+    # holds
+    Planted(holds.confirms_each_hold_as_soon_as_it_is_held, schedules(reservation), "L71"),
+    Planted(holds.gives_a_confirm_up_like_any_step, schedules(reservation), "L73"),
+    Planted(holds.releases_what_was_confirmed, reservations, "L72"),
+    Planted(holds.confirms_what_has_expired, reservations, "L74"),
+    Planted(holds.gives_back_what_is_still_reserved, reservations, "L75"),
     # participants
     Planted(participant.forgets_the_fence, worlds(), "L23 L62"),
     Planted(participant.forgets_the_fence, suite_of_fences, "L23 L24"),

@@ -24,7 +24,6 @@ from tests.participant.theatre import (
     confirm,
     counted,
     hold,
-    open_theatre,
     seats,
     theatre,
 )
@@ -45,7 +44,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
         url = request.getfixturevalue("postgres_url")
     engine = make_engine(url, pool_size=10)
     create_tables(theatre(), engine)
-    open_theatre(engine)
     yield engine
     engine.dispose()
 
@@ -191,7 +189,6 @@ async def test_whatever_comes_in_whatever_order_nothing_is_made_or_lost(tmp_path
     """Holds, confirms and cancels of three sagas, some expired at once, in every order."""
     engine = make_engine(f"sqlite:///{tmp_path / 'theatre.db'}")
     create_tables(theatre(), engine)
-    open_theatre(engine)
     make: dict[str, Callable[[str], Envelope]] = {
         "h": lambda saga: hold(TWO, saga),
         "t": lambda saga: hold(TWO, saga, expires=SOON),

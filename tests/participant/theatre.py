@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from es_saga.core.messages import Command, Direction, Envelope, Message, Refusal, command_id
 from es_saga.core.tcc import cancel_of, confirm_of
@@ -39,6 +40,12 @@ seats = sa.Table(
     sa.Column("reserved", sa.BigInteger, nullable=False),
     sa.Column("consumed", sa.BigInteger, nullable=False),
 )
+
+
+@event.listens_for(seats, "after_create")
+def _open(_table: sa.Table, connection: sa.Connection, **_: object) -> None:
+    connection.execute(sa.insert(seats), {"available": SEATS, "reserved": 0, "consumed": 0})
+
 
 _MOVE = "UPDATE seats SET {0} = {0} - :n, {1} = {1} + :n WHERE {0} >= :n"
 
@@ -83,11 +90,6 @@ def theatre() -> Participant:
         await tx.execute("UPDATE seats SET available = available + 100")
 
     return theatre
-
-
-def open_theatre(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(sa.insert(seats), {"available": SEATS, "reserved": 0, "consumed": 0})
 
 
 def counted(engine: sa.Engine) -> tuple[int, ...]:

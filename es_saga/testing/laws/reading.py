@@ -142,9 +142,17 @@ class Reading:
 
     @cached_property
     def excused(self) -> frozenset[str]:
-        """Steps whose undo the saga says it owes, and those a human settled or waived."""
+        """Steps whose undo the saga says it owes, and those a human settled or waived.
+
+        And holds whose confirm was: what nobody confirms expires at its participant.
+        """
         by_hand = {
             e.step for _, e in self.operators if isinstance(e, OperatorResolved | OperatorSkipped)
+        }
+        by_hand |= {
+            deed.step.confirms
+            for name, deed in self.do.items()
+            if name in by_hand and deed.step.confirms is not None
         }
         exceptions = self.end.exceptions if isinstance(self.end, SagaCompensated) else ()
         return frozenset(by_hand | {exception.step for exception in exceptions})
