@@ -142,7 +142,8 @@ def every_seat(books: Books) -> int:
     """Available, reserved and consumed."""
     columns = seats.c
     everything = columns.available + columns.reserved + columns.consumed
-    return books["theatre"].execute(sa.select(everything)).scalar_one()
+    found: int = books["theatre"].execute(sa.select(everything)).scalar_one()
+    return found
 
 
 def _reservations(law: str | None) -> Found | None:
