@@ -6,6 +6,7 @@ from es_saga.participant.inbox import Inbox
 from es_saga.participant.kit import Participant
 from es_saga.participant.outbox import Outbox
 from es_saga.participant.relay import PollingRelay
+from es_saga.participant.semantic_lock import GaveWay, Locked, Meeting, SemanticLocks
 from es_saga.participant.serve import NotPrepared, Server, create_tables, serve
 from es_saga.participant.subscriber import Subscriber
 from es_saga.participant.tailing import TailingRelay, create_slot, drop_slot
@@ -13,12 +14,16 @@ from es_saga.participant.tx import Received, SyncTx, Tx
 
 __all__ = [
     "Event",
+    "GaveWay",
     "Inbox",
+    "Locked",
+    "Meeting",
     "NotPrepared",
     "Outbox",
     "Participant",
     "PollingRelay",
     "Received",
+    "SemanticLocks",
     "Server",
     "Subscriber",
     "SyncTx",

@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -72,6 +72,8 @@ class Ending(NamedTuple):
     record: Record | None
     """What the fence is to remember; None: nothing new."""
     error: BaseException | None = None
+    kept: Sequence[tuple[str, Mapping[str, object]]] = ()
+    """Statements to be executed although the command failed or was refused."""
 
 
 class _Spoilt(Exception):
@@ -219,8 +221,11 @@ class Runner:
             failure = failure_of(error, job.envelope, self._source)
             if isinstance(job, Expiry):  # it is no attempt of the saga's
                 return Ending(failure, None, error)
-            return Ending(failure, failure_record(failure, job.envelope, self.now()), error)
-        return self._ending_of(job, answer)
+            record = failure_record(failure, job.envelope, self.now())
+            return Ending(failure, record, error, work.kept)
+        ending = self._ending_of(job, answer)
+        refused = answer.outcome is not Outcome.SUCCEEDED
+        return ending._replace(kept=work.kept) if refused else ending
 
     async def _handle(self, job: Job, handling: Handling, work: Work) -> object:
         """What the handler answers; a hold is kept, or settled, in the same transaction."""
@@ -283,6 +288,9 @@ class Runner:
     def _commit(
         self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
     ) -> None:
+        for ending in endings:
+            for statement, parameters in ending.kept:
+                desk.connection.execute(sa.text(statement), parameters)
         remember(desk.connection, [e.record for e in endings if e.record is not None])
         transaction.commit()
 

@@ -114,6 +114,11 @@ class Transaction:
         return reply.model_validate_json(forward.reply)
 
 
+def work_of(tx: Transaction) -> Work:
+    """For helpers of the kit, which serve handlers of both flavours."""
+    return tx._work  # pyright: ignore[reportPrivateUsage]
+
+
 class Tx(Transaction):
     """A handler's transaction, for `async def` handlers.
 

@@ -130,13 +130,15 @@ class Desk:
 class Work:
     """One run of one handler: its part of the transaction."""
 
-    __slots__ = ("_changes", "_desk", "_session", "_wrote", "envelope", "forward")
+    __slots__ = ("_changes", "_desk", "_session", "_wrote", "envelope", "forward", "kept")
 
     def __init__(self, desk: Desk, envelope: Envelope, forward: Record | None) -> None:
         self._desk = desk
         self.envelope = envelope
         self.forward = forward
         """The record of the command that this one undoes."""
+        self.kept: list[tuple[str, Mapping[str, object]]] = []
+        """See `keep`."""
         self._wrote = False
         self._changes = desk.changes()
         self._session: Session | None = None
@@ -170,6 +172,10 @@ class Work:
         """The connection, out of our sight from now on."""
         self._wrote = True
         return self._desk.connection
+
+    def keep(self, statement: str, parameters: Mapping[str, object]) -> None:
+        """Have this executed if the command fails or is refused: its own writes are rolled back."""
+        self.kept.append((statement, parameters))
 
     def has_written(self) -> bool:
         """Whether it may have changed the database; in doubt, yes."""

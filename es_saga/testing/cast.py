@@ -20,6 +20,8 @@ from es_saga.testing.invariants import (
     left_behind,
     objections,
 )
+from es_saga.testing.laws import judge_data
+from es_saga.testing.laws.isolation import Data
 from es_saga.testing.refusals import refusals_of
 from es_saga.testing.simulation.chance import seeded
 from es_saga.testing.simulation.databases import Database, opened
@@ -92,6 +94,16 @@ class Cast:
         """What the invariants that always hold object to."""
         for why in objections(self.always, databases, sagas):
             yield "invariant", why
+        yield from self._data(databases, sagas, settled=False)
+
+    def _data(self, databases: Databases, sagas: Sagas, *, settled: bool) -> Iterator[Objection]:
+        """Which laws of shared data are broken."""
+        for name, database in databases.items():
+            book = database.connection
+            yield from judge_data(
+                Data(name, book, frozenset(database.tables), sagas), settled=settled
+            )
+            book.rollback()
 
     def measure(self, databases: Databases, totals: dict[str, list[int]]) -> None:
         """Note what must never change, where it has another value than before."""
@@ -123,6 +135,7 @@ class Cast:
         asked = self.invariants if wrong else (*self.always, *self.invariants)
         for why in objections(asked, databases, sagas):
             yield "invariant", why
+        yield from self._data(databases, sagas, settled=True)
         if self.residue is not None:
             for why in left_behind(self.residue, databases, sagas):
                 yield "L58", why

@@ -16,6 +16,8 @@ import sqlalchemy as sa
 
 from domain.orders import order
 from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
+from domain.plots import exchange
+from domain.plots.participants import plots, registrar
 from es_saga import START, DefinitionError, Retry, Saga, Tcc
 from es_saga.core.definition import Definition
 from es_saga.core.messages import part_of
@@ -164,6 +166,20 @@ def _broken(outcome: Outcome) -> frozenset[str]:
     return frozenset(finding.law for finding in outcome.findings)
 
 
+def _crossings(law: str | None) -> Found | None:
+    """Two gardeners exchange the same plots, the other way round."""
+    for seed in range(MOST_WORLDS):
+        outcome = World([exchange], seed=seed, rate=0, participants=[plots, registrar]).run(
+            [
+                Begin("exchange-1", "exchange", {"one": "oak", "other": "ash"}),
+                Begin("exchange-2", "exchange", {"one": "ash", "other": "oak"}),
+            ]
+        )
+        if law in _broken(outcome) if law else outcome.findings:
+            return Found(_broken(outcome), seed + 1, str(outcome))
+    return None
+
+
 def _hurried() -> Saga[planted.PlaceOrder]:
     saga = planted.right()
     saga.deadline = timedelta(seconds=AFTER_IT / 10)
@@ -305,3 +321,4 @@ releases: Final = Search("a release at every moment", _releases)
 scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)
 scenes_of_either_order: Final = Search("scenes of two answers in either order", _either_order)
 suite_of_fences: Final = Search("suite of fences", _fences)
+crossings: Final = Search("worlds of exchanges that cross", _crossings)

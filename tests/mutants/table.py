@@ -9,15 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from es_saga.adapters.telemetry import configure_logging
-from es_saga.testing.laws import LAWS, SYSTEM_LAWS
+from es_saga.testing.laws import DATA_LAWS, LAWS, SYSTEM_LAWS
 from tests.mutants import planted_core as core
 from tests.mutants import planted_engine as engine
 from tests.mutants import planted_holds as holds
 from tests.mutants import planted_interpreter as interpreter
+from tests.mutants import planted_isolation as isolation
 from tests.mutants import planted_participant as participant
 from tests.mutants.planted import Planted
 from tests.mutants.searches import (
     HARSH,
+    crossings,
     definitions,
     poison,
     releases,
@@ -133,6 +135,9 @@ PLANTED = [
     Planted(participant.remembers_nothing, suite_of_fences, "L23"),
     Planted(participant.keeps_what_it_wrote_before_it_refused, suite_of_fences, "L25"),
     Planted(participant.answers_a_refusal_with_an_error, suite_of_fences, "L25", ("D04",)),
+    # data that several sagas share
+    Planted(isolation.keeps_its_locks_when_it_ends, crossings, "L63"),
+    Planted(isolation.waits_in_a_circle_for_ever, crossings, "L64"),
 ]
 
 
@@ -148,7 +153,8 @@ def shown() -> dict[str, str]:
     for planted in PLANTED:
         for law in planted.laws.split():
             names[law].append(planted.name)
-    numbers = sorted([law.number for law in LAWS] + [law.number for law in SYSTEM_LAWS])
+    numbers = [law.number for law in LAWS] + [law.number for law in SYSTEM_LAWS]
+    numbers = sorted(numbers + [law.number for law in DATA_LAWS])
     return {number: ", ".join(dict.fromkeys(names[number])) or HISTORY for number in numbers}
 
 

@@ -12,7 +12,15 @@ from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import SagaState
 from es_saga.engine.alerts import Alert, AlertKind
 from es_saga.engine.ports import Recorded
-from es_saga.testing.laws import LAWS, NOT_JUDGED, SYSTEM_LAWS, judge, judge_system, sourcing
+from es_saga.testing.laws import (
+    DATA_LAWS,
+    LAWS,
+    NOT_JUDGED,
+    SYSTEM_LAWS,
+    judge,
+    judge_system,
+    sourcing,
+)
 from es_saga.testing.story import Effect, Reservation, Row, Story, System
 from tests.core.run import Run
 from tests.core.sagas import TWICE, chain
@@ -54,9 +62,14 @@ def test_every_law_of_the_list_is_there_or_said_not_to_be() -> None:
     assert numbers.isdisjoint(NOT_JUDGED)
 
 
+def test_the_laws_of_shared_data_are_apart() -> None:
+    assert [law.number for law in DATA_LAWS] == ["L63", "L64"]
+
+
 def test_every_law_says_what_it_wants_and_when() -> None:
     told = [(str(law), law.sentence, law.applies_when) for law in LAWS]
     told += [(str(law), law.sentence, law.applies_when) for law in SYSTEM_LAWS]
+    told += [(str(law), law.sentence, law.applies_when) for law in DATA_LAWS]
     for law, sentence, when in told:
         assert len(sentence) > 20, law
         assert when.endswith("."), law

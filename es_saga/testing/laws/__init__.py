@@ -13,7 +13,7 @@ requirements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, Final
@@ -21,6 +21,7 @@ from typing import Any, Final
 from es_saga.testing.laws import (
     ambiguity,
     holds,
+    isolation,
     outbox,
     parallel,
     pivot,
@@ -30,6 +31,7 @@ from es_saga.testing.laws import (
     tcc,
     undoing,
 )
+from es_saga.testing.laws.isolation import Data, DataLaw
 from es_saga.testing.laws.law import Law, StoryLaw, applicable
 from es_saga.testing.laws.reading import Reading
 from es_saga.testing.laws.system import Overview, SystemLaw
@@ -50,6 +52,12 @@ LAWS: Final[tuple[StoryLaw, ...]] = tuple(
 
 SYSTEM_LAWS: Final[tuple[SystemLaw, ...]] = tuple(_laws_in(system, holds))
 """The laws of several sagas together, and of what was kept and told of them."""
+
+DATA_LAWS: Final[tuple[DataLaw, ...]] = tuple(_laws_in(isolation))
+"""The laws of what sagas share in the participants' databases."""
+
+AT_ALL_TIMES: Final = frozenset({"L64"})
+"""Of these, those that hold in the middle of everything, too."""
 
 NOT_JUDGED: Final[Mapping[str, str]] = {
     "L16": "there are no save-points: a saga is undone as a whole, or up to the pivot",
@@ -95,7 +103,21 @@ def judge_system(
     )
 
 
+def judge_data(data: Data, *, settled: bool) -> Iterator[tuple[str, str]]:
+    """Which laws a participant's database breaks, and how.
+
+    Args:
+        settled: every saga has ended or is stuck; else something goes on.
+    """
+    for one in applicable(
+        [law for law in DATA_LAWS if settled or law.number in AT_ALL_TIMES], data
+    ):
+        for why in one(data):
+            yield one.number, why
+
+
 __all__ = [
+    "DATA_LAWS",
     "LAWS",
     "NOT_JUDGED",
     "SYSTEM_LAWS",
@@ -103,5 +125,6 @@ __all__ = [
     "StoryLaw",
     "SystemLaw",
     "judge",
+    "judge_data",
     "judge_system",
 ]
