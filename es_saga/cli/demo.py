@@ -26,6 +26,7 @@ from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.telemetry import configure_logging
 from es_saga.cli import compose
 from es_saga.cli.console import clock, escape, say, styled_status
+from es_saga.cli.looks import look_of
 from es_saga.config import Settings
 from es_saga.config import load as load_settings
 from es_saga.core.errors import InvalidInput, NotFound, Unavailable
@@ -314,11 +315,11 @@ class Demo:
         return ended
 
     def _tell(self, row: AuditRow) -> None:
-        mark, style = _LOOKS.get(row.kind, ("·", "dim"))
+        look = look_of(row.kind)
         what = _what(row)
         step = row.step or ""
         self._say(
-            f"[dim]{clock(row.at)}[/]  {row.saga_id}  [{style}]{mark} {row.kind:<22}[/] "
+            f"[dim]{clock(row.at)}[/]  {row.saga_id}  {look.of(f'{look.mark} {row.kind:<22}')} "
             f"{step:<8} [dim]{escape(what)}[/]"
         )
 
@@ -367,23 +368,6 @@ class Demo:
         self._say(f"Everything is still running. Look at http://127.0.0.1:{dashboard}, or type")
         self._say(f"  es-saga list --data {settings.data}")
         self._say("Ctrl-C stops it.")
-
-
-_LOOKS = {
-    "SagaStarted": ("▶", "cyan"),
-    "StepSucceeded": ("✓", "green"),
-    "StepRefused": ("✗", "yellow"),
-    "StepFailed": ("!", "red"),
-    "StepTimedOut": ("⧖", "red"),
-    "StepRetried": ("↻", "cyan"),
-    "CompensationStarted": ("◀", "yellow"),
-    "CompensationIssued": ("↶", "yellow"),
-    "CompensationSucceeded": ("✓", "blue"),
-    "CompensationFailed": ("!", "red"),
-    "SagaCompleted": ("■", "bold green"),
-    "SagaCompensated": ("■", "bold blue"),
-    "SagaStuck": ("■", "bold red"),
-}
 
 
 def _what(row: AuditRow) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from es_saga.cli.console import clock, escape, styled_status
+from es_saga.cli.looks import look_of
 
 if TYPE_CHECKING:
     from es_saga.core.state import SagaState, Work
@@ -41,7 +42,7 @@ def head_of(moment: Moment, replay: Replay | None = None) -> str:
     steps = max(len(_step(one)) for one in around)
     parts = [
         f"[dim]{moment.version:>{number}}  {clock(event.at)}[/]",
-        f"[bold cyan]{kind}[/]{' ' * (kinds - len(kind))}",
+        f"{look_of(kind).of(kind)}{' ' * (kinds - len(kind))}",
         *([f"[bold]{escape(step)}[/]{' ' * (steps - len(step))}"] if steps else []),
         escape(short(gist(event))),
     ]

@@ -28,8 +28,10 @@ from es_saga.cli.console import (
     show,
     show_one,
     styled_status,
+    text_of,
 )
 from es_saga.cli.histories import whole
+from es_saga.cli.looks import look_of
 
 if TYPE_CHECKING:
     from es_saga.config import Settings
@@ -231,7 +233,14 @@ def history(
         Column("what", folds=True),
         Column("cause", optional=True),
     )
-    show(shown, output, columns)
+    show(shown, output, columns, styles=_styled)
+
+
+def _styled(column: str, value: Any) -> str:
+    if column == "event":
+        return look_of(value).of(escape(value))
+    text = escape(text_of(value))
+    return f"[dim]{text}[/]" if column in ("#", "at", "cause") else text
 
 
 def told(topic: str, payload: Mapping[str, Any]) -> str:
