@@ -360,7 +360,8 @@ class NatsTransport:
             raise failed
 
     async def _start(self, puller: Puller, created: dict[str, str], epoch: int) -> None:
-        await self._streams.ensure_consumer(puller.consumer)
+        # Over a new connection nothing is in hand; over this one it was somebody else who began.
+        await self._streams.ensure_consumer(puller.consumer, anew=puller.epoch != epoch)
         await puller.restart(created[puller.consumer.stream], epoch)
 
     async def _trim_often(self) -> None:

@@ -43,6 +43,9 @@ CONSUMED: Final = ("CMD", "RPL", "EVT")
 _NS: Final = 1_000_000_000
 _DAY: Final = 24 * 3600
 
+_BEGINNING: Final = ("deliver_policy", "opt_start_seq")
+"""Settings of a consumer that cannot be changed."""
+
 _NAME_IN_USE: Final = 10058
 """err_code: the stream exists with another configuration."""
 
@@ -161,15 +164,38 @@ class Streams:
             created[kind] = str(answer["created"])
         return created
 
-    async def ensure_consumer(self, consumer: Consumer) -> None:
+    async def ensure_consumer(self, consumer: Consumer, *, anew: bool = False) -> None:
         """Create a durable consumer, or bring its settings up to date.
+
+        Args:
+            anew: nobody has in hand any more what it delivered.
 
         Raises:
             BrokerError, Unavailable: it could not be done.
         """
         stream = self.name(consumer.stream)
+        config = consumer_config(consumer)
+        if consumer.in_order:
+            config |= await self._beginning(f"{stream}.{consumer.name}", anew=anew)
         where = f"CONSUMER.CREATE.{stream}.{consumer.name}.{consumer.filter}"
-        await self.ask(where, {"stream_name": stream, "config": consumer_config(consumer)})
+        await self.ask(where, {"stream_name": stream, "config": config})
+
+    async def _beginning(self, which: str, *, anew: bool) -> dict[str, Any]:
+        """Where a consumer begins: what nobody settled comes again before what follows it.
+
+        The server would deliver that only when it is overdue. So the consumer is made anew, from
+        the first message on that is not settled; those after it that are come again, too.
+        """
+        try:
+            found = await self.ask(f"CONSUMER.INFO.{which}")
+        except BrokerError:
+            return {}  # there is none
+        if not (anew and found["num_ack_pending"]):
+            config: dict[str, Any] = found["config"]
+            return {key: config[key] for key in _BEGINNING if key in config}
+        await self.ask(f"CONSUMER.DELETE.{which}")
+        first = found["ack_floor"]["stream_seq"] + 1
+        return dict(zip(_BEGINNING, ("by_start_sequence", first), strict=True))
 
     async def status(self) -> list[StreamStatus]:
         """What every stream holds; one that is missing is left out."""

@@ -149,6 +149,9 @@ class Consumer:
     """Seconds before the second, third, … delivery; replaces `ack_wait` where given."""
     max_deliver: int | None = None
     """Deliveries after which a message becomes a dead letter; None: never."""
+    in_order: bool = False
+    """After a restart or an outage, what was delivered and not settled comes before what follows
+    it, and some that was settled comes again."""
 
 
 class Subscription(Protocol):

@@ -184,6 +184,7 @@ class Subscriber:
             stream="EVT",
             filter=self._subjects.events_of(service),
             max_ack_pending=self._concurrency,
+            in_order=True,
         )
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────
