@@ -10,6 +10,7 @@
     backlog         start-up, and a log with many open sagas
     projections     the read models: catching up, rebuilding, answering, being behind
     sample_log      the log that they read
+    outbox          from a service's commit until another one has its event
     plan            which of these are run, one after the other
 
 Rates depend on what else the machine does; processor time a saga much less.

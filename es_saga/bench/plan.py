@@ -17,11 +17,11 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from es_saga.adapters.postgres import EmbeddedPostgres
-from es_saga.bench import backlog, engine, projections, system
+from es_saga.bench import backlog, engine, outbox, projections, system
 from es_saga.bench.cost import Figures
 from es_saga.database import make_engine
 
-Part = Literal["engine", "system", "projections"]
+Part = Literal["engine", "system", "projections", "outbox"]
 Database = Literal["sqlite", "postgres"]
 
 Measure = Callable[[Callable[[], str], float], Coroutine[Any, Any, Figures]]
@@ -78,6 +78,20 @@ def stages(only: Part | None, databases: Sequence[Database]) -> list[Stage]:
         ]
         where = ("projections", "replay")
         found.append(Stage("a long history", where, databases[0], projections.opening))
+    if only in (None, "outbox"):
+        found += [
+            Stage(f"the outbox polled, on {kind}", ("outbox", kind, "polling"), kind, outbox.polled)
+            for kind in databases
+        ]
+        if "postgres" in databases:
+            found.append(
+                Stage(
+                    "the transaction log tailed",
+                    ("outbox", "postgres", "tailing"),
+                    "postgres",
+                    outbox.tailed,
+                )
+            )
     return found
 
 
@@ -124,7 +138,8 @@ class Bench:
 
     def _in_postgres(self) -> str:
         if self._postgres is None:
-            server = EmbeddedPostgres(self._folder / "postgres")
+            logical = {"wal_level": "logical"}  # so that the log can be tailed
+            server = EmbeddedPostgres(self._folder / "postgres", settings=logical)
             self._postgres = self._stack.enter_context(server)
         name = f"log_{next(self._numbers)}"
         made = make_engine(self._postgres)

@@ -22,6 +22,7 @@ class Part(StrEnum):
     ENGINE = "engine"
     SYSTEM = "system"
     PROJECTIONS = "projections"
+    OUTBOX = "outbox"
 
 
 class Database(StrEnum):
@@ -34,7 +35,9 @@ class Database(StrEnum):
 def bench(
     part: Annotated[
         Part | None,
-        typer.Argument(metavar="[PART]", help="engine, system or projections; default: all."),
+        typer.Argument(
+            metavar="[PART]", help="engine, system, projections or outbox; default: all."
+        ),
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=600.0, help="How long each measurement lasts.")

@@ -312,3 +312,25 @@ async def test_advisories_about_consumers_are_kept(pipe: NatsTransport, other: C
     await eventually_is(stored, 1)
     advisory = await ask_jetstream(other, f"STREAM.MSG.GET.{stream}", seq=1)
     assert "MSG_TERMINATED" in advisory["message"]["subject"]
+
+
+async def test_what_a_consumer_left_unsettled_comes_before_what_follows_it(
+    pipe: NatsTransport, nats_url: str, nats_tenant: str
+) -> None:
+    """Otherwise it would come when it is overdue: after the rest."""
+    in_order = Consumer("evt-a--b", "EVT", pipe.subjects.events_of("b"), in_order=True)
+    first = await NatsTransport.connect(nats_url, tenant=nats_tenant, limits=SMALL)
+    held = Seen(keep)
+    await first.consume(in_order, held)
+    for number in range(4):
+        await pipe.publish(pipe.subjects.event("b", "1", "T"), message(f"m{number}"))
+    await eventually(lambda: len(held.ids) == 4)
+    held.deliveries[0].ack()
+    held.deliveries[2].ack()
+    await first.close()
+    await pipe.publish(pipe.subjects.event("b", "1", "T"), message("m4"))
+
+    seen = Seen()
+    await pipe.consume(in_order, seen)
+    await eventually(lambda: "m4" in seen.ids)
+    assert seen.ids == ["m1", "m2", "m3", "m4"]

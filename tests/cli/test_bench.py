@@ -49,6 +49,16 @@ def test_the_read_models_are_measured() -> None:
         assert 0 < figure["p50_ms"] <= figure["p99_ms"]
 
 
+@pytest.mark.requirement("R072", "R073")
+def test_the_outbox_is_measured_polled_and_tailed() -> None:
+    figures = measured("outbox")["outbox"]
+    assert set(figures) == {"sqlite", "postgres"}
+    assert set(figures["postgres"]) == {"polling", "tailing"}
+    for figure in (*figures["sqlite"].values(), *figures["postgres"].values()):
+        assert 0 < figure["p50_ms"] <= figure["p99_ms"]
+        assert figure["events_per_s"] > 0
+
+
 def test_the_whole_system_is_measured_beside_the_bare_pipe() -> None:
     figures = measured("system")
     assert set(figures) == {"machine", "system"}
