@@ -42,6 +42,11 @@ class Asked(Client):
 
     def __init__(self) -> None:
         self.verbs: list[VerbRequest] = []
+        self.started = 0
+
+    async def start(self, saga_type: str, data: object, **_: object) -> Answer:
+        self.started += 1
+        return Answer(saga={"saga_id": "order-1"}, created=True)
 
     async def operate(self, saga_id: str, request: VerbRequest, *, timeout: float = 10.0) -> Answer:
         self.verbs.append(request)
@@ -162,6 +167,22 @@ def test_a_verb_that_is_none_goes_nowhere(browser: httpx.Client, saga: str, line
     assert len(line.end.verbs) == before
     check(browser.post(path, data=form), "as it should be", 303)
     assert len(line.end.verbs) == before + 1
+
+
+def test_a_start_that_is_none_begins_nothing(browser: httpx.Client, line: Line) -> None:
+    form = {"type": "order", "data": "{}", "once": "1", "proof": proof(browser)}
+    for name, value, status in (
+        *(("type", value, 404) for value in ("nobody", HOSTILE, "x" * 300, "\x00")),
+        *(("key", value, 422) for value in ("a b", "x" * 65, HOSTILE, "\x00")),
+        *(("data", value, 422) for value in ("", "{", "[1]", "1", "[" * 100_000, NESTED)),
+        ("once", "a b", 422),
+        ("proof", "٣", 422),
+    ):
+        check(browser.post("/start", data=form | {name: value}), (name, value[:40]), status)
+    assert line.end.started == 0
+    check(browser.post("/start", data=form), "as it should be", 303)
+    assert line.end.started == 1
+    check(browser.get("/start?type=nobody"), "nobody", 404)
 
 
 def test_a_batch_of_what_is_no_saga_goes_nowhere(

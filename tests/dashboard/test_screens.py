@@ -24,6 +24,7 @@ SCREENS = {
     "another ending": "/sagas/{closed}/travel?if=charge&says=CardDeclined",
     "ledger": "/sagas/{stuck}/ledger",
     "operate": "/sagas/{stuck}/operate?verb=resolve",
+    "start": "/start?type=order",
     "pending": "/pending",
     "incidents": "/incidents",
     "compare": "/compare",

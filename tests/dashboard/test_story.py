@@ -132,6 +132,29 @@ def test_a_saga_that_went_wrong_is_seen_understood_and_repaired(
     expect(page.locator("#live_stuck")).to_contain_text("Nothing takes a human")
 
 
+@pytest.mark.requirement("R079")
+def test_a_saga_is_started_by_a_form_and_once_only(tabs: Tabs, site: Site, bakery: Path) -> None:
+    from playwright.sync_api import expect
+
+    (bakery / "open").touch()
+    page = tabs.open(site, "/start?type=cake", java_script_enabled=False)
+    page.get_by_label("Input").fill('{"name": 7}')
+    page.get_by_role("button", name="Start it").click()
+    expect(page.locator(".note.bad")).to_contain_text("name")
+    tabs.complaints.clear()  # of the 422
+    page.get_by_label("Input").fill('{"name": "cheese"}')
+    form: dict[str, str | float | bool] = {
+        field.get_attribute("name") or "": field.input_value()
+        for field in page.locator("form[action='/start'] :is(input, textarea)").all()
+    }
+    page.get_by_role("button", name="Start it").click()
+    expect(page.locator("main")).to_contain_text("What it was started with")
+    again = page.request.post("/start", form=form)
+    assert again.url == page.url, "the same form is the same saga"
+    form["data"] = '{"name": "another"}'
+    assert page.request.post("/start", form=form).status == 409
+
+
 def test_it_can_be_repaired_without_javascript(tabs: Tabs, site: Site, bakery: Path) -> None:
     from playwright.sync_api import expect
 

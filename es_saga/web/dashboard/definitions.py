@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from es_saga.core.errors import NotFound
 from es_saga.diagrams import definition_dot, definition_mermaid, definition_svg
@@ -64,12 +65,27 @@ async def _one(pages: Pages, visit: Visit) -> Context:
         "whole": whole,
         "counts": counts.get(row.type, {}),
         "steps": row.shape["steps"],
+        "sensitive": list(_sensitive(row.sensitive)),
         "deadline": code.deadline if code else None,
         "policy": code.on_failed_undo.value if code else None,
         "code": code,
         "mermaid": definition_mermaid(source),
         "dot": definition_dot(source),
     }
+
+
+def _sensitive(found: Mapping[str, Any]) -> Iterator[str]:
+    """The fields that are hidden, as a reader finds them.
+
+    >>> [*_sensitive({"input": [["card"]], "steps": {"pay": {"command": [["card", "number"]]}}})]
+    ['input: card', 'pay command: card.number']
+    """
+    for path in found.get("input", ()):
+        yield f"input: {'.'.join(map(str, path))}"
+    for step, sides in found.get("steps", {}).items():
+        for side, paths in sides.items():
+            for path in paths:
+                yield f"{step} {side}: {'.'.join(map(str, path))}"
 
 
 def _at_steps(row: DefinitionRow, load: Sequence[StepLoad]) -> Counts:

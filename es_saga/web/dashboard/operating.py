@@ -93,23 +93,31 @@ def known_actor(pages: Pages, visit: Visit) -> str:
     return cookie(visit.request, ACTOR_COOKIE)[:200] or visit.caller.name
 
 
+def json_object(text: str, what: str) -> Json:
+    """What was written into a field for JSON.
+
+    Raises:
+        InvalidInput: `what` is no JSON object.
+    """
+    try:
+        found: object = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{what} is no JSON: {error}.") from error
+    except RecursionError:
+        raise InvalidInput(f"{what} is nested too deeply.") from None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{what} is a JSON object.", hint='Write {"field": "value"}.')
+    return cast(Json, found)
+
+
 def request_of(fields: Fields, actor: str, **more: Any) -> VerbRequest:
     """The verb that a form means.
 
     Raises:
         InvalidInput: a field does not do; it is named.
     """
-    reply: Json | None = None
-    if fields.get("reply", "").strip():
-        try:
-            read: object = json.loads(fields["reply"])
-        except ValueError as error:
-            raise InvalidInput(f"The reply is no JSON: {error}.") from error
-        except RecursionError:
-            raise InvalidInput("The reply is nested too deeply.") from None
-        if not isinstance(read, dict):
-            raise InvalidInput("The reply is a JSON object.", hint='Write {"field": "value"}.')
-        reply = cast(Json, read)
+    written = fields.get("reply", "").strip()
+    reply = json_object(written, "The reply") if written else None
     given: dict[str, Any] = {
         "verb": fields.get("verb", ""),
         "actor": actor,

@@ -30,6 +30,7 @@ from es_saga.web.dashboard import (
     pending,
     projections,
     sagas,
+    starting,
     system,
     timeline,
     travel,
@@ -60,6 +61,7 @@ def router(desk: Desk) -> APIRouter:
             routes.add_api_route(LIVE + screen.path, live, methods=["GET"], response_model=None)
     routes.include_router(operating.routes(pages))
     routes.include_router(batch.routes(pages))
+    routes.include_router(starting.routes(pages))
     routes.include_router(projections.routes(pages))
     _add_doors(routes, pages)
     routes.add_api_route(STATIC + "/{digest}/{name:path}", _static, response_model=None)
