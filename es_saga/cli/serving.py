@@ -137,11 +137,10 @@ def token(
     installed()
     import secrets
 
-    from es_saga.web.access import Role, read_tokens, written
+    from es_saga.web.access import Role, written
 
     secret = secrets.token_urlsafe(SECRET_BYTES)
     line = written(name, Role(role.value), secret)
-    read_tokens(line)
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     sys.stderr.write(f"the token, shown this once: {secret}\n")

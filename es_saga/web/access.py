@@ -173,10 +173,7 @@ def _token(entry: str) -> Token:
     role, colon, secret = rest.partition(":")
     if not colon:
         role, secret = Role.READ.value, rest
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            "A token's name has 1 to 64 letters, digits or ._@+-", hint="Write NAME:ROLE:SECRET."
-        )
+    _check_name(name, hint="Write NAME:ROLE:SECRET.")
     if role not in set(Role):
         raise InvalidInput(f"Token {name!r}: a role is read or operate.", hint="NAME:ROLE:SECRET.")
     if secret.startswith(HASHED):
@@ -192,8 +189,18 @@ def _token(entry: str) -> Token:
     return Token(name, Role(role), _digest(secret))
 
 
+def _check_name(name: str, *, hint: str = "") -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput("A token's name has 1 to 64 letters, digits or ._@+-", hint=hint)
+
+
 def written(name: str, role: Role, secret: str) -> str:
-    """A token as it may stand in a file: with the digest in place of the secret."""
+    """A token as it may stand in a file: with the digest in place of the secret.
+
+    Raises:
+        InvalidInput: nobody can be called so.
+    """
+    _check_name(name)
     return f"{name}:{role.value}:{HASHED}{_digest(secret).hex()}"
 
 

@@ -146,7 +146,10 @@ def test_with_tokens_nobody_is_answered_without_one(shop: Running, cli: Cli) -> 
 def test_a_token_reads_unless_it_is_said_to_operate(cli: Cli) -> None:
     (token,) = read_tokens(cli("token", "grafana").out)
     assert (token.name, token.role) == ("grafana", Role.READ)
-    assert cli("token", "a b").code == 2
+    for name in ("a b", "a,b", "a:b", "a#b", ""):
+        refused = cli("token", name)
+        assert (refused.code, refused.out) == (2, ""), name
+        assert "A token's name has" in refused.err
 
 
 def address_of(listener: socket.socket) -> str:
