@@ -122,6 +122,19 @@ def test_its_read_model_is_kept_and_verified_by_the_readme(shop: Path) -> None:
     assert es_saga(shop, "audit", "verify").returncode == 0
 
 
+def test_one_service_tells_and_another_one_hears_by_the_readme(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "events.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "a parcel for order 1\n"), done.stderr
+
+
 def test_the_readme_shows_the_two_commands_by_pip_and_by_uv() -> None:
     setup = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/"
     first = blocks("console")[0]

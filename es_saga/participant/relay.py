@@ -6,9 +6,9 @@ A crash in between is repaired by publishing again, under the same id. This modu
 publisher, which any database will do for; `es_saga.participant.tailing` follows the transaction log
 of PostgreSQL.
 
-Log events of a relay: `relay_stands_by`, `relay_works`, `event_put_aside` (a row that can never be
-published stays in the outbox, with its fault), `outbox_unreachable`, `outbox_back`, `relay_failed`
-(a fault of ours), `slot_lags`, `slot_caught_up`.
+Log events of a relay: `relay_stands_by`, `relay_takes_over`, `event_put_aside` (a row that can
+never be published stays in the outbox, with its fault), `outbox_unreachable`, `outbox_back`,
+`relay_failed` (a fault of ours), `slot_lags`, `slot_caught_up`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Relay(ABC):
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._reachable = True
-        self._working = False
+        self._standing_by = False
 
     async def start(self) -> None:
         """Look whether all is there that is needed, then begin.
@@ -187,9 +187,9 @@ class Relay(ABC):
             self._reachable = True
             # As loud as the outage: whoever saw that one wants to see its end.
             _log.warning("outbox_back", service=self.service)
-        if working is not self._working:
-            self._working = working
-            _log.info("relay_works" if working else "relay_stands_by", service=self.service)
+        if working is self._standing_by:
+            self._standing_by = not working
+            _log.info("relay_takes_over" if working else "relay_stands_by", service=self.service)
 
     async def _publish_oldest(self, *, before: float | None = None) -> int:
         """Publish the next batch of what the table holds; how many rows that were."""

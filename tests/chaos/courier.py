@@ -6,8 +6,12 @@ python -m tests.chaos.courier ROLE PLAN
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -23,7 +27,13 @@ from es_saga.participant import (
     inbox,
     outbox,
 )
+from es_saga.participant.backlog import Backlog
+from es_saga.participant.reactor import Occurrence, Reactor
+from es_saga.participant.worker import Worker
 from tests.participant.depot import OrderChanged, shipping, tables
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ORDERS = 5
 MOST_EVENTS = 3
@@ -44,6 +54,20 @@ class Plan(BaseModel):
     nats: str
     tailing: bool
     seed: str
+    mortality: float
+    """How often a process dies by itself, between two things that do not happen at once."""
+
+
+def mortal(plan: Plan, work: Callable[P, T]) -> Callable[P, T]:
+    """The same, but now and then the process dies instead."""
+    rng = random.Random(plan.seed)
+
+    def done_or_died(*args: P.args, **kwargs: P.kwargs) -> T:
+        if rng.random() < plan.mortality:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(*args, **kwargs)
+
+    return done_or_died
 
 
 def prepare(plan: Plan) -> None:
@@ -77,7 +101,8 @@ async def tell(plan: Plan) -> None:
 
 
 async def relay(plan: Plan) -> None:
-    """Publish."""
+    """Publish; it may die when the broker has the rows, and they are not deleted."""
+    Backlog.settle = mortal(plan, Backlog.settle)  # type: ignore[method-assign]
     pipe = await NatsTransport.connect(plan.nats)
     made = (
         TailingRelay("orders", plan.database, pipe, slot="courier")
@@ -88,8 +113,22 @@ async def relay(plan: Plan) -> None:
         await asyncio.Event().wait()
 
 
+def _and_then_died(
+    plan: Plan,
+) -> Callable[[Reactor, Sequence[Occurrence]], Coroutine[Any, Any, None]]:
+    run, over = Reactor.run, mortal(plan, lambda: None)
+
+    async def run_and_die(self: Reactor, jobs: Sequence[Occurrence]) -> None:
+        await run(self, jobs)
+        over()
+
+    return run_and_die
+
+
 async def hear(plan: Plan) -> None:
-    """Write down what comes."""
+    """Write down what comes; it may die when that is committed and not acknowledged."""
+    Worker.submit = mortal(plan, Worker.submit)  # type: ignore[method-assign]  # not yet begun
+    Reactor.run = _and_then_died(plan)  # type: ignore[method-assign, assignment]
     pipe = await NatsTransport.connect(plan.nats)
     async with Subscriber(shipping(), plan.database, pipe):
         await asyncio.Event().wait()
