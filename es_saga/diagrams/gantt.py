@@ -238,14 +238,17 @@ class _Gantt:
         self._drawing.text(x + 6.0, y, mark.text, size=SMALL, kind="mark")
 
     def _point(self, mark: _Mark, y: float) -> None:
-        x, draw = self._scale(mark.at), self._drawing
+        x, draw, scale = self._scale(mark.at), self._drawing, self._scale
         middle = y + _ROW / 2
-        draw.line(
-            [(self._scale.left, middle), (self._scale.right, middle)], kind="lane", faint=0.13
-        )
+        # Late ones are told of to the left, so that the picture is no wider for them.
+        before = x - 11.0 - width_of(mark.text, SMALL)
+        late = x > (scale.left + scale.right) / 2 and before > scale.left
+        end = before - 4.0 if late else scale.right
+        draw.line([(scale.left, middle), (end, middle)], kind="lane", faint=0.13)
         way = f"M{x:.2f} {middle - 6:.2f}l6 6l-6 6l-6 -6z"
         draw.path(way, kind="mark", tone=mark.tone, filled=True)
-        draw.text(x + 11.0, middle + 4.0, mark.text, size=SMALL, kind="mark")
+        at, anchor = (x - 11.0, "end") if late else (x + 11.0, "start")
+        draw.text(at, middle + 4.0, mark.text, size=SMALL, kind="mark", anchor=anchor)
 
     def _ending(self, y: float) -> None:
         """How the whole ended, or how it stands."""
