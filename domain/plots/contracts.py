@@ -63,5 +63,6 @@ class Swap(Command[None]):
     """Have the gardeners change places."""
 
     to = "plots"
+    exposes = "a gardener digs over what goes back to somebody else"
     one: Name
     other: Name

@@ -8,6 +8,7 @@ from sqlalchemy import event
 from domain.plots.contracts import Mark, Marked, NoSuchPlot, NotSigned, Sign, Swap, Unmark
 from es_saga import Participant, Tx
 from es_saga.participant import GaveWay, Locked, Meeting, SemanticLocks
+from es_saga.participant.accesses import Accesses
 
 GARDENERS = {"oak": "ada", "ash": "bob", "elm": "cy"}
 """Who has which plot in a new database."""
@@ -20,6 +21,7 @@ plot_table = sa.Table(
     sa.Column("gardener", sa.Text, nullable=False),
 )
 locks = SemanticLocks(tables)
+accesses = Accesses(tables)
 
 plots = Participant("plots", tables=tables)
 registrar = Participant("registrar")
@@ -34,7 +36,10 @@ async def mark(cmd: Mark, tx: Tx) -> Marked | NoSuchPlot | Locked | GaveWay:
     if gardener is None or locks.holder(tx, cmd.plot) == tx.command.saga_id:
         return NoSuchPlot(plot=cmd.plot)
     met = locks.take(tx, cmd.plot, meeting=Meeting.WAIT)
-    return met or Marked(gardener=gardener)
+    if met is not None:
+        return met
+    accesses.read(tx, cmd.plot)
+    return Marked(gardener=gardener)
 
 
 @plots.handles(Unmark)
@@ -53,6 +58,9 @@ async def swap(cmd: Swap, tx: Tx) -> None:
     other = await tx.scalar(GARDENER, {"plot": cmd.other})
     await tx.execute(MOVE, {"plot": cmd.one, "gardener": other})
     await tx.execute(MOVE, {"plot": cmd.other, "gardener": one})
+    for plot in (cmd.one, cmd.other):
+        accesses.read(tx, plot)
+        accesses.write(tx, plot)
     locks.release(tx)
 
 

@@ -60,6 +60,7 @@ def check(
     participants' data, as by check_saga.
     """
     from es_saga.cli import compose
+    from es_saga.core.pessimistic_view import exposed
     from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
     from es_saga.testing.exploring import Bounds
 
@@ -75,6 +76,9 @@ def check(
         for definition in definitions:
             bar.begin(definition.name)
             row: dict[str, Any] = {"saga": definition.name, "version": definition.version}
+            row["warnings"] = list(exposed(definition))
+            for warning in row["warnings"]:
+                say(f"[yellow]{escape(definition.name)}[/] {escape(warning)}")
             try:
                 checked = check_saga(
                     definition,

@@ -54,6 +54,8 @@ class Command(Message, Generic[R_co]):
     """
 
     to: ClassVar[str] = ""
+    exposes: ClassVar[str] = ""
+    """What others may come to harm by if they see it and it is undone after all, in a few words."""
 
 
 class Event(Message):

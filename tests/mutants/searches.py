@@ -38,6 +38,7 @@ from es_saga.testing.simulation.people import Begin
 from es_saga.testing.world import World
 from tests.core.sagas import Trip
 from tests.mutants.planted import Found, Search
+from tests.participant.countermeasures import PROMISES
 from tests.participant.test_fence_contract import Warehouse
 from tests.participant.theatre import HoldSeats, seats, theatre
 from tests.participant.warehouse import fill, warehouse
@@ -177,6 +178,17 @@ def _crossings(law: str | None) -> Found | None:
         )
         if law in _broken(outcome) if law else outcome.findings:
             return Found(_broken(outcome), seed + 1, str(outcome))
+    return None
+
+
+def _promises(law: str | None) -> Found | None:
+    """What each countermeasure promises, in every order."""
+    for number, promise in PROMISES.items():
+        if law in (None, number):
+            try:
+                promise()
+            except AssertionError as broken:
+                return Found(frozenset({number}), 1, f"{promise.__name__}: {broken}")
     return None
 
 
@@ -322,3 +334,4 @@ scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)
 scenes_of_either_order: Final = Search("scenes of two answers in either order", _either_order)
 suite_of_fences: Final = Search("suite of fences", _fences)
 crossings: Final = Search("worlds of exchanges that cross", _crossings)
+promises: Final = Search("the promises of countermeasures", _promises)

@@ -22,6 +22,7 @@ from tests.mutants.searches import (
     crossings,
     definitions,
     poison,
+    promises,
     releases,
     reservation,
     reservations,
@@ -32,6 +33,7 @@ from tests.mutants.searches import (
     worlds,
     worlds_that_go_on,
 )
+from tests.participant.countermeasures import PROMISES
 from tests.testing.planted import beside, refusable_after_the_pivot, reporting, with_deadline
 
 HISTORY = "a broken history"
@@ -138,6 +140,12 @@ PLANTED = [
     # data that several sagas share
     Planted(isolation.keeps_its_locks_when_it_ends, crossings, "L63"),
     Planted(isolation.waits_in_a_circle_for_ever, crossings, "L64"),
+    Planted(isolation.sets_what_it_should_add, promises, "L65"),
+    Planted(isolation.warns_of_nothing, promises, "L66"),
+    Planted(isolation.updates_what_has_moved_on, promises, "L67"),
+    Planted(isolation.applies_the_last_operation_first, promises, "L68"),
+    Planted(isolation.takes_every_value_lightly, promises, "L69"),
+    Planted(isolation.goes_past_every_lock, crossings, "L70"),
 ]
 
 
@@ -154,7 +162,8 @@ def shown() -> dict[str, str]:
         for law in planted.laws.split():
             names[law].append(planted.name)
     numbers = [law.number for law in LAWS] + [law.number for law in SYSTEM_LAWS]
-    numbers = sorted(numbers + [law.number for law in DATA_LAWS])
+    numbers += [law.number for law in DATA_LAWS]
+    numbers = sorted([*numbers, *PROMISES])
     return {number: ", ".join(dict.fromkeys(names[number])) or HISTORY for number in numbers}
 
 

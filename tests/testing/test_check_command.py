@@ -53,3 +53,11 @@ def test_models_answer_instead_where_that_is_asked_for(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     (row,) = json.loads(found.stdout)
     assert row["played"] == []
+
+
+def test_it_warns_of_a_step_before_the_pivot_that_others_must_not_see(tmp_path: Path) -> None:
+    found = check("tests.participant.countermeasures:app", tmp_path)
+    assert found.returncode == 0, found.stderr
+    (row,) = json.loads(found.stdout)
+    assert ["it can be spent" in warning for warning in row["warnings"]] == [True]
+    assert "'enlarge'" in found.stderr

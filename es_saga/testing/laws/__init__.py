@@ -65,7 +65,9 @@ NOT_JUDGED: Final[Mapping[str, str]] = {
     "L59": "there are no nested sagas yet",
     "L60": "there are no nested sagas yet",
 }
-"""Numbers without a law here, and why. Those from L63 to L70 are about isolation."""
+"""Numbers without a law here, and why. What L65 to L69 ask is promised by one helper each, in every
+order: see `commutative`, `pessimistic_view`, `reread`, `version_file`, `by_value`.
+"""
 
 
 def judge(story: Story, laws: Sequence[StoryLaw] = LAWS) -> Judgement:

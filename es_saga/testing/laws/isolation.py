@@ -12,7 +12,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from es_saga.core.state import SagaState
+from es_saga.participant.accesses import ACCESSES
 from es_saga.participant.semantic_lock import LOCKS, WAITS, circle_through
+from es_saga.testing.anomalies import Access, anomalies
 from es_saga.testing.laws.law import Law, law
 
 
@@ -60,3 +62,16 @@ def no_circle_of_waiting_stays(data: Data) -> Iterator[str]:
         if circle and all(looked > closed for _, _, _, looked in edges):
             yield f"{', '.join(sorted(circle))} wait for each other, and nobody gives way"
             return
+
+
+def accesses_declared(data: Data) -> object:
+    """The participant declares what sagas read and write."""
+    return ACCESSES in data.tables
+
+
+@law("L70", accesses_declared)
+def what_sagas_do_to_each_other_is_told(data: Data) -> Iterator[str]:
+    """Every lost update, dirty read and fuzzy read is either absent or reported (FZ)."""
+    query = sa.text(f"SELECT saga, kind, record FROM {ACCESSES} ORDER BY number")
+    for anomaly in anomalies(Access(*row) for row in data.book.execute(query)):
+        yield str(anomaly)
