@@ -15,6 +15,7 @@ from es_saga.core.by_value import ByValue
 from es_saga.core.messages import Envelope
 from es_saga.database import make_engine
 from es_saga.participant import commutative, reread
+from es_saga.participant.accesses import Accesses
 from es_saga.participant.version_file import VersionFile
 from es_saga.participant.work import Desk, Statements, Work
 
@@ -40,18 +41,19 @@ def _changed(value: int, change: Change) -> int:
     return value * change.times + change.plus
 
 
+accesses = Accesses(tables)
 changes = VersionFile("changes", tables, operation=Change, start=1, apply=_changed)
 
 
 @contextmanager
-def transaction(saga: str = "saga-1") -> Generator[SyncTx]:
+def transaction(url: str = "sqlite://") -> Generator[SyncTx]:
     """In a database of its own, with an account."""
-    engine = make_engine("sqlite://")
+    engine = make_engine(url)
     tables.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.insert(accounts), {"id": "ada", "balance": 0, "version": 1})
         desk = Desk(connection, Statements(engine.dialect), True, None)
-        yield SyncTx(Work(desk, Envelope(id="m", source="t", type="T", sagaid=saga), None))
+        yield SyncTx(Work(desk, Envelope(id="m", source="t", type="T", sagaid="saga-1"), None))
     engine.dispose()
 
 

@@ -11,12 +11,14 @@ from es_saga import DefinitionError, InvalidInput, Message, Saga, Terminal
 from es_saga.core.by_value import ByValue
 from es_saga.participant import commutative, reread
 from es_saga.participant.commutative import NotCommutative, Update, check_commutes
+from es_saga.participant.reread import Changed
 from es_saga.testing.anomalies import Access, Kind, anomalies
 from tests.participant.countermeasures import (
     ADA,
     PROMISES,
     Change,
     Spend,
+    accesses,
     accounts,
     changes,
     transaction,
@@ -26,6 +28,24 @@ from tests.participant.countermeasures import (
 @pytest.mark.parametrize("law", PROMISES)
 def test_a_countermeasure_keeps_its_promise_in_every_order(law: str) -> None:
     PROMISES[law]()
+
+
+def test_they_work_on_postgresql_as_well(postgres_url: str) -> None:
+    with transaction(postgres_url) as tx:
+        assert commutative.add(tx, accounts.c.balance, ADA, 5) == 1
+        row = reread.look(tx, accounts, ADA)
+        assert row is not None
+        assert (row["balance"], row["version"]) == (5, 1)
+        assert reread.update(tx, accounts, ADA, read=1, values={"balance": 6}) is None
+        again = reread.update(tx, accounts, ADA, read=1, values={"balance": 7})
+        assert again == Changed(record="ada", read=1)
+        changes.record(tx, "r", 2, Change(plus=3))
+        assert changes.record(tx, "r", 1, Change(times=2)) == 1 * 2 + 3
+        assert changes.withdraw(tx, "r", 2) == 1 * 2
+        for note in (accesses.read, accesses.write, accesses.add):
+            note(tx, "r")
+        rows = tx.all("SELECT saga, kind FROM es_accesses ORDER BY number")
+        assert [tuple(row) for row in rows] == [("saga-1", k) for k in ("read", "write", "add")]
 
 
 def plus(by: int) -> Update[int]:
