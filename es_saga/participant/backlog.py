@@ -13,9 +13,6 @@ from es_saga.core.errors import SagaError
 from es_saga.database import READ_ONLY
 from es_saga.participant.outbox import COLUMNS, Row, es_outbox
 
-_TURN = sa.func.hashtextextended("es_saga/outbox", 0)
-"""The advisory lock of whoever publishes a database's outbox."""
-
 
 class NoOutbox(SagaError):
     """The service's database has no table `es_outbox`. See `es_saga.participant.outbox`."""
@@ -33,7 +30,7 @@ class Published(NamedTuple):
 
 
 class Backlog:
-    """The rows of an outbox that are not published yet, over one connection.
+    """The rows of a service's outbox that are not published yet, over one connection.
 
     On PostgreSQL one relay at a time has its turn, and the others stand by. It loses the turn with
     its connection, perhaps while it still publishes; so do relays on SQLite, which take no turns.
@@ -41,8 +38,9 @@ class Backlog:
     before, so the first copies are in order whoever sent them, and the others are dropped by id.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, service: str) -> None:
         self._engine = engine
+        self._service = service
         self._connection: sa.Connection | None = None
 
     def check(self) -> None:
@@ -56,7 +54,7 @@ class Backlog:
             return True
         connection = self._engine.connect()
         try:
-            if connection.dialect.name == "postgresql" and not _granted(connection):
+            if connection.dialect.name == "postgresql" and not self._granted(connection):
                 connection.close()
                 return False
         except BaseException:
@@ -68,7 +66,7 @@ class Backlog:
 
     def oldest(self, limit: int, *, before: float | None = None) -> list[Row]:
         """Up to `limit` rows in order; only those added `before`, in seconds since the epoch."""
-        query = sa.select(*COLUMNS).where(es_outbox.c.fault.is_(None))
+        query = sa.select(*COLUMNS).where(*self._ours)
         if before is not None:
             query = query.where(sa.or_(es_outbox.c.at.is_(None), es_outbox.c.at < before))
         connection = self._held().execution_options(**{READ_ONLY: True})
@@ -106,7 +104,11 @@ class Backlog:
         assert self._connection is not None, "whoever reads or deletes has its turn"
         return self._connection
 
+    @property
+    def _ours(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return es_outbox.c.service == self._service, es_outbox.c.fault.is_(None)
 
-def _granted(connection: sa.Connection) -> bool:
-    with connection.begin():
-        return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_TURN))))
+    def _granted(self, connection: sa.Connection) -> bool:
+        key = sa.func.hashtextextended(f"es_saga/outbox/{self._service}", 0)
+        with connection.begin():
+            return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))

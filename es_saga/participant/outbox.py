@@ -11,8 +11,8 @@ any SQLAlchemy session or connection of any framework will do.
         outbox.add(session, OrderPlaced(order_id="1", pence=1999))
         session.commit()
 
-Rows may also be written by SQL, in any language: `id` (unique), `aggregate_type`, `aggregate_id`,
-`type` and `payload` (JSON) are enough.
+Services may share a database. Rows may also be written by SQL, in any language: `id` (unique),
+`service`, `aggregate_type`, `aggregate_id`, `type` and `payload` (JSON) are enough.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ es_outbox = sa.Table(
     # Positions are never given again: a relay that is late must not delete somebody else's row.
     sa.Column("position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
     sa.Column("id", sa.Text, nullable=False),
+    sa.Column("service", sa.Text, nullable=False),
     sa.Column("aggregate_type", sa.Text, nullable=False),
     sa.Column("aggregate_id", sa.Text, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
@@ -68,6 +69,8 @@ class Row(NamedTuple):
     position: int
     """The order in which the events of one aggregate are published."""
     id: str
+    service: str
+    """Whose event it is."""
     aggregate_type: str
     aggregate_id: str
     type: str
@@ -82,7 +85,7 @@ class Row(NamedTuple):
         """Whose order it stands in."""
         return (self.aggregate_type, self.aggregate_id)
 
-    def envelope(self, service: str) -> Envelope:
+    def envelope(self) -> Envelope:
         """As it is published: the id of the row is the id of the message.
 
         Raises:
@@ -97,7 +100,7 @@ class Row(NamedTuple):
                 {
                     **(from_json(self.attributes) if self.attributes else {}),
                     "id": self.id,
-                    "source": source_of(service),
+                    "source": f"svc/{self.service}",
                     "type": self.type,
                     "datacontenttype": "application/json",
                     "time": moment,
@@ -234,6 +237,7 @@ class Outbox:
         known = {key: value for key, value in attributes.items() if value is not None}
         return {
             "id": uuid.uuid4().hex,
+            "service": self.service,
             "aggregate_type": check_id(kind, f"aggregate type of {name}"),
             "aggregate_id": check_id(str(found), f"aggregate id of {name}"),
             "type": name,
@@ -241,11 +245,6 @@ class Outbox:
             "attributes": json.dumps(known) if known else None,
             "at": time.time(),
         }
-
-
-def source_of(service: str) -> str:
-    """The CloudEvents source of what a service tells."""
-    return f"svc/{service}"
 
 
 async def _insert(connection: AsyncConnection, values: dict[str, object]) -> None:

@@ -50,7 +50,7 @@ class Publisher:
     ) -> None:
         for row in rows:
             try:
-                envelope = row.envelope(self.service)
+                envelope = row.envelope()
                 subject = self._subjects.event(self.service, row.aggregate_id, row.type)
                 await self._transport.publish(subject, envelope)
             except InvalidInput as error:

@@ -79,7 +79,7 @@ class Relay(ABC):
             database if isinstance(database, sa.Engine) else make_engine(database, pool_size=2)
         )
         self._create_tables = create_tables
-        self._backlog = Backlog(self._engine)
+        self._backlog = Backlog(self._engine, service)
         self._publisher = Publisher(service, transport, tenant=tenant)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"outbox-{service}")
         self._task: asyncio.Task[None] | None = None

@@ -208,6 +208,7 @@ def _row(values: dict[str, str | None]) -> Row:
     return Row(
         position=int(values["position"] or 0),
         id=values["id"] or "",
+        service=values["service"] or "",
         aggregate_type=values["aggregate_type"] or "",
         aggregate_id=values["aggregate_id"] or "",
         type=values["type"] or "",

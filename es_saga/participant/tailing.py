@@ -176,6 +176,7 @@ class TailingRelay(Relay):
         begun, open_ = 0, False
         while not self._stopping.is_set():
             rows: list[Row] = []
+            doubtful: list[int] = []
             reached = self._reached
             for change in await feed.read(SETTLE_SECONDS):
                 match change:
@@ -185,12 +186,16 @@ class TailingRelay(Relay):
                         reached, open_ = lsn, False
                     case Alive(lsn):
                         reached = reached if open_ else lsn
-                    case Row():
+                    case Row(service=self.service):
                         rows.append(change)
-            if rows and begun <= head:
-                positions = [row.position for row in rows]
-                left = await self._in_thread(self._backlog.remaining, positions)
-                rows = [row for row in rows if row.position in left]
+                        if begun <= head:
+                            doubtful.append(change.position)
+                    case Row():  # of another service with the same database
+                        pass
+            if doubtful:
+                left = await self._in_thread(self._backlog.remaining, doubtful)
+                gone = set(doubtful) - left
+                rows = [row for row in rows if row.position not in gone]
             published = await self._publisher.publish(rows)
             self._published.positions.extend(published.positions)
             self._published.faults.update(published.faults)

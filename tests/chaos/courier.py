@@ -29,7 +29,6 @@ from es_saga.participant import (
 )
 from es_saga.participant.backlog import Backlog
 from es_saga.participant.reactor import Occurrence, Reactor
-from es_saga.participant.worker import Worker
 from tests.participant.depot import OrderChanged, shipping, tables
 
 P = ParamSpec("P")
@@ -127,7 +126,6 @@ def _and_then_died(
 
 async def hear(plan: Plan) -> None:
     """Write down what comes; it may die when that is committed and not acknowledged."""
-    Worker.submit = mortal(plan, Worker.submit)  # type: ignore[method-assign]  # not yet begun
     Reactor.run = _and_then_died(plan)  # type: ignore[method-assign, assignment]
     pipe = await NatsTransport.connect(plan.nats)
     async with Subscriber(shipping(), plan.database, pipe):

@@ -99,7 +99,7 @@ def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plan]:
             url = stack.enter_context(EmbeddedPostgres(tmp_path / "pg", settings=settings))
         nats = stack.enter_context(EmbeddedNats(tmp_path / "nats"))
         found = Plan(
-            database=url, nats=nats.url, tailing=relay == "tailing", seed="", mortality=0.05
+            database=url, nats=nats.url, tailing=relay == "tailing", seed="", mortality=0.3
         )
         prepare(found)
         yield found

@@ -112,7 +112,7 @@ def test_an_event_remembers_what_caused_it(orders: sa.Engine) -> None:
         Outbox("orders").add(connection, OrderChanged(order_id="1", number=1), cause=cause)
         row = outbox.Row(*connection.execute(sa.select(*outbox.COLUMNS)).one())
 
-    told = row.envelope("orders")
+    told = row.envelope()
     assert (told.causationid, told.sagaid, told.traceparent) == (cause.id, "o-1", "t")
     assert (told.id, told.source, told.subject) == (row.id, "svc/orders", "1")
 

@@ -12,17 +12,19 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from es_saga import Message
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.nats import NatsTransport
 from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Envelope
 from es_saga.database import make_engine
 from es_saga.engine.ports import Consumer, Handler, Subscription
-from es_saga.participant import PollingRelay, Subscriber, backlog, inbox, outbox
+from es_saga.participant import Outbox, PollingRelay, Subscriber, backlog, inbox, outbox
 from es_saga.participant.backlog import Backlog, NoOutbox
 from es_saga.participant.outbox import es_outbox
 from es_saga.testing.contracts.pipes import eventually
 from tests.participant.depot import heard_by, left, place, shipping, tables
+from tests.participant.pipe import Pipe
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +35,10 @@ def orders(engine: sa.Engine) -> sa.Engine:
     for metadata in (tables, outbox.metadata, inbox.metadata):
         metadata.create_all(engine)
     return engine
+
+
+class Restocked(Message):
+    pass
 
 
 class Stream:
@@ -146,6 +152,7 @@ async def test_a_row_that_cannot_be_published_stays_with_its_fault_and_holds_up_
     orders: sa.Engine, logged: list[dict[str, object]]
 ) -> None:
     bad = {
+        "service": "orders",
         "id": "x",
         "aggregate_type": "order",
         "aggregate_id": "a.b",
@@ -168,10 +175,20 @@ def unfaulted(engine: sa.Engine) -> int:
         return connection.scalar(query) or 0
 
 
+async def test_services_with_one_database_tell_of_themselves_only(orders: sa.Engine) -> None:
+    place(orders, {"a": 2})
+    with orders.begin() as connection:
+        Outbox("stock").add(connection, Restocked(), aggregate_id="a")
+    pipe = Pipe()
+    async with PollingRelay("stock", orders, pipe):
+        await eventually(lambda: left(orders) == 2)
+    assert [envelope.source for _, envelope in pipe.published] == ["svc/stock"]
+
+
 async def test_a_late_relay_deletes_nobody_elses_rows(orders: sa.Engine) -> None:
     """Positions are not given again, not even when the table is empty."""
     place(orders, {"a": 2})
-    late = Backlog(orders)
+    late = Backlog(orders, "orders")
     assert late.take_turn()
     rows = late.oldest(10)
     with orders.begin() as connection:
