@@ -1,4 +1,4 @@
-"""The reference business: a shop, a travel agency, a bank, and two small ones beside them.
+"""The reference business: a shop, a travel agency, a bank, and small ones beside them.
 
 Each package is one business: `contracts` is what its services say to each other, `saga` what is to
 happen in which order, `participants` the services that do it, each on a database of its own. Each

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
+
+import sqlalchemy as sa
 
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.app import App
@@ -84,13 +86,16 @@ class InProcess:
             stack.enter_context(sole_conductor(settings))
             engine = log_engine(settings)
             stack.callback(engine.dispose)
+            if engine.dialect.name == "postgresql":
+                lock = stack.enter_context(engine.connect())
+                await self._until(lambda: _locked(lock, app.name))
             self._pipe = pipe = MemoryTransport(tenant=settings.tenant)
             stack.push_async_callback(pipe.close)
             self.manager: ProcessManager = await stack.enter_async_context(
                 conducting(settings, app, pipe, migrate=True, volatile=True)
             )
             """For operators' verbs: `manager.operate`."""
-            await self._alone()
+            await self._until(lambda: len(self.manager.owned) == PARTS)
             self.manager.listen(self._wake)
             await stack.enter_async_context(serving(settings, app, pipe, (), pipe))
             self.queries = Queries(engine)
@@ -165,16 +170,24 @@ class InProcess:
                 for moved in self._waiting.get(item.saga_id, ()):
                     moved.set()
 
-    async def _alone(self) -> None:
-        """Every part is ours: another process could not be told of what is started here."""
+    async def _until(self, ours: Callable[[], bool]) -> None:
+        """Wait until the log is ours: another process could not be told of what is started here."""
         for _ in range(round(OWNED_SECONDS / LOOK_SECONDS)):
-            if len(self.manager.owned) == PARTS:
+            if ours():
                 return
             await asyncio.sleep(LOOK_SECONDS)
         raise ConflictError(
             f"Another process conducts the sagas of {self._app.name!r} on this log.",
             hint="Stop that one; several processes need a broker: `es-saga run`.",
         )
+
+
+def _locked(connection: sa.Connection, app: str) -> bool:
+    """Take the lock that two of us would share, so that the second does not disturb the first."""
+    key = sa.func.hashtextextended(f"es_saga/in_process/{app}", 0)
+    taken: bool = connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one()
+    connection.commit()  # the lock is the session's
+    return taken
 
 
 def _check_tables(app: App) -> None:
