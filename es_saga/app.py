@@ -8,7 +8,7 @@ from typing import Any
 from es_saga.core.definition import Definition, Saga
 from es_saga.core.errors import DefinitionError, SagaError
 from es_saga.core.messages import is_token
-from es_saga.participant.kit import Part, Participant
+from es_saga.participant.kit import HOLDING, Participant
 
 
 class App:
@@ -67,6 +67,6 @@ class App:
             if step.expires is None or participant is None:
                 continue
             handling = participant.commands.get(step.command.__name__)
-            if handling is None or handling.part is not Part.TRIES:
+            if handling is None or handling.part not in HOLDING:
                 name = f"{participant.name}.tries({step.command.__name__})"
                 yield f"{definition.name} has {step.name} held, and there is no @{name}"

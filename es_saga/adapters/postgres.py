@@ -42,6 +42,10 @@ _FOLDERS = {"18": "pginstall18", "16": "pginstall"}
 """Where the wheel keeps which major version; the first one is used for new data folders."""
 
 
+_DEFAULTS = {"max_prepared_transactions": "64"}
+"""Settings that a server has unless it is given others."""
+
+
 class EmbeddedPostgres:
     """A PostgreSQL server of our own, over one data folder.
 
@@ -100,7 +104,7 @@ class EmbeddedPostgres:
         self._socket_dir = self._find_socket_dir(user)
         options = {"listen_addresses": "", "unix_socket_directories": str(self._socket_dir)}
         arguments = [str(programs / "postgres"), "-D", str(self.data_dir)]
-        for name, value in (self.settings | options).items():
+        for name, value in (_DEFAULTS | self.settings | options).items():
             arguments += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal is for us, and we stop it in order.

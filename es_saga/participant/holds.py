@@ -122,8 +122,8 @@ class Settled(NamedTuple):
     reply: Refusal | None
 
 
-def keep(work: Work, command: Command[Any], reply: Message | None, now: float) -> float:
-    """Remember what was held; when it expires, in seconds since the epoch."""
+def keep(work: Work, command: Command[Any], reply: bytes | None, now: float) -> float:
+    """Remember what was held, and the reply as JSON; when it expires, seconds since the epoch."""
     envelope = work.envelope
     expires_at = now + _expires(envelope)
     work.changed(
@@ -132,7 +132,7 @@ def keep(work: Work, command: Command[Any], reply: Message | None, now: float) -
             "hold": envelope.commandid,
             "command": envelope.type,
             "data": command.model_dump_json().encode(),
-            "reply": None if reply is None else reply.model_dump_json().encode(),
+            "reply": reply,
             "expires_at": expires_at,
         },
     )
@@ -204,8 +204,7 @@ def expired(
 ) -> tuple[list[Job], float]:
     """Jobs that release what has expired, and when the next hold does: infinity for never."""
     # Services may share a database.
-    own = [name for name, one in participant.commands.items() if one.part is Part.TRIES]
-    query = sa.text(_OPEN).bindparams(sa.bindparam("own", own, expanding=True))
+    query = sa.text(_OPEN).bindparams(sa.bindparam("own", participant.holds, expanding=True))
     rows = connection.execute(query, {"most": MAX_EXPIRED + 1}).all()
     connection.rollback()
     jobs: list[Job] = []

@@ -7,10 +7,14 @@ from typing import Final
 
 import structlog
 
+from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.runner import Runner
 
 LOOK_SECONDS: Final = 5.0
 """Longest time between two looks for what has expired: another process may have held it."""
+
+IN_DOUBT_SECONDS: Final = 300.0
+"""A transaction that is prepared for longer than this is told of, once."""
 
 _log = structlog.get_logger("es_saga.participant")
 
@@ -23,6 +27,15 @@ class Keeper:
         self._runner = runner
         self._look_seconds = look_seconds
         self._look_at = -math.inf
+        self._told: set[str] = set()
+
+    def _recover(self) -> None:
+        """Settle what a crash has left prepared, and tell of what is in doubt for too long."""
+        late = {one.gid: one for one in self._runner.recover() if one.age > IN_DOUBT_SECONDS}
+        for gid, found in late.items():
+            if gid not in self._told:
+                _log.warning("transaction_in_doubt", gid=gid, hold=found.hold, seconds=found.age)
+        self._told = set(late)
 
     async def __call__(self) -> float | None:
         """Release what has expired; the seconds until there is more to do, None for never."""
@@ -31,8 +44,10 @@ class Keeper:
         if now >= min(runner.expires_at, self._look_at):
             try:
                 await runner.release_expired()
-            except Exception:  # a fault of ours must not end the thread
-                _log.exception("batch_failed", size=0)
+                self._recover()
+            except Exception as error:
+                if trouble_of(error) is Trouble.MISTAKE:  # of ours: it must not end the thread
+                    _log.exception("batch_failed", size=0)
                 runner.disconnect()
             self._look_at = now + self._look_seconds
         rest = min(runner.expires_at, self._look_at) - now

@@ -31,8 +31,12 @@ class Part(Enum):
 
     HANDLES = "handles"
     TRIES = "tries"
+    PREPARES = "prepares"
     CONFIRMS = "confirms"
     CANCELS = "cancels"
+
+
+HOLDING = frozenset({Part.TRIES, Part.PREPARES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Handling:
     part: Part = Part.HANDLES
     hold: type[Command[Any]] | None = None
     """Of a confirm or cancel: the hold that it settles."""
+    prepared: bool = False
+    """Of a confirm or cancel: the hold is a prepared transaction."""
 
     @property
     def held(self) -> type[Message]:
@@ -288,14 +294,33 @@ class Participant:
         """
         return Settles(self, hold, Part.CANCELS)
 
+    def prepares(self, hold: type[C]) -> Handles[C]:
+        """Decorator: as `tries`, strictly: what the function writes is a prepared transaction.
+
+        A confirm commits it, a cancel or its expiry rolls it back, so there is nothing else to
+        write (`es_saga.participant.prepared`). Until then nobody sees it, and what it wrote stays
+        locked. PostgreSQL only, with `max_prepared_transactions` above 0. The saga is the same.
+        """
+        return Handles(self, hold, Part.PREPARES)
+
     @property
     def has_holds(self) -> bool:
         """Whether it holds anything, and so needs the table `es_holds`."""
-        return any(one.part is Part.TRIES for one in self._commands.values())
+        return bool(self.holds)
+
+    @property
+    def prepares_holds(self) -> bool:
+        """Whether it needs a database that can prepare transactions."""
+        return any(one.part is Part.PREPARES for one in self._commands.values())
+
+    @property
+    def holds(self) -> list[str]:
+        """The names of the commands by which it holds something."""
+        return [name for name, one in self._commands.items() if one.part in HOLDING]
 
     def faults(self) -> list[str]:
         """What is missing, now that everything is declared: a hold must be settled both ways."""
-        tried = {one.command for one in self._commands.values() if one.part is Part.TRIES}
+        tried = {self._commands[name].command for name in self.holds}
         settled = {(one.hold, one.part) for one in self._commands.values() if one.hold is not None}
         found = [
             f"{hold.__name__} is held by {self.name!r}, which never {part.value} it: "
@@ -331,6 +356,12 @@ class Participant:
         self._commands[command.__name__] = Handling(
             command, reply, fn, inspect.iscoroutinefunction(fn), part, hold
         )
+        if part is Part.PREPARES:
+            for derive, way in ((confirm_of, Part.CONFIRMS), (cancel_of, Part.CANCELS)):
+                settling = derive(command)
+                self._commands[settling.__name__] = Handling(
+                    settling, NoneType, _nothing, False, way, command, prepared=True
+                )
 
     def answers(self, query: type[Q]) -> Answers[Q]:
         """Decorator: the function answers `query`, whenever somebody asks.
@@ -384,6 +415,10 @@ class Participant:
             told = f"{', '.join(arguments[:-1])} and {arguments[-1]}"
             faults.append(f"the handler of {name} must take {len(arguments)} arguments: {told}")
         return reply, faults
+
+
+def _nothing(hold: object, held: object, tx: object) -> None:
+    """All there is to do to a prepared transaction is to end it."""
 
 
 def _can_be_answered(reply: Any) -> bool:

@@ -16,6 +16,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -23,7 +24,9 @@ import structlog
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Message, Outcome, Refusal
+from es_saga.participant import prepared
 from es_saga.participant.fence import (
+    FenceTaken,
     Record,
     Rule,
     Status,
@@ -37,6 +40,7 @@ from es_saga.participant.holds import Expiry, Settled, arguments, expired, keep,
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.outage import Trouble, trouble_of
+from es_saga.participant.prepared import InDoubt
 from es_saga.participant.reply import (
     NOTHING,
     Answer,
@@ -58,6 +62,9 @@ MAX_COLLISIONS = 5
 
 COLLISION_WAIT_SECONDS = 0.01
 """Longest wait before the first such run; doubles with each."""
+
+LOCKED_SECONDS = 1.0
+"""A saga is asked to wait so long for what another one has locked."""
 
 RELEASE_AGAIN_SECONDS = 1.0
 """After what has expired could not be released, this long passes before it is tried again."""
@@ -154,6 +161,10 @@ class Runner:
 
     async def _together(self, group: list[Job]) -> int:
         """Carry out as many of the group as fit into one transaction, and commit; how many."""
+        if _is(group[0], Part.PREPARES):
+            self._conclude(group, [await self._prepare(group[0])])
+            return 1
+        group = list(takewhile(lambda job: not _is(job, Part.PREPARES), group))
         desk = self._place.connect()
         transaction = desk.connection.begin()
         try:
@@ -167,11 +178,17 @@ class Runner:
         except BaseException:
             self._roll_back(transaction)
             raise
+        self._conclude(group, endings)
+        return len(endings)
+
+    def _conclude(self, group: list[Job], endings: Sequence[Ending]) -> None:
+        """All is committed but what was prepared before; then they are answered."""
         for job, ending in zip(group, endings, strict=False):
+            if job.handling is not None and job.handling.prepared:
+                self._finish(job)
             job.answer = ending.answer
             if ending.error is not None:
                 self._log_failure(job, ending.error)
-        return len(endings)
 
     async def _carry_out(self, group: list[Job], desk: Desk) -> list[Ending]:
         """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
@@ -242,22 +259,76 @@ class Runner:
             reply = handling.fn(*given, SyncTx(work))
         if handling.part is Part.TRIES and not isinstance(reply, Refusal):
             assert job.command is not None, "it was read"
-            held = reply if isinstance(reply, Message) else None
+            held = reply.model_dump_json().encode() if isinstance(reply, Message) else None
             self.expires_at = min(self.expires_at, keep(work, job.command, held, self.now()))
         return reply
+
+    async def _prepare(self, job: Job) -> Ending:
+        """Carry out a hold whose transaction is to be prepared: it is alone in it."""
+        envelope, command = job.envelope, job.command
+        assert envelope.commandid is not None, "the server lets no command without an id pass"
+        assert command is not None, "it was read"
+        gid = prepared.gid_of(self._participant.name, envelope.commandid)
+        desk = self._place.connect()
+        self._finish(job)  # what a crash has left
+        with desk.connection.begin():
+            verdict = judge(envelope, look(desk.connection, _keys(envelope)))
+        if verdict.rule is not Rule.RUN:
+            return self._answer_without(job, verdict)
+        transaction = desk.connection.begin()
+        try:
+            prepared.wait_briefly(desk.connection)
+            async with asyncio.timeout(self._handler_seconds):
+                ending = await self._call(job, Work(desk, envelope, None))
+            done = ending.answer.outcome is Outcome.SUCCEEDED
+            if done:
+                prepared.prepare(desk.connection, gid)
+                transaction.commit()  # there is none any more, but SQLAlchemy does not know
+            else:
+                self._roll_back(transaction)
+        except BaseException as error:
+            self._roll_back(transaction)
+            if not prepared.is_locked(error):
+                raise
+            busy = Unavailable("What it needs is held by another.", retry_after=LOCKED_SECONDS)
+            failure = failure_of(busy, envelope, self._source)
+            ending = Ending(failure, failure_record(failure, envelope, self.now()), busy)
+            done = False
+        if not done:
+            return self._settle_alone(job, ending)
+        assert ending.record is not None, "a success is remembered"
+        transaction = desk.connection.begin()
+        try:
+            if not prepared.lock(desk.connection, gid):
+                raise FenceTaken  # a cancel was here, or a twin
+            work = Work(desk, envelope, None)
+            expires_at = keep(work, command, ending.record.reply, self.now())
+            self._commit(transaction, desk, [ending])
+        except BaseException:
+            self._roll_back(transaction)
+            raise
+        self.expires_at = min(self.expires_at, expires_at)
+        return ending
+
+    def _finish(self, job: Job) -> None:
+        """Do to the prepared transaction of a job's hold what was decided."""
+        envelope = job.envelope
+        hold = envelope.confirms or envelope.undoes or envelope.commandid
+        assert hold is not None, "the server lets no command without an id pass"
+        prepared.finish(self._place.connect().connection, self._participant.name, hold)
+
+    def recover(self) -> list[InDoubt]:
+        """Settle prepared transactions that are decided; those that are in doubt."""
+        if not self._participant.prepares_holds:
+            return []
+        return prepared.recover(self._place.connect().connection, self._participant)
 
     async def release_expired(self) -> None:
         """Cancel what nobody has settled in time; `expires_at` tells when there is more to do."""
         now = self.now()
         self.expires_at = now + RELEASE_AGAIN_SECONDS
-        try:
-            connection = self._place.connect().connection
-            jobs, expires_at = expired(connection, self._participant, self._source, now)
-        except Exception as error:
-            if trouble_of(error) is Trouble.MISTAKE:
-                raise
-            self.disconnect()
-            return
+        connection = self._place.connect().connection
+        jobs, expires_at = expired(connection, self._participant, self._source, now)
         await self.run(jobs)
         if all(job.answer and job.answer.outcome is Outcome.SUCCEEDED for job in jobs):
             self.expires_at = expires_at
@@ -338,6 +409,10 @@ class Runner:
             # A handler that says so itself needs no traceback.
             exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
         )
+
+
+def _is(job: Job, part: Part) -> bool:
+    return job.handling is not None and job.handling.part is part
 
 
 def _keys(envelope: Envelope) -> list[str]:

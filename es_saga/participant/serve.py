@@ -6,7 +6,7 @@ A reply is published after the commit, and the command acknowledged after the re
 between is repaired by redelivery, which the fence answers from memory.
 
 Log events of a participant: `command_failed`, `database_unreachable`, `database_back`,
-`batch_failed` (a fault of ours), `drain_incomplete`.
+`batch_failed` (a fault of ours), `drain_incomplete`, `transaction_in_doubt`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from es_saga.core.errors import DefinitionError, InvalidInput, SagaError, Unavai
 from es_saga.core.messages import Envelope, Subjects, part_of
 from es_saga.database import create_missing, make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
-from es_saga.participant import fence, holds, inbox, outbox
+from es_saga.participant import fence, holds, inbox, outbox, prepared
 from es_saga.participant.job import Job
 from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Participant
@@ -74,8 +74,8 @@ class _Task(Job):
 class Server:
     """Carries out a participant's commands on its own database.
 
-    `database` is an engine or a URL (SQLite or PostgreSQL). Without a `transport` only `call`
-    works. `concurrency` bounds the commands in the works in this process; where handlers take
+    `database` is an engine, with a connection more than there are workers, or a URL (SQLite or
+    PostgreSQL). Without a `transport` only `call` works. `concurrency` bounds the commands in the works in this process; where handlers take
     long, set it low, for a message that waits longer than a second is delivered again, perhaps to
     another process. `workers` is the number of threads, each with one command at a time: raise it
     (PostgreSQL only) where handlers await slow services. Commands of one saga meet in the same
@@ -127,6 +127,7 @@ class Server:
         """Make the database ready, start the workers, then take commands.
 
         Raises:
+            CannotPrepare: it prepares transactions, and its database cannot.
             DefinitionError: it holds what it never confirms or cancels.
             NotPrepared: there is no fence table, or no table of holds where it needs one.
             Unavailable: the database is out of reach.
@@ -350,6 +351,7 @@ class Server:
                 create_tables(self.participant, self._engine)
             if not sa.inspect(self._engine).has_table(fence.es_fence.name):
                 raise NotPrepared(NotPrepared.__doc__)
+            prepared.check(self.participant, self._engine)
             if self.participant.has_holds and not sa.inspect(self._engine).has_table("es_holds"):
                 raise NotPrepared(
                     "The participant's database has no table `es_holds`.",

@@ -56,6 +56,13 @@ class Cast:
         self.participants = {participant.name: participant for participant in given}
         if len(self.participants) < len(given):
             raise InvalidInput("participants: two of them have the same name.")
+        for participant in given:
+            if participant.prepares_holds:
+                raise InvalidInput(
+                    f"The participant {participant.name!r} prepares transactions, and the "
+                    f"databases of a simulated world cannot.",
+                    hint="Leave it out: a model answers then.",
+                )
         self.invariants = as_many(invariant)
         self.always = as_many(always)
         self.constant = as_many(constant)
