@@ -75,11 +75,12 @@ class Server:
     """Carries out a participant's commands on its own database.
 
     `database` is an engine, with a connection more than there are workers, or a URL (SQLite or
-    PostgreSQL). Without a `transport` only `call` works. `concurrency` bounds the commands in the works in this process; where handlers take
-    long, set it low, for a message that waits longer than a second is delivered again, perhaps to
-    another process. `workers` is the number of threads, each with one command at a time: raise it
-    (PostgreSQL only) where handlers await slow services. Commands of one saga meet in the same
-    thread. `create_tables` creates the fence and the participant's tables where they are missing.
+    PostgreSQL). Without a `transport` only `call` works. `concurrency` bounds the commands in the
+    works in this process; where handlers take long, set it low, for a message that waits longer
+    than a second is delivered again, perhaps to another process. `workers` is the number of
+    threads, each with one command at a time: raise it (PostgreSQL only) where handlers await slow
+    services. Commands of one saga meet in the same thread. `create_tables` creates the fence and
+    the participant's tables where they are missing.
 
     Use it as an async context manager, or `start` and `stop` it.
     """
