@@ -1,0 +1,50 @@
+"""The checkout: nothing reserved, available or consumed is made or lost, whatever goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.checkout import app, checkout
+from domain.checkout.contracts import HoldSeats
+from domain.checkout.participants import accounts, bank, box_office, shows
+from es_saga import App, DefinitionError, Participant
+from es_saga.testing.check import check_saga
+from es_saga.testing.invariants import Books
+
+
+def every_seat(books: Books) -> int:
+    found: int = books["box_office"].execute(shows.everything()).scalar_one()
+    return found
+
+
+def every_penny(books: Books) -> int:
+    found: int = books["bank"].execute(accounts.everything()).scalar_one()
+    return found
+
+
+@pytest.mark.requirement("R085")
+@pytest.mark.law("L71", "L72", "L73", "L74", "L75")
+def test_a_checkout_survives_everything() -> None:
+    seen = check_saga(
+        checkout,
+        participants=[box_office, bank],
+        constant=[every_seat, every_penny],
+        residue=(),
+        examples=100,
+    )
+    assert {"L71", "L72", "L73", "L74", "L75"} <= seen.laws
+
+
+def test_an_app_says_what_its_participants_do_not_hold() -> None:
+    half, plain = Participant("box_office"), Participant("bank")
+    half.tries(HoldSeats)(lambda cmd, tx: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(DefinitionError) as caught:
+        App("checkout", sagas=[checkout], participants=[half, plain]).definitions()
+    assert caught.value.faults == (
+        "checkout has funds held, and there is no @bank.tries(HoldFunds)",
+        "HoldSeats is held by 'box_office', which never confirms it: "
+        "write @box_office.confirms(HoldSeats)",
+        "HoldSeats is held by 'box_office', which never cancels it: "
+        "write @box_office.cancels(HoldSeats)",
+    )
+    assert len(app.definitions()) == 1
