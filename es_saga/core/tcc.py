@@ -84,6 +84,21 @@ def _settling(verb: str, base: type[C], hold: type[Command[Any]]) -> type[C]:
     return made
 
 
+def settled_by(command: type[object]) -> tuple[str, type[Command[Any]]] | None:
+    """Which function above makes a command out of which hold; None: neither does.
+
+    >>> class HoldBox(Command[None]):
+    ...     to = "theatre"
+    >>> settled_by(cancel_of(HoldBox)) == ("cancel_of", HoldBox)
+    True
+    """
+    for maker, base in ((confirm_of, ConfirmHold), (cancel_of, CancelHold)):
+        if issubclass(command, base) and command is not base:
+            hold: Any = command.model_fields["hold"].annotation
+            return maker.__name__, hold
+    return None
+
+
 def confirming(hold: str) -> str:
     """The name of the step that confirms a hold."""
     return f"confirm_{hold}"

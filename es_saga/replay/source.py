@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import BaseModel
 
 from es_saga.core.errors import InvalidInput
+from es_saga.core.tcc import settled_by
 
 WIDTH: Final = 88
 """Characters in a line, the narrowest that formatters use by default."""
@@ -89,7 +90,11 @@ class Imports:
         return f"{alias}.{rest}" if rest else alias
 
     def of(self, kind: type[Any]) -> str:
-        """A class."""
+        """A class; one that follows from a hold, by what makes it."""
+        made = settled_by(kind)
+        if made is not None:
+            maker, hold = made
+            return f"{self.name(settled_by.__module__, maker)}({self.of(hold)})"
         return self.name(kind.__module__, kind.__qualname__)
 
     def lines(self, library: Sequence[str], own: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from domain import activities, credit, orders, transfer, travel
+from domain import activities, checkout, credit, orders, transfer, travel
 from domain.orders.contracts import PlaceOrder
 from es_saga import Saga
 from es_saga.replay import Replay
@@ -15,7 +15,7 @@ from tests.histories.record import file_of
 
 EVERY_SAGA: list[Saga[Any]] = [
     saga
-    for app in (orders.app, travel.app, transfer.app, credit.app, activities.app)
+    for app in (orders.app, travel.app, transfer.app, credit.app, activities.app, checkout.app)
     for saga in app.sagas
 ]
 
