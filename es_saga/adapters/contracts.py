@@ -62,8 +62,8 @@ def _saga(definition: Definition, references: Models) -> Json:
             {
                 "name": step.name,
                 "kind": step.kind.value,
-                "to": step.command.to,
-                "command": references[step.command],
+                "to": step.command.to or None,
+                "command": None if step.wait else references[step.command],
                 "reply": references[step.reply] if step.reply else None,
                 "undo": references[step.undo.command] if step.undo else None,
             }
@@ -192,6 +192,8 @@ def _every_command(definitions: Iterable[Definition]) -> list[Sent]:
     found: dict[type[Command[Any]], Sent] = {}
     for definition in definitions:
         for step in definition.steps.values():
+            if step.wait is not None:
+                continue  # nobody is asked
             found.setdefault(step.command, Sent(step.command, step.reply, undo=False))
             if step.undo is not None:
                 answer = reply_type(step.undo.command)
@@ -211,6 +213,9 @@ def _each_model(app: App, definitions: Iterable[Definition]) -> Iterator[type[Ba
             yield sent.command
             if sent.reply is not None:
                 yield sent.reply
+        for step in definition.steps.values():
+            if step.wait is not None and step.reply is not None:
+                yield step.reply
         yield from _refusals(app, definition)
 
 

@@ -192,7 +192,7 @@ def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
         yield {
             "step": step.name,
             "kind": step.kind.value,
-            "command": step.command.__name__,
+            "command": step.asks,
             "to": step.command.to,
             "undo": step.undo.command.__name__ if step.undo else None,
             "after": list(step.after),

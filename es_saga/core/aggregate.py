@@ -148,6 +148,8 @@ def _step_started(state: SagaState, event: StepStarted) -> SagaState:
     assert event.step not in state.steps, "started twice"
     sent = Sent(event.command_type, event.to, event.command)
     work = Work(WorkStatus.STARTED, event.attempt, event.at, event.due, sent)
+    if not event.to:
+        state = state._replace(waiting=state.waiting | {event.step})
     return put(state, event, event.step, StepState(work))
 
 
@@ -220,8 +222,12 @@ def _unanswered_or_failed(work: Work, attempt: int, retry_at: float | None, at: 
 
 @_on(StepSkipped)
 def _step_skipped(state: SagaState, event: StepSkipped) -> SagaState:
-    assert event.step not in state.steps, "already begun"
-    work = Work(WorkStatus.SKIPPED, 0, event.at, ended=event.at, error=event.why)
+    step = state.steps.get(event.step)
+    if step is None:
+        work = Work(WorkStatus.SKIPPED, 0, event.at, ended=event.at, error=event.why)
+    else:
+        assert event.step in state.waiting, "already begun"
+        work = ended(step.do, WorkStatus.SKIPPED, event.at)._replace(error=event.why)
     return put(state, event, event.step, StepState(work))
 
 
@@ -231,9 +237,11 @@ def _step_skipped(state: SagaState, event: StepSkipped) -> SagaState:
 @_on(CompensationStarted)
 def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaState:
     assert not state.backward, "compensation starts once"
-    # A step that waited for its next attempt will not get one.
+    # A step that waited for its next attempt will not get one; nobody waits for the world outside.
     steps = {
-        name: step._replace(do=_given_up(step.do, event.at))
+        name: step._replace(do=ended(step.do, WorkStatus.SKIPPED, event.at))
+        if name in state.waiting
+        else step._replace(do=_given_up(step.do, event.at))
         if step.do.status is WorkStatus.BACKOFF
         else step
         for name, step in state.steps.items()
@@ -245,6 +253,7 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
         backward=True,
         status=SagaStatus.COMPENSATING,
         stuck=None,
+        waiting=frozenset(),
     )
 
 
@@ -322,7 +331,7 @@ def _deadline_exceeded(state: SagaState, event: DeadlineExceeded) -> SagaState:
 
 @_on(SignalReceived)
 def _signal_received(state: SagaState, event: SignalReceived) -> SagaState:
-    return moved(state, event)
+    return moved(state, event, signals={**state.signals, event.name: event.data})
 
 
 __all__ = [

@@ -18,7 +18,7 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
 
     Field by field: it runs for nearly every event, and `_replace` takes three times as long.
     """
-    return SagaState(
+    moved = SagaState(
         state.origin,
         state.version + 1,
         state.status,
@@ -31,7 +31,21 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
         state.deadline_noted,
         state.verbs,
         state.closed,
+        state.signals,
+        state.waiting,
     )
+    return rested(moved) if moved.waiting else moved
+
+
+def rested(state: SagaState) -> SagaState:
+    """Waiting, as long as all that is open waits for the world outside; else running."""
+    steps = state.steps
+    waiting = frozenset(name for name in state.waiting if steps[name].do.open)
+    if state.status in (SagaStatus.RUNNING, SagaStatus.WAITING):
+        rests = waiting and all(not own.do.open or name in waiting for name, own in steps.items())
+        status = SagaStatus.WAITING if rests else SagaStatus.RUNNING
+        return state._replace(waiting=waiting, status=status)
+    return state._replace(waiting=waiting)
 
 
 def freed(state: SagaState) -> SagaState:

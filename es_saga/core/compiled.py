@@ -24,6 +24,12 @@ C = TypeVar("C", bound=Command[Any])
 OnUnknown = Literal["undo", "stuck"]
 """What follows when every attempt of a step stayed unanswered: undo it, or ask a human."""
 
+OnNothing = Literal["undo", "go-on"]
+"""What follows when the message that a saga waits for does not come in time."""
+
+UndoOrder = Literal["reverse", "parallel"]
+"""Last done, first undone; or all at once, where no undo depends on another (R042)."""
+
 
 class StepKind(StrEnum):
     """What a step may do to the world, and so how it recovers."""
@@ -36,6 +42,8 @@ class StepKind(StrEnum):
     """The point of no return: may refuse, is never undone."""
     RETRIABLE = "retriable"
     """After the pivot: retried until done."""
+    WAIT = "wait"
+    """Asks nobody: an outside message ends it, or time does; nothing to undo."""
 
 
 class Bind(NamedTuple):
@@ -61,6 +69,28 @@ class UndoDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether a step has to run at all."""
+
+    fn: Callable[..., bool]
+    binds: tuple[Bind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """What a wait is for."""
+
+    message: type[Message] | None
+    """None: for time to pass."""
+    goes_on: bool
+    """When nothing has come in time, the saga goes on without it."""
+
+
+class Nothing(Command[None]):
+    """What a wait asks: it is sent to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepDefinition:
     """A verified step. Times in seconds."""
 
@@ -83,6 +113,20 @@ class StepDefinition:
     """Of a hold: how long its participant keeps it unsettled, in seconds."""
     confirms: str | None = None
     """The hold that this step makes final."""
+    when: Condition | None = None
+    wait: Await | None = None
+
+    @property
+    def asks(self) -> str:
+        """The name of its command, or of the message that it waits for."""
+        if self.wait is None:
+            return self.command.__name__
+        return "Sleep" if self.wait.message is None else self.wait.message.__name__
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether the saga may go on without its reply."""
+        return self.when is not None or (self.wait is not None and self.wait.goes_on)
 
     def check_reply(self, data: object) -> Json | None:
         """`data` as it goes into the log, if this step's participant may answer so.
@@ -93,7 +137,7 @@ class StepDefinition:
         if self.reply is None:
             if data in (None, {}):
                 return None
-            raise InvalidInput(f"{self.name}: {self.command.__name__} answers with nothing.")
+            raise InvalidInput(f"{self.name}: {self.asks} answers with nothing.")
         try:
             self.reply.model_validate(data)
         except ValidationError as error:
@@ -113,6 +157,7 @@ class Definition:
     steps: Mapping[str, StepDefinition]
     deadline: float | None
     on_failed_undo: OnFailedUndo
+    undo_order: UndoOrder = "reverse"
 
     @cached_property
     def pivot(self) -> str | None:
@@ -122,19 +167,30 @@ class Definition:
     @cached_property
     def shape(self) -> Json:
         """What makes two definitions the same: steps, kinds, edges, command names."""
-        return {
-            "name": self.name,
-            "steps": [
-                {
-                    "name": step.name,
-                    "kind": step.kind.value,
-                    "after": sorted(step.after),
-                    "command": step.command.__name__,
-                    "undo": step.undo.command.__name__ if step.undo else None,
-                }
-                for step in self.steps.values()
-            ],
-        }
+        shape: Json = {"name": self.name, "steps": [_shape(one) for one in self.steps.values()]}
+        if self.undo_order != "reverse":
+            shape["undo_order"] = self.undo_order
+        return shape
+
+    def waits_for(self, message: str) -> StepDefinition | None:
+        """The step that waits for a message of this name."""
+        waits = (step for step in self.steps.values() if step.wait is not None)
+        return next((step for step in waits if step.asks == message and step.reply), None)
+
+    def wanted(self, step: StepDefinition, state: SagaState) -> bool:
+        """Call the step's condition on what is known so far; without one, it is wanted.
+
+        Raises:
+            TypeError: it returned something else than a bool.
+            Exception: whatever the condition raises.
+        """
+        if step.when is None:
+            return True
+        data = self.data.model_validate(state.origin.data)
+        found = step.when.fn(data, **self._bound(step.when.binds, state))
+        if not isinstance(found, bool):
+            raise TypeError(f"its condition returned {type(found).__name__}, not bool")
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -207,6 +263,20 @@ class Definition:
     def _reply(self, step: str, state: SagaState) -> Message | None:
         model, data = self.steps[step].reply, state.steps[step].do.reply
         return None if model is None or data is None else model.model_validate(data)
+
+
+def _shape(step: StepDefinition) -> Json:
+    """What is new since version 1 of the log is left out where it is not used."""
+    shape: Json = {
+        "name": step.name,
+        "kind": step.kind.value,
+        "after": sorted(step.after),
+        "command": step.asks,
+        "undo": step.undo.command.__name__ if step.undo else None,
+    }
+    if step.when is not None:
+        shape["when"] = True
+    return shape
 
 
 def _faults(error: ValidationError) -> str:

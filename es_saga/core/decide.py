@@ -22,11 +22,12 @@ from es_saga.core.events import (
     StepTimedOut,
     UndoException,
 )
-from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import Direction
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.reaction import Reaction
 from es_saga.core.replies import credit
+from es_saga.core.signals import hear
 from es_saga.core.state import GIVEN_UP, SagaState, StepState, WorkStatus
 from es_saga.core.verbs import operate
 
@@ -64,6 +65,9 @@ def react(definition: Definition, state: SagaState | None, input: Input, now: fl
     if isinstance(input, Reply):
         reaction = Reaction(definition, state, now, input.message_id)
         credit(reaction, input)
+    elif isinstance(input, Signal):
+        reaction = Reaction(definition, state, now, input.message_id)
+        hear(reaction, input)
     elif isinstance(input, Tick):
         reaction = Reaction(definition, state, now, None)
         _pass_time(reaction)
@@ -129,6 +133,12 @@ def _pass_do_time(reaction: Reaction, step: StepDefinition, own: StepState) -> N
     if work.status is WorkStatus.BACKOFF:
         reaction.send_again(step)
         return
+    if step.wait is not None and step.wait.message is None:
+        reaction.hear(step)
+        return
+    if step.wait is not None and step.wait.goes_on:
+        reaction.skip(step, "nothing came in time")
+        return
     retry_at = None
     if not reaction.state.backward:  # what is being undone is not asked for again
         key = reaction.id_of(step.name, Direction.DO, work.round)
@@ -181,23 +191,29 @@ def _follow(reaction: Reaction) -> None:
 
 
 def _go_forward(reaction: Reaction) -> None:
-    steps, definition = reaction.state.steps, reaction.definition
+    definition = reaction.definition
     done: set[str] = set()
-    for name, own in steps.items():
+    for name, own in reaction.state.steps.items():
         status = own.do.status
         if status in _DONE:
             done.add(name)
         elif status in GIVEN_UP:
             _give_up(reaction, definition.steps[name], own)
             return
-    if len(done) == len(definition.steps):
-        reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
-        return
-    for name, step in definition.steps.items():
-        if name not in steps and done.issuperset(step.after):
+    begun = True
+    while begun:  # what is skipped is done at once
+        begun = False
+        for name, step in definition.steps.items():
+            if name in reaction.state.steps or not done.issuperset(step.after):
+                continue
             reaction.begin(step)
             if reaction.state.stuck is not None:
                 return
+            if reaction.state.steps[name].do.status in _DONE:
+                done.add(name)
+                begun = True
+    if len(done) == len(definition.steps):
+        reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
 
 
 def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
@@ -216,13 +232,15 @@ def _go_backward(reaction: Reaction) -> None:
         return  # nothing is undone while a step is in flight: its answer decides what is owed
     owed = _owed(reaction)
     policy = reaction.definition.on_failed_undo
+    in_order = reaction.definition.undo_order == "reverse"
     if owed.failed and policy is OnFailedUndo.HALT:
         _stick_at_undo(reaction, owed.failed)
         return
     unsettled = owed.in_flight or owed.to_issue
     blocked: list[str] = []
     for step in owed.to_issue:
-        if any(step.name in other.ancestors for other in (*owed.in_flight, *owed.to_issue)):
+        later = (*owed.in_flight, *owed.to_issue)
+        if in_order and any(step.name in other.ancestors for other in later):
             continue  # what depended on it is undone first (law L06)
         if _needs_reply(reaction, step):
             blocked.append(step.name)

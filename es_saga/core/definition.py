@@ -7,6 +7,7 @@ compiles and verifies the whole at first use and reports every fault at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,25 +18,35 @@ from typing import (
     Generic,
     NamedTuple,
     ParamSpec,
+    TypeAlias,
     TypeVar,
     cast,
     overload,
 )
 
 from es_saga.core.compiled import (
+    Await,
     Bind,
+    Condition,
     Definition,
+    Nothing,
+    OnNothing,
     OnUnknown,
     StepDefinition,
     StepKind,
     UndoDefinition,
+    UndoOrder,
 )
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, OnFailedUndo, Retry
 
 D = TypeVar("D", bound=Message)
+M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
+When: TypeAlias = Callable[[D], bool] | Callable[[D, Any], bool] | Callable[[D, Any, Any], bool]
+"""Whether a step is wanted: of the input, and of up to two earlier replies."""
+
 C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -107,9 +118,13 @@ class Step(Generic[D, P, C_co]):
         timeout: timedelta,
         retry: Retry | None,
         on_unknown: OnUnknown,
+        when: Callable[..., bool] | None = None,
+        wait: Await | None = None,
     ) -> None:
         self.fn = fn
         self.name: str = getattr(fn, "__name__", "?")  # what has none is refused by `verify`
+        self.when = when
+        self.wait = wait
         self.kind = kind
         self.after = after
         self.timeout = timeout
@@ -161,6 +176,10 @@ class Step(Generic[D, P, C_co]):
         return take if fn is None else take(fn)
 
 
+After: TypeAlias = Step[Any, ..., Any] | str | _Start | Iterable[Step[Any, ..., Any] | str] | None
+"""The steps that a step waits for; None: the one written before it."""
+
+
 class Saga(Generic[D]):
     """A saga definition: a name, the type of its input, and its steps.
 
@@ -170,6 +189,7 @@ class Saga(Generic[D]):
         version: raise it when the shape changes; running sagas finish on theirs.
         deadline: longest life before the pivot; after it, only an alert.
         on_failed_undo: what becomes of the other undos when one failed for good.
+        undo_order: "parallel": all undos at once, whatever depends on what (R042).
 
     The written order is the default order; `after=` says otherwise.
     """
@@ -182,12 +202,14 @@ class Saga(Generic[D]):
         version: int = 1,
         deadline: timedelta | None = None,
         on_failed_undo: OnFailedUndo = OnFailedUndo.ESCALATE,
+        undo_order: UndoOrder = "reverse",
     ) -> None:
         self.name = name
         self.data = data
         self.version = version
         self.deadline = deadline
         self.on_failed_undo = on_failed_undo
+        self.undo_order: UndoOrder = undo_order
         self.steps: list[Step[Any, ..., Any]] = []
         self._compiled: tuple[object, Definition] | None = None
 
@@ -218,14 +240,11 @@ class Saga(Generic[D]):
         self,
         /,
         *,
-        after: Step[Any, ..., Any]
-        | str
-        | _Start
-        | Iterable[Step[Any, ..., Any] | str]
-        | None = ...,
+        after: After = ...,
         timeout: timedelta = ...,
         retry: Retry | None = ...,
         on_unknown: OnUnknown = ...,
+        when: When[D] | None = ...,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Step[D, P, C]]: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:
         """A step that changes something: undone before the pivot, retried after it.
@@ -235,6 +254,8 @@ class Saga(Generic[D]):
             timeout: longest wait for an answer to one attempt; default 30 s.
             retry: default: three attempts before the pivot, for ever after it.
             on_unknown: what follows when every attempt stayed unanswered.
+            when: a pure function of the input, and of earlier replies as for steps; where it says
+                False the step is skipped, and who takes its reply must take None.
         """
         return self._add(fn, StepKind.COMPENSATABLE, **options)
 
@@ -245,13 +266,10 @@ class Saga(Generic[D]):
         self,
         /,
         *,
-        after: Step[Any, ..., Any]
-        | str
-        | _Start
-        | Iterable[Step[Any, ..., Any] | str]
-        | None = ...,
+        after: After = ...,
         timeout: timedelta = ...,
         retry: Retry | None = ...,
+        when: When[D] | None = ...,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Step[D, P, C]]: ...
     def check(self, fn: Any = None, /, **options: Any) -> Any:
         """A step that reads only: it may refuse, and there is nothing to undo."""
@@ -264,11 +282,7 @@ class Saga(Generic[D]):
         self,
         /,
         *,
-        after: Step[Any, ..., Any]
-        | str
-        | _Start
-        | Iterable[Step[Any, ..., Any] | str]
-        | None = ...,
+        after: After = ...,
         timeout: timedelta = ...,
         retry: Retry | None = ...,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Step[D, P, C]]: ...
@@ -276,27 +290,85 @@ class Saga(Generic[D]):
         """The point of no return, at most one a saga: before it we undo, after it we only go on."""
         return self._add(fn, StepKind.PIVOT, **options)
 
+    def wait(
+        self,
+        message: type[M],
+        /,
+        *,
+        timeout: timedelta,
+        on_timeout: OnNothing = "undo",
+        name: str | None = None,
+        after: After = None,
+        when: When[D] | None = None,
+    ) -> Step[D, [], Command[M]]:
+        """Wait for a message from outside: an approval, an event of somebody else's.
+
+        It may come before the saga waits for it. Its content is the step's reply.
+
+        Args:
+            message: one step may wait for each type.
+            timeout: how long.
+            on_timeout: then turn back (after the pivot: ask a human), or go on without it; who
+                takes its content must then take None.
+            name: default: the type's, in small letters with `_`.
+        """
+        called = _snake(message.__name__) if name is None else name
+        wait = Await(message, on_timeout == "go-on")
+        return self._wait(called, wait, timeout, after, when)
+
+    def sleep(
+        self,
+        name: str,
+        duration: timedelta,
+        /,
+        *,
+        after: After = None,
+        when: When[D] | None = None,
+    ) -> Step[D, [], Command[None]]:
+        """Let time pass."""
+        return self._wait(name, Await(None, goes_on=False), duration, after, when)
+
+    def _wait(
+        self, name: str, wait: Await, timeout: timedelta, after: After, when: Any
+    ) -> Step[D, [], Any]:
+        def nobody(_data: D) -> Nothing:
+            return Nothing()
+
+        nobody.__name__ = name
+        once = Retry(attempts=1)
+        step: Step[D, [], Any] = Step(
+            nobody, StepKind.WAIT, _names(after), timeout, once, "undo", when, wait
+        )
+        self.steps.append(step)
+        return step
+
     def _add(
         self,
         fn: Any,
         kind: StepKind,
         *,
-        after: Any = None,
+        after: After = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         retry: Retry | None = None,
         on_unknown: OnUnknown = "undo",
+        when: Callable[..., bool] | None = None,
     ) -> Any:
         names = _names(after)
 
         def register(fn: Callable[..., Any]) -> Step[Any, ..., Any]:
-            step: Step[Any, ..., Any] = Step(fn, kind, names, timeout, retry, on_unknown)
+            step: Step[Any, ..., Any] = Step(fn, kind, names, timeout, retry, on_unknown, when)
             self.steps.append(step)
             return step
 
         return register if fn is None else register(fn)
 
 
-def _names(after: Any) -> tuple[str, ...] | None:
+def _snake(name: str) -> str:
+    """`PaymentApproved` as `payment_approved`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _names(after: After) -> tuple[str, ...] | None:
     """`after=` as step names; None: the step written before."""
     if after is None:
         return None
@@ -304,22 +376,23 @@ def _names(after: Any) -> tuple[str, ...] | None:
         return ()
     if isinstance(after, str | Step):
         after = (after,)
-    return tuple(
-        cast("Step[Any, ..., Any]", step).name if isinstance(step, Step) else step
-        for step in cast(Iterable[Any], after)
-    )
+    return tuple(step.name if isinstance(step, Step) else step for step in after)
 
 
 __all__ = [
     "START",
+    "Await",
     "Bind",
     "Compensation",
+    "Condition",
     "Definition",
+    "OnNothing",
     "OnUnknown",
     "Saga",
     "Step",
     "StepDefinition",
     "StepKind",
     "UndoDefinition",
+    "UndoOrder",
     "of",
 ]

@@ -34,6 +34,14 @@ class Reply(NamedTuple):
     """On a failure: seconds to wait at least; negative: never try again."""
 
 
+class Signal(NamedTuple):
+    """A message from outside, for the step that waits for its type, now or later."""
+
+    type: str
+    data: Any
+    message_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed. Whatever is due by now happens."""
@@ -99,4 +107,4 @@ class Resend(Verb):
 
 
 OperatorVerb = RetryStuck | Skip | Resolve | Cancel | Compensate | Resume | Resend
-Input = Start | Reply | Tick | OperatorVerb
+Input = Start | Reply | Signal | Tick | OperatorVerb

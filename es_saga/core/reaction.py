@@ -16,7 +16,9 @@ from es_saga.core.events import (
     SagaEvent,
     SagaStuck,
     StepRetried,
+    StepSkipped,
     StepStarted,
+    StepSucceeded,
 )
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Command, Direction, command_id
 from es_saga.core.policy import Retry
@@ -29,6 +31,10 @@ MAX_WHY_CHARS = 500
 
 MAX_COMMAND_BYTES = MAX_PAYLOAD_BYTES - 4 * 1024
 """What a command leaves of the largest message for the envelope around it, in bytes of JSON."""
+
+
+_WAIT = Sent(type="", to="", data={})
+"""What goes out for a step that waits."""
 
 
 class Reaction:
@@ -61,9 +67,12 @@ class Reaction:
         self.emit(CompensationStarted(at=self.now, cause=self.cause, why=why, step=step))
 
     def begin(self, step: StepDefinition) -> None:
-        """Ask for a step for the first time; a step function that raises parks the saga."""
+        """Ask for a step for the first time; a function of it that raises parks the saga."""
         try:
-            sent = _sent(self.definition.build_command(step, self.state))
+            if not self.definition.wanted(step, self.state):
+                self.skip(step, "its condition does not hold")
+                return
+            sent = _WAIT if step.wait else _sent(self.definition.build_command(step, self.state))
         except Exception as error:  # a user's function may raise anything: its saga alone stops
             self.stick(_raised(step.name, error), step.name, _trace(error))
             return
@@ -72,13 +81,28 @@ class Reaction:
                 at=self.now,
                 cause=self.cause,
                 step=step.name,
-                command_type=sent.type,
+                command_type=step.asks,
                 to=sent.to,
                 command=sent.data,
                 command_id=self.id_of(step.name, Direction.DO),
                 due=self.now + step.timeout,
             )
         )
+        if step.asks in self.state.signals and step.wait is not None:
+            self.hear(step)
+
+    def hear(self, step: StepDefinition, cause: str | None = None) -> None:
+        """What a step waits for has come; by this message, or it had come before, or is a time."""
+        work, reply = self.state.steps[step.name].do, self.state.signals.get(step.asks)
+        self.emit(
+            StepSucceeded(
+                at=self.now, cause=cause, step=step.name, attempt=work.attempt, reply=reply
+            )
+        )
+
+    def skip(self, step: StepDefinition, why: str) -> None:
+        """The saga goes on without it."""
+        self.emit(StepSkipped(at=self.now, cause=self.cause, step=step.name, why=why))
 
     def begin_undo(self, step: StepDefinition) -> None:
         """Ask for a step's undo for the first time."""
@@ -148,7 +172,7 @@ class Reaction:
 
     def held(self, step: StepDefinition) -> bool:
         """What depends on it is being undone; an operator may have had both tried again (L57)."""
-        return any(
+        return self.definition.undo_order == "reverse" and any(
             own.undoing and step.name in self.definition.steps[name].ancestors
             for name, own in self.state.steps.items()
         )

@@ -38,7 +38,7 @@ def credit(reaction: Reaction, reply: Reply) -> None:
     """
     state, key = reaction.state, reply.key
     step, own = reaction.definition.steps.get(key.step), state.steps.get(key.step)
-    if step is None or own is None or key.saga_id != state.origin.saga_id:
+    if step is None or step.wait or own is None or key.saga_id != state.origin.saga_id:
         return
     forward = key.direction is Direction.DO
     work = own.do if forward else own.undo

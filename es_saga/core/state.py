@@ -70,6 +70,7 @@ class Sent(NamedTuple):
 
     type: str
     to: str
+    """The service; empty: nobody, the step waits for a message from outside, or for a time."""
     data: Json
 
 
@@ -135,6 +136,7 @@ class Failure(NamedTuple):
 
 
 _NO_STEPS: Mapping[str, StepState] = MappingProxyType({})
+_NO_SIGNALS: Mapping[str, Json] = MappingProxyType({})
 
 
 class SagaState(NamedTuple):
@@ -159,6 +161,10 @@ class SagaState(NamedTuple):
     verbs: tuple[str, ...] = ()
     """Message ids of the last operators' verbs."""
     closed: float | None = None
+    signals: Mapping[str, Json] = _NO_SIGNALS
+    """Messages from outside, by type."""
+    waiting: frozenset[str] = frozenset()
+    """Steps that wait for one, or for time to pass."""
 
     @property
     def saga_id(self) -> str:

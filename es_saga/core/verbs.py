@@ -198,6 +198,7 @@ def _live(reaction: Reaction, step: str | None, status: WorkStatus) -> list[str]
         if step in (None, name)
         and (work := _live_work(state, own)) is not None
         and work.status is status
+        and not (status is WorkStatus.STARTED and name in state.waiting)
         and not reaction.held(reaction.definition.steps[name])
     ]
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
+from es_saga.core.compiled import Nothing
 from es_saga.core.definition import (
     Bind,
+    Condition,
     Definition,
     Saga,
     Step,
@@ -45,6 +47,10 @@ class _Signature:
     command: type[Command[Any]] | None = None
 
 
+_WAITING = _Signature(command=Nothing)
+"""Of a step that asks nobody."""
+
+
 class Verifier:
     """Looks for everything that is wrong with a saga, then compiles it."""
 
@@ -67,6 +73,11 @@ class Verifier:
         self.find_ancestors()
         pivot = self.check_pivot()
         for name, step in self.steps.items():
+            if step.wait is not None:
+                self.check_wait(step)
+                self.signatures[name] = _WAITING
+                self.replies[name] = step.wait.message or type(None)
+                continue
             self.signatures[name] = signature = self.check_function(name, step.fn)
             if signature.command is not None:
                 self.replies[name] = reply_type(signature.command)
@@ -80,6 +91,7 @@ class Verifier:
             steps={step.name: step for step in compiled if step is not None},
             deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
             on_failed_undo=self.saga.on_failed_undo,
+            undo_order=self.saga.undo_order,
         )
 
     def check_saga(self) -> None:
@@ -153,11 +165,32 @@ class Verifier:
                 )
         return pivot
 
-    def check_function(self, label: str, fn: Callable[..., Any]) -> _Signature:
-        """Take a step or undo function apart; faults where its annotations do not do."""
+    def check_wait(self, step: Step[Any, ..., Any]) -> None:
+        assert step.wait is not None, "it waits"
+        message = step.wait.message
+        if message is None:
+            return
+        if not _is_message(message):
+            self.fault(f"{step.name} waits for {_name(message)}, no Message")
+        for other in self.steps.values():
+            if other is step:
+                return
+            if other.wait is not None and other.wait.message is message:
+                self.fault(
+                    f"{other.name} and {step.name} both wait for {_name(message)}: whose is it "
+                    f"when it comes? derive a type for each"
+                )
+
+    def check_function(
+        self, label: str, fn: Callable[..., Any], *, condition: bool = False
+    ) -> _Signature:
+        """Take a function apart; faults where it cannot be called as it will be.
+
+        A condition makes no command, and may be a lambda: it takes the input, annotated or not.
+        """
         signature = _Signature()
         if inspect.iscoroutinefunction(fn):
-            self.fault(f"{label} is async: it only builds a command, so write a plain def")
+            self.fault(f"{label} is async: it is a pure function, so write a plain def")
         try:
             parameters = list(inspect.signature(fn).parameters.values())
             signature.hints = get_type_hints(fn)
@@ -168,7 +201,10 @@ class Verifier:
             )
             return signature
         signature.parameters = parameters
-        self.check_command(label, signature)
+        if not condition:
+            self.check_command(label, signature)
+        elif parameters:
+            signature.hints.setdefault(parameters[0].name, self.saga.data)
         self.check_parameters(label, signature)
         return signature
 
@@ -211,10 +247,12 @@ class Verifier:
         binds: list[Bind] = []
         for parameter in signature.parameters:
             wanted = signature.hints.get(parameter.name)
-            plain, _ = _optional(wanted)
+            plain, takes_none = _optional(wanted)
             if isinstance(parameter.default, _Reference):
-                binds.append(Bind(parameter.name, parameter.default.step))
-                self.check_reference(f"{label}({parameter.name})", step, binds[-1].source, plain)
+                source = parameter.default.step
+                binds.append(Bind(parameter.name, source))
+                self.check_reference(f"{label}({parameter.name})", step, source, plain)
+                self.check_absence(f"{label}({parameter.name}", source, plain, takes_none)
                 continue
             sources = [
                 name
@@ -223,6 +261,7 @@ class Verifier:
             ]
             if len(sources) == 1:
                 binds.append(Bind(parameter.name, sources[0]))
+                self.check_absence(f"{label}({parameter.name}", sources[0], plain, takes_none)
             elif wanted is None:
                 self.fault(f"{label}({parameter.name}) has no annotation: whose reply is it?")
             elif sources:
@@ -235,6 +274,13 @@ class Verifier:
                     f"{label}({parameter.name}: {_name(plain)}): no step before {step} replies so"
                 )
         return tuple(binds)
+
+    def check_absence(self, label: str, source: str, wanted: Any, takes_none: bool) -> None:
+        found = self.steps.get(source)
+        skipped = found is not None and (found.when or (found.wait and found.wait.goes_on))
+        if skipped and not takes_none:
+            name = _name(wanted)
+            self.fault(f"{label}: {name}): {source} may be skipped: take {name} | None")
 
     def check_reference(self, label: str, step: str, source: str, wanted: Any) -> None:
         if source not in self.ancestors[step]:
@@ -252,6 +298,7 @@ class Verifier:
         retry = step.retry or (FOR_EVER if after_pivot else Retry())
         self.check_times(name, step.timeout, retry)
         binds = self.bind(name, name, signature)
+        when = self.compile_condition(step)
         self.check_compensation(step, kind, pivot)
         undo = self.compile_undo(step) if step.undos else None
         if signature.command is None:
@@ -272,7 +319,19 @@ class Verifier:
             on_unknown=step.on_unknown,
             undo=undo,
             doc=inspect.getdoc(step.fn) or "",
+            when=when,
+            wait=step.wait,
         )
+
+    def compile_condition(self, step: Step[Any, ..., Any]) -> Condition | None:
+        if step.when is None:
+            return None
+        label = f"when= of {step.name}"
+        signature = self.check_function(label, step.when, condition=True)
+        returned = signature.hints.get("return", bool)
+        if returned is not bool:
+            self.fault(f"{label} returns {_name(returned)}, not bool")
+        return Condition(step.when, self.bind(label, step.name, signature))
 
     def check_compensation(
         self, step: Step[Any, ..., Any], kind: StepKind, pivot: str | None
@@ -287,6 +346,7 @@ class Verifier:
             why = {
                 StepKind.CHECK: "a check changes nothing that could be undone",
                 StepKind.PIVOT: "what has passed the pivot is never undone",
+                StepKind.WAIT: "to wait changes nothing that could be undone",
                 StepKind.RETRIABLE: f"it comes after the pivot {pivot} and is retried until done",
             }[kind]
             self.fault(f"{name} has a compensation, but {why}")

@@ -36,6 +36,7 @@ _KINDS: Final = {
     StepKind.COMPENSATABLE: ("", "run"),
     StepKind.PIVOT: ("pivot", "pivot"),
     StepKind.RETRIABLE: ("retried until done", "good"),
+    StepKind.WAIT: ("waits", "quiet"),
 }
 """What is said under a step, and its tone."""
 

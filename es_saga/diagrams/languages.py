@@ -17,12 +17,14 @@ _MERMAID_SHAPES: Final = {
     StepKind.COMPENSATABLE: ("[", "]"),
     StepKind.PIVOT: ("{", "}"),
     StepKind.RETRIABLE: ("([", "])"),
+    StepKind.WAIT: ("[/", "/]"),
 }
 _DOT_SHAPES: Final = {
     StepKind.CHECK: "shape=hexagon",
     StepKind.COMPENSATABLE: "shape=box",
     StepKind.PIVOT: "shape=diamond, penwidth=3",
     StepKind.RETRIABLE: 'shape=box, style="rounded"',
+    StepKind.WAIT: "shape=parallelogram",
 }
 _START, _END = "(start)", "(end)"
 """Parentheses cannot be in a step's name."""

@@ -52,7 +52,7 @@ def plan_of(source: Source) -> Plan:
                 step.name,
                 step.kind,
                 step.after,
-                step.command.__name__,
+                step.asks,
                 step.undo.command.__name__ if step.undo else None,
                 step.command.to,
             )

@@ -15,11 +15,13 @@ from es_saga.engine.preview import Preview
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import (
     ANSWER_TYPE,
+    SIGNAL_TYPE,
     START_TYPE,
     VERB_TYPE,
     Answer,
     failed,
     read_reply,
+    read_signal,
     read_start,
     read_verb,
     verb_input,
@@ -84,6 +86,9 @@ class Arrival:
                 self._read_start(envelope, registry)
             elif envelope.type == VERB_TYPE:
                 self._read_verb(envelope)
+            elif envelope.type == SIGNAL_TYPE:
+                self.saga_id = check_id(envelope.sagaid or "")
+                self.input = read_signal(envelope)
             else:
                 reply = read_reply(envelope)
                 self.saga_id = reply.key.saga_id
@@ -171,8 +176,12 @@ class Arrival:
             self._delivery.nak()
 
     def _asks(self) -> bool:
+        """Whether somebody is told: who sends a signal need not wait for an answer."""
         assert self._delivery is not None
-        return self._delivery.envelope.type in (START_TYPE, VERB_TYPE)
+        envelope = self._delivery.envelope
+        if envelope.type == SIGNAL_TYPE:
+            return envelope.replyto is not None
+        return envelope.type in (START_TYPE, VERB_TYPE)
 
     def _answer(self, answer: Answer) -> None:
         assert self._delivery is not None

@@ -10,10 +10,12 @@ from es_saga.core.errors import InvalidInput, SagaError
 from es_saga.core.messages import Envelope, Message, Subjects, check_id
 from es_saga.engine.ports import Transport
 from es_saga.engine.requests import (
+    SIGNAL_TYPE,
     START_TYPE,
     VERB_TYPE,
     Answer,
     Operated,
+    SignalRequest,
     StartRequest,
     VerbRequest,
     failed,
@@ -75,6 +77,27 @@ class Client:
         message_id = f"{check_id(saga_id)}/{request.verb}/{new_id()}"
         return await self._ask(saga_id, VERB_TYPE, request, message_id, timeout)
 
+    async def signal(
+        self,
+        saga_id: str,
+        type: str,
+        data: Message | dict[str, Any],
+        *,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Answer:
+        """Tell a saga what it waits for, or will wait for; the same type twice counts once.
+
+        Args:
+            type: the name of the message's type.
+
+        Raises:
+            Unavailable: no answer in time; it may still be heard, once.
+        """
+        plain = data.model_dump(mode="json") if isinstance(data, Message) else data
+        request = SignalRequest(type=type, data=plain)
+        message_id = f"{check_id(saga_id)}/signal/{new_id()}"
+        return await self._ask(saga_id, SIGNAL_TYPE, request, message_id, timeout)
+
     async def operate_all(
         self,
         saga_ids: Iterable[str],
@@ -124,7 +147,7 @@ class Client:
         self,
         saga_id: str,
         type: str,
-        request: StartRequest | VerbRequest,
+        request: StartRequest | VerbRequest | SignalRequest,
         message_id: str,
         timeout: float,
     ) -> Answer:

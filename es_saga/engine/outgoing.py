@@ -42,7 +42,8 @@ class Sender:
         Without a definition nothing is known of how long they are worth delivering.
 
         What is not in flight any more by then is left out: events that came together may hold a
-        command and its answer, as when a reply is read right after the timer asked again.
+        command and its answer, as when a reply is read right after the timer asked again. A step
+        that waits for the world outside sends nothing.
         """
         for event in events:
             if not isinstance(event, _SENDING):
@@ -52,6 +53,7 @@ class Sender:
             work = own.undo if undo else own.do
             if (
                 work is not None
+                and event.step not in state.waiting
                 and work.status is WorkStatus.STARTED
                 and work.attempt == event.attempt
             ):

@@ -32,12 +32,14 @@ from es_saga.core.inputs import (
     Resolve,
     Resume,
     RetryStuck,
+    Signal,
     Skip,
 )
 from es_saga.core.messages import Direction, Envelope, Outcome, check_id, parse_command_id
 
 START_TYPE: Final = "es_saga.start"
 VERB_TYPE: Final = "es_saga.verb"
+SIGNAL_TYPE: Final = "es_saga.signal"
 ANSWER_TYPE: Final = "es_saga.answer"
 
 VerbName = Literal["retry", "skip", "resolve", "cancel", "compensate", "resume", "resend"]
@@ -62,6 +64,15 @@ class StartRequest(BaseModel):
     data: Json
     key: str | None = Field(default=None, max_length=200)
     notify: str | None = Field(default=None, max_length=300)
+
+
+class SignalRequest(BaseModel):
+    """A message from outside for a saga that waits for one of its type, or will."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str = Field(min_length=1, max_length=200)
+    data: Json
 
 
 class VerbRequest(BaseModel):
@@ -205,6 +216,19 @@ def read_verb(envelope: Envelope) -> VerbRequest:
         return VerbRequest.model_validate(envelope.data)
     except ValidationError as error:
         raise InvalidInput(f"That is no operator's verb: {error}") from error
+
+
+def read_signal(envelope: Envelope) -> Signal:
+    """A message from outside out of its envelope.
+
+    Raises:
+        InvalidInput: it is malformed.
+    """
+    try:
+        request = SignalRequest.model_validate(envelope.data)
+    except ValidationError as error:
+        raise InvalidInput(f"That is no signal: {error}") from error
+    return Signal(request.type, request.data, envelope.id)
 
 
 def verb_input(request: VerbRequest, saga_id: str, message_id: str) -> OperatorVerb:

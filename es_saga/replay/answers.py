@@ -66,6 +66,11 @@ def answer_of(
     if isinstance(told, dict):
         return _reply(step, told)
     text = told.strip()
+    if step.wait is not None and text not in ("done", "timeout") and not text.startswith("{"):
+        raise InvalidInput(
+            f"{step.name} asks nobody: what it waits for comes, or does not.",
+            hint=f"Write {step.name}=done, {step.name}=timeout, or its content as JSON.",
+        )
     if text.startswith("{"):
         return _reply(step, _object(step, text))
     match = _ANSWER.fullmatch(text)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from es_saga.core.events import (
     CompensationFailed,
     CompensationIssued,
+    CompensationStarted,
     CompensationSucceeded,
     OperatorResent,
     OperatorResolved,
@@ -17,6 +18,7 @@ from es_saga.core.events import (
     StepFailed,
     StepRefused,
     StepRetried,
+    StepSkipped,
     StepStarted,
     StepSucceeded,
     StepTimedOut,
@@ -51,7 +53,7 @@ class Span:
     command: str
     """The type of what was sent."""
     to: str
-    """Who it was sent to."""
+    """Who it was sent to; empty: nobody, it waits for the world outside."""
     version: int
     """Number of the event that sent it."""
     begin: float
@@ -87,8 +89,12 @@ def spans(events: Sequence[SagaEvent]) -> list[Span]:
             latest[begun.step, begun.direction] = begun
             found[begun.step, begun.direction, begun.attempt] = begun
             continue
-        span = _meant(event, found, latest)
-        if span is not None:
+        if isinstance(event, CompensationStarted):
+            ended = [one for one in found.values() if not one.to and one.ending is Ending.OPEN]
+        else:
+            meant = _meant(event, found, latest)
+            ended = [meant] if meant is not None else []
+        for span in ended:
             _end(span, event, version)
     return list(found.values())
 
@@ -123,6 +129,8 @@ def _meant(
             return found.get((event.step, Direction.UNDO, event.attempt))
         case OperatorResolved() | OperatorResent():
             return latest.get((event.step, event.direction))
+        case StepSkipped():
+            return latest.get((event.step, Direction.DO))
         case OperatorSkipped():
             undo = latest.get((event.step, Direction.UNDO))
             return undo or latest.get((event.step, Direction.DO))
@@ -148,8 +156,10 @@ def _end(span: Span, event: SagaEvent, version: int) -> None:
         case OperatorResolved():
             done = event.outcome is Outcome.SUCCEEDED
             span.ending, span.why = Ending.RESOLVED, "done" if done else "not done"
-        case OperatorSkipped():
+        case OperatorSkipped() | StepSkipped():
             span.ending, span.why = Ending.SKIPPED, ""
+        case CompensationStarted():
+            span.ending, span.why = Ending.SKIPPED, "nobody waits any more"
         case OperatorResent():
             span.ending, span.again = Ending.RESENT, event.at
         case _:

@@ -24,12 +24,14 @@ from es_saga.core.events import (
     Json,
     OperatorResolved,
     SagaEvent,
+    SignalReceived,
     StepFailed,
     StepRefused,
+    StepStarted,
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
 from es_saga.replay.again import decide_again
@@ -85,21 +87,25 @@ def what_if(
         data = replay.state.origin.data
         told[step] = answer_of(definition.steps[step], answer, known, data)
     again = decide_again(definition, replay)
-    cut = min(_first_answer(replay, told), again.version)
+    cut = min(_first_answer(definition, replay, told), again.version)
     play = _Play(definition, replay, Record(replay, again), told, cut)
     play.play()
     forked = replay.with_events(play.events)
     return Fork(forked, _first_difference(replay, forked), tuple(play.notes))
 
 
-def _first_answer(replay: Replay, answers: Mapping[str, Answer]) -> int:
+def _first_answer(definition: Definition, replay: Replay, answers: Mapping[str, Answer]) -> int:
     """How many events come before the first answer to one of these steps.
 
     Raises:
         InvalidInput: none of them was ever asked, and none can be any more.
     """
+    said = {definition.steps[step].asks for step in answers}
     for moment in replay.moments:
-        if isinstance(moment.event, _SETTLING) and moment.event.step in answers:
+        event = moment.event
+        if isinstance(event, _SETTLING) and event.step in answers:
+            return moment.reaction.first - 1
+        if isinstance(event, SignalReceived) and event.name in said:
             return moment.reaction.first - 1
     never = [step for step in answers if step not in replay.state.steps]
     if answers and len(never) == len(answers) and replay.state.closed is not None:
@@ -139,8 +145,11 @@ class _Play:
         self._number = count()
         self._saga_id = replay.saga_id
         self._data = replay.state.origin.data
+        said = {definition.steps[step].asks for step in told}
         for verb in record.verbs:
-            if verb.version > cut:
+            if verb.version > cut and not (
+                isinstance(verb.input, Signal) and verb.input.type in said
+            ):
                 self._expect(verb.at, verb.input, verb.version)
         if self._state is None:
             start = replay.reactions[0].input
@@ -166,6 +175,29 @@ class _Play:
                     self._expect(answer.at, answer.input, answer.version)
             if _in_flight(work, attempt) and not self._is_settled(attempt):
                 self._make_up(attempt, self._now, asked.sent)
+        for step in state.waiting:
+            self._wait(step, self._now)
+
+    def _wait(self, name: str, at: float) -> None:
+        """A step asks nobody: what it waits for comes as it did, as was said, or as made up."""
+        step = self._definition.steps[name]
+        if step.reply is None:
+            return  # it sleeps
+        if name in self._told:
+            self._used[name] += 1
+            data = self._told[name].data
+        elif name in self._record.waited or self._coming(step.asks):
+            return
+        else:
+            data = made_up(step, self._data)
+            self.notes.append(f"made up: {step.asks} comes")
+        if data is not None:
+            signal = Signal(step.asks, data, f"{self._saga_id}/{name}/made-up")
+            self._expect(at + ANSWER_SECONDS, signal)
+
+    def _coming(self, kind: str) -> bool:
+        waiting = (given for *_, given in self._waiting if isinstance(given, Signal))
+        return any(given.type == kind for given in waiting)
 
     def _ask(self, attempt: Attempt, at: float, state: SagaState) -> None:
         """A command is sent."""
@@ -268,6 +300,8 @@ class _Play:
             return False
         self.events += events
         for event in events:
+            if isinstance(event, StepStarted) and event.step in self._state.waiting:
+                self._wait(event.step, event.at)
             attempt = attempt_of(event)
             work = attempt and work_of(self._state, attempt.step, attempt.direction)
             if attempt is not None and work is not None and _in_flight(work, attempt):

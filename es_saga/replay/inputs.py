@@ -7,7 +7,7 @@ the data of a refused undo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from es_saga.core.events import (
     StepFailed,
     StepRefused,
     StepRetried,
+    StepSkipped,
     StepSucceeded,
     StepTimedOut,
 )
@@ -43,6 +44,7 @@ from es_saga.core.inputs import (
     Resolve,
     Resume,
     RetryStuck,
+    Signal,
     Skip,
     Start,
     Tick,
@@ -64,6 +66,8 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     RETRY = "retry"
     """A wait was over."""
+    OVER = "over"
+    """A step that asks nobody had waited long enough."""
     DEADLINE = "deadline"
     LATE = "late"
     """An answer that could change nothing any more."""
@@ -74,9 +78,15 @@ class Kind(StrEnum):
     """No input of this release leads to such an event first."""
 
 
-def kind_of(event: SagaEvent) -> Kind:
-    """What led to a reaction that begins with this event."""
+def kind_of(event: SagaEvent, waits: Container[str] = ()) -> Kind:
+    """What led to a reaction that begins with this event.
+
+    Args:
+        waits: steps that ask nobody.
+    """
     match event:
+        case StepSucceeded() | StepSkipped() if event.step in waits:
+            return Kind.OVER
         case CompensationFailed():
             if event.cause is None:
                 return Kind.TIMEOUT
@@ -101,7 +111,7 @@ _KINDS: Final[dict[type[SagaEvent], Kind]] = {
     SignalReceived: Kind.SIGNAL,
 }
 
-TIMES: Final = frozenset({Kind.TIMEOUT, Kind.RETRY, Kind.DEADLINE})
+TIMES: Final = frozenset({Kind.TIMEOUT, Kind.RETRY, Kind.OVER, Kind.DEADLINE})
 """Nothing came in: it was time."""
 
 
@@ -116,8 +126,10 @@ def input_of(saga_id: str, state: SagaState | None, events: Sequence[SagaEvent])
         return None
     if isinstance(event, OperatorEvent):
         return _verb(event, [one for one in events if isinstance(one, OperatorEvent)])
-    if kind_of(event) in TIMES:
+    if kind_of(event, state.waiting) in TIMES:
         return Tick()
+    if isinstance(event, SignalReceived):
+        return Signal(event.name, event.data, event.cause or "")
     if isinstance(event, Answered):
         return _reply(state, event)
     return None

@@ -9,7 +9,9 @@ from es_saga.core.events import (
     OperatorEvent,
     SagaEvent,
     SagaStarted,
+    SignalReceived,
     StepRetried,
+    StepStarted,
     StepTimedOut,
 )
 from es_saga.core.inputs import Input
@@ -44,42 +46,63 @@ def reactions(
     histories of simulated worlds.
     """
     found: list[Reaction] = []
+    waits = waits_of(events)
     begin = 0
     for end in range(1, len(events) + 1):
-        if end < len(events) and not _begins(events, begin, end):
+        if end < len(events) and not _begins(events, begin, end, waits):
             continue
         event = events[begin]
         before = states[begin - 1] if begin else None
         given = input_of(saga_id, before, events[begin:end])
-        what = decided_on(events[begin:end])
+        what = decided_on(events[begin:end], waits)
         number = len(found) + 1
-        found.append(Reaction(number, kind_of(event), what, given, event.at, begin + 1, end))
+        kind = kind_of(event, waits)
+        found.append(Reaction(number, kind, what, given, event.at, begin + 1, end))
         begin = end
     return tuple(found)
 
 
-def _begins(events: Sequence[SagaEvent], begin: int, index: int) -> bool:
+def waits_of(events: Sequence[SagaEvent]) -> frozenset[str]:
+    """The steps that ask nobody."""
+    begun = (event for event in events if isinstance(event, StepStarted))
+    return frozenset(event.step for event in begun if not event.to)
+
+
+def _begins(events: Sequence[SagaEvent], begin: int, index: int, waits: frozenset[str]) -> bool:
     """Whether a reaction begins with this event, while one that began earlier is going on."""
     first, event = events[begin], events[index]
     if event.at != first.at:
         return True
-    kind = kind_of(event)
+    kind = kind_of(event, waits)
+    if kind is Kind.OVER:
+        return not _heard(events[begin:index], event) and not _time_passes(first, waits)
     if isinstance(event, OperatorEvent):  # one verb may act on several steps
         return event.cause is None or event.cause != first.cause
     if isinstance(event, SagaStarted):
         return True
     if kind in TIMES:
-        return _begins_by_time(events, begin, index)
+        return _begins_by_time(events, begin, index, waits)
     if kind is Kind.NONE:
-        return event.cause != first.cause and not _time_passes(first)
+        return event.cause != first.cause and not _time_passes(first, waits)
     return True
 
 
-def _begins_by_time(events: Sequence[SagaEvent], begin: int, index: int) -> bool:
+def _heard(before: Sequence[SagaEvent], event: SagaEvent) -> bool:
+    """What a step waits for came now, or had come before it began to wait."""
+    step: str = getattr(event, "step", "")
+    return any(
+        isinstance(one, SignalReceived) or (isinstance(one, StepStarted) and one.step == step)
+        for one in before
+    )
+
+
+def _begins_by_time(
+    events: Sequence[SagaEvent], begin: int, index: int, waits: frozenset[str]
+) -> bool:
     first, event = events[begin], events[index]
     if event.cause is not None:  # not a timer's, so it follows from what came in
         return event.cause != first.cause
-    if not _time_passes(first):
+    if not _time_passes(first, waits):
         return True
     if isinstance(event, StepRetried):
         # An attempt that ended just now is followed by the next one in a reaction of its own.
@@ -90,6 +113,6 @@ def _begins_by_time(events: Sequence[SagaEvent], begin: int, index: int) -> bool
     return False
 
 
-def _time_passes(first: SagaEvent) -> bool:
+def _time_passes(first: SagaEvent, waits: frozenset[str]) -> bool:
     """Whether what is due happens in a reaction that begins so: a timer's, or an operator's."""
-    return kind_of(first) in TIMES or isinstance(first, OperatorEvent)
+    return kind_of(first, waits) in TIMES or isinstance(first, OperatorEvent)

@@ -17,6 +17,7 @@ from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
 from es_saga.replay.again import Again
 from es_saga.replay.inputs import TIMES, Kind
+from es_saga.replay.reactions import waits_of
 from es_saga.replay.replaying import Replay
 
 LAST: Final = 2**63
@@ -68,6 +69,9 @@ class Record:
         self.silent: set[Attempt] = set()
         """Attempts that were waited for in vain."""
         self.verbs: list[Told] = []
+        """What operators did, and messages from outside."""
+        self.waited = waits_of(replay.events)
+        """Steps that waited for the world outside: what came is among the verbs, or nothing did."""
         self._away: list[Away] = []
         inputs = [*again.inputs]
         inputs += [one.input or Tick() for one in replay.reactions[len(inputs) :]]
@@ -110,7 +114,7 @@ class Record:
 
 def attempt_of(event: SagaEvent) -> Attempt | None:
     """The attempt that an event has sent; None: it sends nothing."""
-    if not isinstance(event, SENDING):
+    if not isinstance(event, SENDING) or (isinstance(event, StepStarted) and not event.to):
         return None
     undo = isinstance(event, CompensationIssued)
     return Attempt(event.step, Direction.UNDO if undo else Direction.DO, event.attempt)

@@ -29,6 +29,7 @@ from es_saga.core.inputs import (
     Resolve,
     Resume,
     RetryStuck,
+    Signal,
     Skip,
     Start,
     Tick,
@@ -176,6 +177,9 @@ class _Telling:
         elif isinstance(came, Reply):
             self._expect()
             self._answer(came, reaction)
+        elif isinstance(came, Signal):
+            self._expect()
+            self._hear(came)
         else:
             self._expect()
             self._operate(came)
@@ -199,6 +203,13 @@ class _Telling:
             self._do(Call("wait", (round(self._until_deadline(), 3),)))
             return
         event = self.replay.events[reaction.first - 1]
+        step: str = getattr(event, "step", "")
+        if step in self._scene.state.waiting:
+            due = self._scene.state.steps[step].do.due
+            assert due is not None, "it waits for so long"
+            seconds = math.ceil(round((due - self._scene.now) * _MILLISECONDS, 3)) / _MILLISECONDS
+            self._do(Call("wait", (seconds,)))
+            return
         assert isinstance(event, StepTimedOut | CompensationFailed), "an attempt's time is over"
         direction = Direction.DO if isinstance(event, StepTimedOut) else Direction.UNDO
         self._on(Attempt(event.step, direction, event.attempt))
@@ -295,10 +306,15 @@ class _Telling:
         asked: Scene | Asked[Any] = self._scene
         return isinstance(asked, Asked) and asked.asked.key[1:3] == attempt[:2]
 
+    def _hear(self, signal: Signal) -> None:
+        step = self.definition.waits_for(signal.type)
+        assert step is not None, "it was heard"
+        self._do(Call("signal", (self._reply(step.name, signal.data),)))
+
     # ── operators ────────────────────────────────────────────────────────────────────────────────
 
     def _operate(self, verb: Input) -> None:
-        assert not isinstance(verb, Start | Reply | Tick), "a human did it"
+        assert not isinstance(verb, Start | Reply | Signal | Tick), "a human did it"
         said = (("reason", verb.reason), ("actor", verb.actor))
         backward = Direction.UNDO if self._scene.state.backward else Direction.DO
         match verb:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from es_saga.core.events import (
     CompensationFailed,
@@ -23,10 +23,10 @@ from es_saga.core.events import (
     StepTimedOut,
 )
 from es_saga.core.messages import Direction
-from es_saga.replay.inputs import TIMES, kind_of
+from es_saga.replay.inputs import TIMES, Kind, kind_of
 
 
-def decided_on(events: Sequence[SagaEvent]) -> str:
+def decided_on(events: Sequence[SagaEvent], waits: Container[str] = ()) -> str:
     """The input that these events follow from, on one line.
 
     >>> from es_saga.core.events import StepRefused
@@ -35,9 +35,14 @@ def decided_on(events: Sequence[SagaEvent]) -> str:
     ... )])
     'charge is refused: CardDeclined'
     """
-    if kind_of(events[0]) not in TIMES:
+    if kind_of(events[0], waits) not in TIMES:
         return _said(events[0])
-    return ", ".join(_said(one) for one in events if kind_of(one) in TIMES and not _follows(one))
+    times = [one for one in events if kind_of(one, waits) in TIMES and not _follows(one)]
+    over = "has waited long enough"
+    return ", ".join(
+        f"{getattr(one, 'step', '')} {over}" if kind_of(one, waits) is Kind.OVER else _said(one)
+        for one in times
+    )
 
 
 def _follows(event: SagaEvent) -> bool:

@@ -209,7 +209,8 @@ def draw(
     for saga_id, definition in sagas:
         for step in definition.steps.values():
             if chance.random() < rate:
-                faults += _on_command(chance, saga_id, step.name, Direction.DO, step.retry)
+                told = step.wait is not None  # nobody is asked
+                faults += _on_command(chance, saga_id, step.name, Direction.DO, step.retry, told)
             if step.undo is not None and chance.random() < rate:
                 faults += _on_command(chance, saga_id, step.name, Direction.UNDO, step.undo.retry)
         if chance.random() < rate / 2:
@@ -242,10 +243,15 @@ def _one(chance: random.Random, choices: _Choices, at: str) -> Fault:
 
 
 def _on_command(
-    chance: random.Random, saga_id: str, step: str, direction: Direction, retry: Retry
+    chance: random.Random,
+    saga_id: str,
+    step: str,
+    direction: Direction,
+    retry: Retry,
+    told: bool = False,
 ) -> Iterator[Fault]:
     """Trouble for a command or for its answers: once, a few times, or until it is given up."""
-    answers = chance.random() < 0.4
+    answers = chance.random() < 0.4 or told
     key = command_id(saga_id, step, direction)
     fault = _one(chance, _ON_REPLIES if answers else _ON_COMMANDS, key)
     times = chance.choice((1, 1, 1, 2, retry.attempts or 3))

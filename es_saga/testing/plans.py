@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
-from es_saga.core.definition import START, OnUnknown, Saga, Step, StepKind, of
+from es_saga.core.definition import START, OnNothing, OnUnknown, Saga, Step, StepKind, UndoOrder, of
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
 
@@ -50,12 +51,21 @@ class StepPlan:
     on_unknown: OnUnknown = "undo"
     undo_retry: Retry | None = None
     undo_takes_reply: bool = True
+    when: bool | None = None
+    """It has a condition, which holds or does not."""
+    goes_on: bool = False
+    """Of a wait."""
+
+    @property
+    def may_be_absent(self) -> bool:
+        return self.when is not None or self.goes_on
 
 
 @dataclass(frozen=True)
 class Plan:
     steps: tuple[StepPlan, ...]
     on_failed_undo: OnFailedUndo = OnFailedUndo.ESCALATE
+    undo_order: UndoOrder = "reverse"
     deadline: int | None = None
     broken: frozenset[str] = frozenset()
     """Step functions (`a`) and undo functions (`a/undo`) that raise until they are mended."""
@@ -67,11 +77,22 @@ class Built:
     saga: Saga[Go]
     broken: set[str] = field(default_factory=set[str])
 
+    @property
+    def absent(self) -> dict[str, bool]:
+        """By step: whether the saga may go on without its reply."""
+        return {step.name: step.may_be_absent for step in self.plan.steps}
+
 
 def build(plan: Plan) -> Built:
     """The saga of a plan. Mend its functions by taking them out of `broken`."""
     deadline = None if plan.deadline is None else timedelta(seconds=plan.deadline)
-    saga = Saga("random", Go, deadline=deadline, on_failed_undo=plan.on_failed_undo)
+    saga = Saga(
+        "random",
+        Go,
+        deadline=deadline,
+        on_failed_undo=plan.on_failed_undo,
+        undo_order=plan.undo_order,
+    )
     built = Built(plan, saga, set(plan.broken))
     steps: dict[str, Step[Go, ..., Do]] = {}
     for planned in plan.steps:
@@ -81,11 +102,22 @@ def build(plan: Plan) -> Built:
 
 def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -> Step[Go, ..., Do]:
     name, saga = planned.name, built.saga
+    after = START if planned.after == () else planned.after
+    timeout = timedelta(seconds=planned.timeout)
+    when = None if planned.when is None else lambda _data: bool(planned.when)
+    if planned.kind is StepKind.WAIT:
+        heard = type(f"Heard{name.upper()}", (Done,), {"__module__": __name__})
+        on_timeout: OnNothing = "go-on" if planned.goes_on else "undo"
+        waiting: Any = saga.wait(
+            heard, timeout=timeout, on_timeout=on_timeout, name=name, after=after, when=when
+        )
+        step: Step[Go, ..., Do] = waiting  # its reply is a Done, as all of them
+        return step
 
-    def do(data: Go, /, **known: Done) -> Do:
+    def do(data: Go, /, **known: Done | None) -> Do:
         if name in built.broken:
             raise Broken(name)
-        return Do(step=name, seen=tuple(done.step for done in known.values()))
+        return Do(step=name, seen=tuple(done.step for done in known.values() if done))
 
     def undo(data: Go, done: Done | None = None) -> Undo:
         if f"{name}/undo" in built.broken:
@@ -101,18 +133,20 @@ def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -
         parameters.append(
             inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=reply)
         )
-        hints[parameter] = Done
+        hints[parameter] = Done | None if built.absent[other] else Done
     do.__annotations__ = hints
     do.__dict__["__signature__"] = inspect.Signature(parameters)
 
-    after = START if planned.after == () else planned.after
-    timeout = timedelta(seconds=planned.timeout)
     if planned.kind is StepKind.CHECK:
-        return saga.check(after=after, timeout=timeout, retry=planned.retry)(do)
+        return saga.check(after=after, timeout=timeout, retry=planned.retry, when=when)(do)
     if planned.kind is StepKind.PIVOT:
         return saga.pivot(after=after, timeout=timeout, retry=planned.retry)(do)
     step = saga.step(
-        after=after, timeout=timeout, retry=planned.retry, on_unknown=planned.on_unknown
+        after=after,
+        timeout=timeout,
+        retry=planned.retry,
+        on_unknown=planned.on_unknown,
+        when=when,
     )(do)
     if planned.kind is StepKind.COMPENSATABLE:
         done: object = Done if planned.on_unknown == "stuck" else Done | None
@@ -134,6 +168,9 @@ retries = st.none() | st.builds(
     jitter=st.sampled_from([0.0, 0.3]),
     never=st.sampled_from([(), ("Fatal",)]),
 )
+
+
+_HOLDS = [None, None, None, False, True]
 
 
 @st.composite
@@ -171,12 +208,17 @@ def plans(draw: st.DrawFn) -> Plan:
                 else "undo",
                 undo_retry=draw(retries),
                 undo_takes_reply=draw(st.booleans()),
+                when=None
+                if index == pivot
+                else draw(st.sampled_from([None, None, None, False, True])),
+                goes_on=kind is StepKind.WAIT and draw(st.booleans()),
             )
         )
     functions = [*names, *(f"{name}/undo" for name in names)]
     return Plan(
         tuple(steps),
         on_failed_undo=draw(st.sampled_from(OnFailedUndo)),
+        undo_order=draw(st.sampled_from(["reverse", "reverse", "reverse", "parallel"])),
         deadline=draw(st.none() | st.none() | st.integers(1, 40)),
         broken=draw(
             st.just(frozenset[str]())
@@ -190,7 +232,8 @@ def _kind_and_after(
     draw: st.DrawFn, side: list[str], *, after_pivot: bool
 ) -> tuple[StepKind, tuple[str, ...] | None]:
     changing = StepKind.RETRIABLE if after_pivot else StepKind.COMPENSATABLE
-    kind = draw(st.sampled_from([changing, changing, changing, StepKind.CHECK]))
+    other = st.sampled_from([StepKind.CHECK, StepKind.CHECK, StepKind.WAIT])
+    kind = draw(st.sampled_from([changing, changing, changing, None])) or draw(other)
     some = st.sets(st.sampled_from(side), min_size=after_pivot) if side else st.just(set[str]())
     after = draw(st.none() | some.map(lambda names: tuple(sorted(names))))
     return kind, after

@@ -105,6 +105,8 @@ def _calls(definition: Definition, data: Message, answers: Answers) -> Iterator[
 
     for name, step in definition.steps.items():
         yield _Call(name, step.fn, data, bound(step.binds))
+        if step.when is not None:
+            yield _Call(f"the condition of {name}", step.when.fn, data, bound(step.when.binds))
         undo = step.undo
         if undo is None:
             continue

@@ -27,7 +27,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.inputs import Reply, Resolve, Start
+from es_saga.core.inputs import Reply, Resolve, Signal, Start
 from es_saga.core.messages import (
     Command,
     Direction,
@@ -118,6 +118,13 @@ class Scene(Meddling["Scene"]):
         __tracebackhide__ = True
         return Scene(self._settled().pass_time(self.now + seconds))
 
+    def signal(self, message: Message, /) -> Scene:
+        """A message comes from outside, that the saga waits for, or will wait for."""
+        __tracebackhide__ = True
+        kind, stage = type(message).__name__, self._settled()
+        signal = Signal(kind, message.model_dump(mode="json"), f"signal-{len(stage.inputs)}")
+        return Scene(stage.feed(signal))
+
     def duplicate(self) -> Scene:
         """The last message arrives once more, and changes nothing (law L42)."""
         __tracebackhide__ = True
@@ -127,6 +134,11 @@ class Scene(Meddling["Scene"]):
         return Scene(self._stage)
 
     # ── where it stands ──────────────────────────────────────────────────────────────────────────
+
+    def waiting(self) -> Scene:
+        """Nothing is in flight: it waits for a message from outside, or for its time."""
+        __tracebackhide__ = True
+        return self._is(SagaStatus.WAITING)
 
     def completed(self) -> Scene:
         """Every step is done."""

@@ -116,7 +116,11 @@ class Stage(NamedTuple):
             inputs=self.inputs if isinstance(given, Tick) else (*self.inputs, given),
             new=(
                 *self.new,
-                *(_sent(state, event) for event in events if isinstance(event, _SENDING)),
+                *(
+                    _sent(state, event)
+                    for event in events
+                    if isinstance(event, _SENDING) and _goes_out(state, event)
+                ),
             ),
         )
 
@@ -187,6 +191,13 @@ def listed(sent: Sequence[Sent]) -> str:
 def open_stage(definition: Definition, start: Start) -> Stage:
     """The stage right after its saga's start."""
     return Stage(definition, start.saga_id).feed(start)
+
+
+def _goes_out(state: SagaState, event: SagaEvent) -> bool:
+    """Whether anybody is asked: not by a step that waits for the world outside."""
+    if isinstance(event, StepRetried):
+        return event.step not in state.waiting
+    return not isinstance(event, StepStarted) or bool(event.to)
 
 
 def _sent(state: SagaState, event: StepStarted | StepRetried | CompensationIssued) -> Sent:

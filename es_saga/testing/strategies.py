@@ -168,7 +168,8 @@ def fault_plans(
     A trouble is one fault, or the same one for several attempts of a command.
     """
     troubles = draw(st.lists(_troubles(definition, saga_ids), max_size=most))
-    commands = sorted({step.command.__name__ for step in definition.steps.values()})
+    asking = [step for step in definition.steps.values() if step.wait is None]
+    commands = sorted({step.command.__name__ for step in asking})
     scarcity = st.tuples(st.sampled_from(commands), st.integers(0, len(saga_ids)))
     return FaultPlan(
         tuple(dict.fromkeys(fault for trouble in troubles for fault in trouble)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from es_saga.core.aggregate import fold
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import decide
 from es_saga.core.errors import ConflictError, IllegalOperation, SagaError
 from es_saga.core.events import (
@@ -129,7 +130,24 @@ def l49_a_timer_acts_when_something_is_due_and_only_then(run: Run) -> None:
         if not isinstance(turn.input, Tick) or turn.before is None:
             continue
         due = turn.before.next_due
-        assert bool(turn.events) == (due is not None and due <= turn.now)
+        if due is None or due > turn.now:
+            assert not turn.events
+        elif not turn.events:
+            assert _only_held(run.definition, turn.before, turn.now)
+
+
+def _only_held(definition: Definition, state: SagaState, now: float) -> bool:
+    """All that is due are undos whose turn it is not yet (L57)."""
+    undoing = [name for name, own in state.steps.items() if own.undoing]
+    due = [
+        (name, own)
+        for name, own in state.steps.items()
+        if (work := own.undo or own.do).due is not None and work.due <= now
+    ]
+    return all(
+        own.undoing and any(name in definition.steps[other].ancestors for other in undoing)
+        for name, own in due
+    )
 
 
 def l53_in_a_fair_world_every_saga_is_closed(run: Run) -> None:

@@ -46,6 +46,7 @@ from tests.core.service import Answer, Service
 
 SAGA = "s-1"
 
+_SENDING = StepStarted | StepRetried | CompensationIssued
 _SENDER = Sender("tests", Subjects())
 
 
@@ -147,7 +148,7 @@ class Run:
         turn = Turn(input, self.now, before, events, self.state, error, forged, broken)
         self.turns.append(turn)
         for event in events:
-            if isinstance(event, StepStarted | StepRetried | CompensationIssued):
+            if isinstance(event, _SENDING) and self.definition.steps[event.step].wait is None:
                 self._send(event)
         sent = _SENDER.commands(self.definition, self.saga, events)
         self.published += [outgoing.envelope for outgoing in sent]
@@ -191,7 +192,8 @@ class Run:
                 {"step": step} if done else None,
             )
         )
-        if turn.events and (known is None or known.outcome is not outcome):
+        waits = self.definition.steps[step].wait is not None
+        if turn.events and not waits and (known is None or known.outcome is not outcome):
             if direction is Direction.UNDO and known is None:
                 assert own is not None
                 assert work is not None

@@ -325,7 +325,7 @@ def test_an_async_step_is_told_to_be_plain() -> None:
     async def a(trip: Trip) -> Do:
         raise NotImplementedError
 
-    assert only(one(a)) == "a is async: it only builds a command, so write a plain def"
+    assert only(one(a)) == "a is async: it is a pure function, so write a plain def"
 
 
 def test_an_annotation_that_cannot_be_resolved_is_told_where_to_go() -> None:

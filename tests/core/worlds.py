@@ -17,6 +17,7 @@ from es_saga.core.inputs import (
     Resend,
     Resume,
     RetryStuck,
+    Signal,
     Skip,
     Start,
     Tick,
@@ -73,6 +74,8 @@ def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
     moves = ["tick", "tick", "forge", "again", draw(st.sampled_from(rare))]
     moves += ["ask"] * 8 + ["deliver"] * 2 if run.commands else []
     moves += ["answer"] * 2 if run.replies else []
+    moves += ["signal"] if _signals(run) else []
+    moves += ["signal"] * 6 if run.saga.waiting else []
     moves += ["verb"] * 8 if run.saga.status is SagaStatus.STUCK else []
     match draw(st.sampled_from(moves)):
         case "ask":
@@ -88,6 +91,8 @@ def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
             wait = draw(st.sampled_from([0.0, 0.5, 3.0]))
             run.now = max(run.now + wait, due if due is not None and not wait else 0.0)
             run.feed(Tick())
+        case "signal":
+            run.feed(draw(st.sampled_from(_signals(run))))
         case "forge":
             run.feed(_forged(draw, run), forged=True)
         case "cancel":
@@ -101,6 +106,16 @@ def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
             run.feed(draw(st.sampled_from(true)))
         case _:
             run.feed(Start(SAGA, {"n": draw(st.integers(1, 2))}, message_id="start-2"))
+
+
+def _signals(run: Run) -> list[Signal]:
+    """Everything that some step waits for, or may wait for."""
+    steps = run.definition.steps.values()
+    return [
+        Signal(step.asks, {"step": step.name}, f"signal-{step.name}")
+        for step in steps
+        if step.wait is not None
+    ]
 
 
 def _late(items: list[T]) -> st.SearchStrategy[T]:
@@ -206,7 +221,8 @@ def _finish(run: Run, stumbles: Stumbles) -> None:
         if not asked:
             assert state.next_due is not None, "not closed, not stuck, and nothing will happen"
             run.now = max(run.now, state.next_due)
-            run.feed(Tick())
+            if not run.feed(Tick()).events:
+                run.now += 1.0  # what is due waits for its turn: the timer looks again in a second
 
 
 def _open(run: Run) -> list[Command]:
@@ -215,6 +231,8 @@ def _open(run: Run) -> list[Command]:
     for name, own in run.saga.steps.items():
         for direction, work in ((Direction.DO, own.do), (Direction.UNDO, own.undo)):
             if work is not None and work.status is WorkStatus.STARTED:
+                if name in run.saga.waiting:
+                    continue
                 key, undoes = (
                     key_of(name, direction, work.round),
                     key_of(name, Direction.DO, own.do.round),

@@ -11,12 +11,16 @@ from es_saga import Saga
 from es_saga.replay import Replay
 from es_saga.testing import Scene, World
 from es_saga.testing.history import read_history
+from tests.core.buying import buy
 from tests.histories.record import file_of
 
 EVERY_SAGA: list[Saga[Any]] = [
-    saga
-    for app in (orders.app, travel.app, transfer.app, credit.app, activities.app, checkout.app)
-    for saga in app.sagas
+    *(
+        saga
+        for app in (orders.app, travel.app, transfer.app, credit.app, activities.app, checkout.app)
+        for saga in app.sagas
+    ),
+    buy,
 ]
 
 HARSH = 0.5

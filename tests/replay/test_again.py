@@ -15,7 +15,7 @@ from domain.orders import order
 from domain.orders.contracts import CreateOrder, OrderCreated
 from es_saga import InvalidInput, Retry, Saga
 from es_saga.core.decide import react
-from es_saga.core.events import SagaStuck, SignalReceived
+from es_saga.core.events import SagaStuck
 from es_saga.core.inputs import Reply, Tick
 from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.sensitive import HIDDEN, SensitiveFields
@@ -288,8 +288,8 @@ def test_a_history_that_ends_within_a_reaction_lacks_the_rest() -> None:
 
 
 def test_an_event_that_nothing_leads_to_is_told() -> None:
-    signal = SignalReceived(at=PAID.now, name="hurry", data={})
-    replay = Replay.of("trip-1", [*HELD.history, signal])
+    stuck = SagaStuck(at=PAID.now, why="hurry")
+    replay = Replay.of("trip-1", [*HELD.history, stuck])
     said = divergence_of(WAS, replay)
     assert said.endswith("today's code decides nothing: nothing in this release leads to it")
     short = Replay.of(

@@ -40,7 +40,8 @@ class Identity:
             ):
                 parts[place] = part
         raised = stuck is not None and bool(stuck.detail)
-        return (saga.status, saga.backward, saga.deadline_noted, raised, *parts)
+        heard = tuple(sorted(saga.signals))
+        return (saga.status, saga.backward, saga.deadline_noted, raised, heard, *parts)
 
 
 def _step(own: StepState, role: Role, situation: Situation) -> Key:

@@ -27,6 +27,7 @@ from es_saga.core.inputs import (
     Resolve,
     Resume,
     RetryStuck,
+    Signal,
     Skip,
     Tick,
 )
@@ -82,8 +83,8 @@ class Unit(NamedTuple):
         return name if self.direction is Direction.DO else f"the undo of {name}"
 
     def delivery(self, saga_id: str, attempt: int) -> Delivery:
-        check = self.role.step.kind is StepKind.CHECK
-        return Delivery(saga_id, self.slot, attempt, self.own.do.round, reads_only=check)
+        quiet = self.role.step.kind in (StepKind.CHECK, StepKind.WAIT)
+        return Delivery(saga_id, self.slot, attempt, self.own.do.round, reads_only=quiet)
 
 
 def units(situation: Situation, roles: Mapping[str, Role]) -> Iterator[Unit]:
@@ -123,12 +124,14 @@ def note_asked(
 def moves(situation: Situation, roles: Mapping[str, Role], bounds: Bounds) -> Iterator[Move]:
     """All that can happen within the bounds, whatever the number of faults."""
     found = list(units(situation, roles))
-    for unit in found:
+    asked = [unit for unit in found if unit.role.step.wait is None]
+    for unit in asked:
         yield from _participant(situation, unit, bounds)
-    for unit in found:
+    for unit in asked:
         yield from _answers(situation, unit)
     if situation.saga.closed is not None:
         return
+    yield from _signals(situation, roles)
     yield from _timers(situation, found)
     if not bounds.operators:
         return
@@ -207,6 +210,20 @@ def _answers(situation: Situation, unit: Unit) -> Iterator[Move]:
         yield Move(what, int(not awaited), situation, reply)
 
 
+def _signals(situation: Situation, roles: Mapping[str, Role]) -> Iterator[Move]:
+    """What the saga waits for comes, or comes before that."""
+    saga = situation.saga
+    for name, role in roles.items():
+        kind, message = role.step.asks, role.reply
+        if role.step.wait is None or message is None or kind in saga.signals:
+            continue
+        signal = Signal(kind, message, f"{saga.saga_id}/{kind}")
+        if name in saga.waiting:
+            yield Move(f"{kind} comes", 0, situation, signal)
+        else:
+            yield Move(f"{kind} comes, and is not waited for", 1, situation, signal)
+
+
 def _reply(
     situation: Situation, unit: Unit, attempt: int, outcome: Outcome, retry_after: float | None
 ) -> Reply:
@@ -232,7 +249,10 @@ def _timers(situation: Situation, found: list[Unit]) -> Iterator[Move]:
     for unit in waiting:
         name = unit.role.step.name
         before = _due(situation, name)
-        if unit.work.status is WorkStatus.STARTED:
+        if unit.role.step.wait is not None:
+            asleep = unit.role.step.wait.message is None
+            yield Move(f"{name} has waited long enough", int(not asleep), before, Tick())
+        elif unit.work.status is WorkStatus.STARTED:
             what = f"no answer to {unit.label} (attempt {unit.work.attempt}) in time"
             yield Move(what, 1, before, Tick())
         else:

@@ -99,7 +99,7 @@ def roles_of(
     roles: dict[str, Role] = {}
     for name, step in definition.steps.items():
         command, undo, answer = step.command, step.undo, answers[name]
-        refusal = refusals.get(command.__name__, ANY_REFUSAL)
+        refusal = None if step.wait else refusals.get(command.__name__, ANY_REFUSAL)
         undo_refusal = refusals.get(undo.command.__name__, ANY_REFUSAL) if undo else None
         alike: tuple[object, ...] = (
             step.kind,
@@ -108,6 +108,8 @@ def roles_of(
             step.retry.attempts,
             step.on_unknown,
             refusal is None,
+            step.when,
+            step.wait,
         )
         if undo is not None:
             alike += (
@@ -124,7 +126,7 @@ def roles_of(
             reply=step.check_reply(None if answer is None else answer.model_dump(mode="json")),
             refusal=refusal,
             undo_refusal=undo_refusal,
-            told=command.__name__ in refusals,
+            told=step.wait is not None or command.__name__ in refusals,
             alike=alike,
         )
     return roles

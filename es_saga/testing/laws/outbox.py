@@ -56,6 +56,8 @@ def what_was_committed_is_sent_in_order(reading: Reading) -> Iterator[Found]:
     """
     published = _published(reading)
     for index, event, deed in reading.answers:
+        if deed.step.wait is not None:
+            continue  # nobody is asked
         for _, sent in deed.sendings:
             attempt = sent.command_id, sent.attempt
             if sent.attempt == event.attempt and attempt not in published:

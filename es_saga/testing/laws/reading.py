@@ -44,7 +44,7 @@ from es_saga.core.events import (
 from es_saga.core.messages import Direction, Envelope, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
-from es_saga.testing.laws.deed import Answer, Deed, Mark, Sending
+from es_saga.testing.laws.deed import OPEN, Answer, Deed, Mark, Sending
 from es_saga.testing.story import Effect, Story
 
 
@@ -125,7 +125,9 @@ class Reading:
         return deed.step.undo is not None and deed.maybe(index)
 
     def dependents(self, name: str) -> Iterator[str]:
-        """The steps that come after this one, directly or not."""
+        """The steps that come after this one, directly or not, and are undone before it."""
+        if self.definition.undo_order == "parallel":
+            return
         for other, step in self.definition.steps.items():
             if name in step.ancestors:
                 yield other
@@ -163,8 +165,13 @@ class Reading:
         return [
             name
             for name, deed in self.do.items()
-            if deed.step.kind is not StepKind.CHECK and name not in self.excused
+            if deed.step.kind not in (StepKind.CHECK, StepKind.WAIT) and name not in self.excused
         ]
+
+    @cached_property
+    def waits(self) -> frozenset[str]:
+        """Steps that ask nobody."""
+        return frozenset(name for name, deed in self.do.items() if deed.step.wait is not None)
 
     @cached_property
     def effects(self) -> Mapping[tuple[str, Direction], Sequence[tuple[int, Effect]]] | None:
@@ -303,7 +310,10 @@ def _on_turn(reading: Reading, index: int, event: CompensationStarted) -> None:
     reading.turned.append((index, event))
     _free(reading, index)
     for deed in reading.do.values():
-        if deed.last is WorkStatus.BACKOFF:  # it will not get its next attempt
+        if deed.step.wait is not None:
+            if deed.last in OPEN:  # nobody waits any more
+                deed.marks.append(Mark(index, WorkStatus.SKIPPED))
+        elif deed.last is WorkStatus.BACKOFF:  # it will not get its next attempt
             _give_up(deed, index)
 
 

@@ -55,7 +55,8 @@ def _disorder(reading: Reading) -> Iterator[Found]:
             if do and (before := order[other, Direction.DO]) and min(do) < min(before):
                 yield None, f"{name} took effect before {other}, on which it depends"
             back = order[other, Direction.UNDO]
-            if undo and back and max(undo) > min(back) and not reading.overtook(other, name):
+            ordered = name in reading.dependents(other) and not reading.overtook(other, name)
+            if undo and back and max(undo) > min(back) and ordered:
                 yield None, f"{other} was undone before {name}, which depends on it"
 
 

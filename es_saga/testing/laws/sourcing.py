@@ -138,6 +138,8 @@ def an_input_without_a_key_is_refused(reading: Reading) -> Iterator[Found]:
     """An input without a redelivery key is refused, not guessed (ES). A start has the saga's id."""
     for index, event in enumerate(reading.history):
         message = type(event) in _INPUTS and type(event) is not SagaStarted
+        if isinstance(event, StepSucceeded) and event.step in reading.waits:
+            continue  # what came is told by SignalReceived, or nothing came but time
         if message and not event.cause and not by_timer(event):
             yield index, f"{type(event).__name__} does not say which message it came by"
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from es_saga.adapters.memory_store import MemoryStore
 from es_saga.core.aggregate import fold
 from es_saga.core.errors import Unavailable
-from es_saga.core.events import SagaEvent
+from es_saga.core.events import SagaEvent, StepRetried, StepStarted
 from es_saga.core.messages import PARTS
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.engine.ports import Append, Recorded
@@ -56,6 +56,8 @@ class Log:
         self._views = StatusView(), AuditView()
         self._news: list[Recorded] = []
         self._moved: dict[str, SagaState] = {}
+        self.awaited: Callable[[SagaState, str], None] = lambda _saga, _step: None
+        """Is told when a saga begins to wait for the world outside, and at which step."""
         self._watched: dict[str, float] = {}
         """When somebody will see to it that a saga that is due is looked at."""
 
@@ -74,6 +76,9 @@ class Log:
                 self._news.append(Recorded(part, at, saga_id, version, event, b""))
             self._moved[saga_id] = self.states[saga_id] = state
             self.journal.note(by.name, What.WRITTEN, Written(saga_id, item.version + 1, events))
+            for event in events if state.waiting else ():
+                if isinstance(event, StepStarted | StepRetried) and event.step in state.waiting:
+                    self.awaited(state, event.step)
             if state.closed is None and state.status is not SagaStatus.STUCK:
                 self.open.add(saga_id)
             else:

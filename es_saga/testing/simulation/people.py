@@ -9,17 +9,21 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from es_saga.core.compiled import Definition
+from es_saga.core.events import Json
 from es_saga.core.messages import Direction, Envelope, Outcome, Subjects, command_id
 from es_saga.core.state import GIVEN_UP, SagaState
-from es_saga.engine.requests import START_TYPE, VERB_TYPE, VerbRequest
+from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.network import Network
-from es_saga.testing.simulation.services import Screen
+from es_saga.testing.simulation.services import Screen, made_up
 
 APP: Final = "simulated"
 """The app of every simulated world."""
+
+HEARD_SECONDS: Final = 0.5
+"""What a saga waits for is told it so long after it has begun to wait."""
 
 PATIENCE_SECONDS: Final = 10.0
 """Who has started a saga and does not find it asks again after this long."""
@@ -41,6 +45,7 @@ class People:
         """Interferences that are still to come."""
         self._network = network
         self._log = log
+        log.awaited = self.hear
         self._definitions = {(one.name, one.version): one for one in definitions}
         self._services = services
         self._subjects = Subjects()
@@ -68,6 +73,20 @@ class People:
     def _send(self, who: str, saga_id: str, message_id: str, kind: str, data: Any) -> None:
         envelope = Envelope(id=message_id, source=who, type=kind, sagaid=saga_id, data=data)
         self._network.carry(who, self._subjects.inbox(APP, saga_id), envelope)
+
+    # ── the world outside ────────────────────────────────────────────────────────────────────────
+
+    def hear(self, state: SagaState, step: str) -> None:
+        """Somebody knows what a saga has begun to wait for."""
+        origin, attempt = state.origin, state.steps[step].do.attempt
+        planned = self._definitions[origin.saga_type, origin.definition].steps[step]
+        if planned.reply is None:
+            return  # it sleeps
+        # Named like the answer to a command, so that the same faults befall it.
+        message_id = f"{command_id(state.saga_id, step, Direction.DO)}/{attempt}/r"
+        signal = {"type": planned.asks, "data": made_up(planned.reply).model_dump(mode="json")}
+        send = ("outside", state.saga_id, message_id, SIGNAL_TYPE, signal)
+        self._network.loop.after(HEARD_SECONDS, self._send, *send)
 
     # ── operating ────────────────────────────────────────────────────────────────────────────────
 
@@ -113,6 +132,9 @@ class People:
         work = None if own is None else own.undo or own.do
         if own is None or work is None or work.status not in GIVEN_UP:
             return VerbRequest(verb="retry", actor="bob", reason="it is mended")
+        if planned.wait is not None:
+            told = None if planned.reply is None else made_up(planned.reply).model_dump(mode="json")
+            return _resolved(step, Direction.DO, Outcome.SUCCEEDED, told)
         saga_id, undo = state.saga_id, own.undo is not None
         forward = command_id(saga_id, step, Direction.DO, own.do.round)
         command = planned.undo.command if undo and planned.undo is not None else planned.command
@@ -125,13 +147,18 @@ class People:
         )
         if found is None:
             return VerbRequest(verb="retry", actor="bob", reason="it is mended")
-        told = None if undo or not found.done else found.reply
-        return VerbRequest(
-            verb="resolve",
-            actor="bob",
-            reason="looked it up",
-            step=step,
-            direction=direction,
-            outcome=Outcome.SUCCEEDED if found.done else Outcome.REFUSED,
-            reply=None if told is None else from_json(told),
-        )
+        told = None if undo or not found.done or found.reply is None else from_json(found.reply)
+        outcome = Outcome.SUCCEEDED if found.done else Outcome.REFUSED
+        return _resolved(step, direction, outcome, told)
+
+
+def _resolved(step: str, direction: Direction, outcome: Outcome, reply: Json | None) -> VerbRequest:
+    return VerbRequest(
+        verb="resolve",
+        actor="bob",
+        reason="looked it up",
+        step=step,
+        direction=direction,
+        outcome=outcome,
+        reply=reply,
+    )
