@@ -25,6 +25,7 @@ from es_saga.cli import (
     schema,
     serving,
     shredding,
+    signalling,
     starting,
     streams,
     vitals,
@@ -47,7 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    *(run, serving, starting, listing, reading, operating, vitals),
+    *(run, serving, starting, signalling, listing, reading, operating, vitals),
     *(checking, replaying, exporting, comparing, drawing, contracts),
     *(schema, projecting, auditing, shredding, streams, operations, doctor),
 ):

@@ -149,7 +149,7 @@ def _step_started(state: SagaState, event: StepStarted) -> SagaState:
     sent = Sent(event.command_type, event.to, event.command)
     work = Work(WorkStatus.STARTED, event.attempt, event.at, event.due, sent)
     if not event.to:
-        state = state._replace(waiting=state.waiting | {event.step})
+        state = state._replace(waiting=(*state.waiting, event.step))
     return put(state, event, event.step, StepState(work))
 
 
@@ -253,7 +253,7 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
         backward=True,
         status=SagaStatus.COMPENSATING,
         stuck=None,
-        waiting=frozenset(),
+        waiting=(),
     )
 
 

@@ -40,7 +40,7 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
 def rested(state: SagaState) -> SagaState:
     """Waiting, as long as all that is open waits for the world outside; else running."""
     steps = state.steps
-    waiting = frozenset(name for name in state.waiting if steps[name].do.open)
+    waiting = tuple(name for name in state.waiting if steps[name].do.open)
     if state.status in (SagaStatus.RUNNING, SagaStatus.WAITING):
         rests = waiting and all(not own.do.open or name in waiting for name, own in steps.items())
         status = SagaStatus.WAITING if rests else SagaStatus.RUNNING

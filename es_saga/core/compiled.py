@@ -72,7 +72,7 @@ class UndoDefinition:
 class Condition:
     """Whether a step has to run at all."""
 
-    fn: Callable[..., bool]
+    fn: Callable[..., object]
     binds: tuple[Bind, ...]
 
 

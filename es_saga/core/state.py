@@ -163,7 +163,7 @@ class SagaState(NamedTuple):
     closed: float | None = None
     signals: Mapping[str, Json] = _NO_SIGNALS
     """Messages from outside, by type."""
-    waiting: frozenset[str] = frozenset()
+    waiting: tuple[str, ...] = ()
     """Steps that wait for one, or for time to pass."""
 
     @property

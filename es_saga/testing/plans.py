@@ -104,7 +104,11 @@ def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -
     name, saga = planned.name, built.saga
     after = START if planned.after == () else planned.after
     timeout = timedelta(seconds=planned.timeout)
-    when = None if planned.when is None else lambda _data: bool(planned.when)
+
+    def holds(_data: Go) -> bool:
+        return bool(planned.when)
+
+    when = None if planned.when is None else holds
     if planned.kind is StepKind.WAIT:
         heard = type(f"Heard{name.upper()}", (Done,), {"__module__": __name__})
         on_timeout: OnNothing = "go-on" if planned.goes_on else "undo"

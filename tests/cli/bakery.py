@@ -113,6 +113,33 @@ def no_flour(c: Cake) -> Deliver:
     return Deliver(name=c.name, back=True)
 
 
+class Recipe(Message):
+    """What a pastry waits for."""
+
+    text: str
+
+
+class Knead(Command[None]):
+    """Work the dough."""
+
+    to = "bakery"
+    recipe: str
+
+
+pastry = Saga("pastry", Cake)
+pastry.wait(Recipe, timeout=timedelta(hours=1))
+
+
+@pastry.pivot(timeout=QUICK)
+def knead(c: Cake, recipe: Recipe) -> Knead:
+    return Knead(recipe=recipe.text)
+
+
+@bakery.handles(Knead)
+async def use_hands(cmd: Knead, tx: Tx) -> None:
+    return None
+
+
 sweets = Saga("sweets", Cake)
 
 
@@ -128,7 +155,7 @@ async def bring_flour(cmd: Deliver, tx: Tx) -> None:
         raise RuntimeError("no flour")
 
 
-app = App("bakery", sagas=[cake, bread, sweets], participants=[bakery])
+app = App("bakery", sagas=[cake, bread, pastry, sweets], participants=[bakery])
 
 faulty = Saga("faulty", Cake)
 

@@ -382,3 +382,24 @@ def test_every_verb_wants_a_reason_and_takes_the_actor_from_the_settings(
     events = cli("history", sweets, "-o", "json", data=bakery.data).json()
     assert [event["actor"] for event in events if event["actor"]] == ["mallory"]
     assert cli("cancel", "nobody", "--reason", "r", data=bakery.data).code == 3
+
+
+# ── messages from outside ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.requirement("R009")
+def test_a_saga_that_waits_is_told_by_signal(cli: Cli, bakery: Running) -> None:
+    saga_id = begun(cli, bakery, "pastry", "recipe", "started")
+    assert shown(cli, bakery, saga_id)["status"] == "waiting"
+
+    unheard = cli("signal", saga_id, "Weather", data=bakery.data)
+    assert (unheard.code, "It waits for Recipe" in unheard.err) == (3, True)
+    unfit = cli("signal", saga_id, "Recipe", "-i", '{"text": 7}', data=bakery.data)
+    assert unfit.code == 2, unfit.err
+    told = cli("signal", saga_id, "Recipe", "-i", '{"text": "flour"}', data=bakery.data)
+    assert told.code == 0, told.err
+    ended = cli("wait", saga_id, "--timeout", "20", data=bakery.data)
+    assert ended.code == 0, ended.err
+    assert "SignalReceived" in kinds(cli, bakery, saga_id)
+    late = cli("signal", saga_id, "Recipe", "-i", '{"text": "flour"}', data=bakery.data)
+    assert late.code == 0, "the same message again changes nothing"

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from es_saga import Saga
+from es_saga import Message, Saga
 from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.definitions import register
 from es_saga.adapters.memory import MemoryTransport
@@ -74,7 +74,21 @@ def give_back(e: Errand, paid: Paid | None) -> GiveBack:
     return GiveBack(pence=e.pence)
 
 
-KNOWN = (errand.definition, glance.definition, vigil.definition)
+class Approval(Message):
+    by: str
+
+
+patient = Saga("patient", Errand)
+"""An errand that waits to be approved."""
+patient.wait(Approval, timeout=timedelta(hours=1))
+
+
+@patient.pivot
+def fetch_at_last(e: Errand, approval: Approval) -> Fetch:
+    return Fetch(thing=f"{e.thing} for {approval.by}")
+
+
+KNOWN = (errand.definition, glance.definition, vigil.definition, patient.definition)
 
 
 class Direct:

@@ -243,7 +243,7 @@ async def test_definitions_are_told_with_and_without_their_code(tmp_path: Path) 
     async with open_office(tmp_path, definitions=[errand.definition]) as office:
         await office.ended(key="7")
         found = {one["type"]: one for one in (await get(office, "/definitions"))["items"]}
-        assert set(found) == {"errand", "glance", "vigil"}
+        assert set(found) == {"errand", "glance", "patient", "vigil"}
         assert [step["name"] for step in found["errand"]["steps"]] == ["fetch", "pay", "bring"]
         assert found["errand"]["code"] is True
         assert found["errand"]["input"]["required"] == ["thing"]

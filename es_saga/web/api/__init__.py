@@ -13,6 +13,7 @@ from es_saga.web.api import (
     operating,
     replaying,
     sagas,
+    signalling,
     starting,
     system,
 )
@@ -24,7 +25,7 @@ def router() -> APIRouter:
     """All of them."""
     every = APIRouter(responses=ERRORS, dependencies=[Depends(known_query)])
     for part in (
-        *(starting, sagas, composing, replaying, operating, definitions),
+        *(starting, signalling, sagas, composing, replaying, operating, definitions),
         *(drawing, monitoring, following, system),
     ):
         every.include_router(part.router)
