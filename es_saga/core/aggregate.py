@@ -159,6 +159,8 @@ def _step_retried(state: SagaState, event: StepRetried) -> SagaState:
     assert step.do.status is WorkStatus.BACKOFF, "no further attempt was due"
     assert event.attempt == step.do.attempt + 1, "attempts count up"
     work = step.do._replace(status=WorkStatus.STARTED, attempt=event.attempt, due=event.due)
+    if work.sent is not None and not work.sent.to:
+        state = state._replace(waiting=(*state.waiting, event.step))
     return put(state, event, event.step, step._replace(do=work))
 
 

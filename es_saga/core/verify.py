@@ -8,11 +8,8 @@ exactly one ancestor.
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from es_saga.core.compiled import Nothing
 from es_saga.core.definition import (
@@ -27,27 +24,15 @@ from es_saga.core.definition import (
     _Reference,  # pyright: ignore[reportPrivateUsage]  # the other half of `of`
 )
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import MAX_ID_CHARS, Command, Message, is_token, reply_type
+from es_saga.core.messages import MAX_ID_CHARS, is_token, reply_type
 from es_saga.core.policy import FOR_EVER, Retry
+from es_saga.core.signatures import Reader, Signature, is_message, named, optional
 
 MAX_STEPS = 200
 """Steps a saga may have: deciding looks at each of them."""
 
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-@dataclass
-class _Signature:
-    """A function taken apart: what it is given and what it makes."""
-
-    parameters: list[inspect.Parameter] = field(default_factory=list[inspect.Parameter])
-    hints: dict[str, Any] = field(default_factory=dict[str, Any])
-    command: type[Command[Any]] | None = None
-
-
-_WAITING = _Signature(command=Nothing)
+_WAITING = Signature(command=Nothing)
 """Of a step that asks nobody."""
 
 
@@ -61,7 +46,8 @@ class Verifier:
         self.after: dict[str, tuple[str, ...]] = {}
         self.ancestors: dict[str, frozenset[str]] = {}
         self.replies: dict[str, Any] = {}
-        self.signatures: dict[str, _Signature] = {}
+        self.signatures: dict[str, Signature] = {}
+        self.read = Reader(saga.data, self.fault).read
 
     def fault(self, text: str) -> None:
         if text not in self.faults:
@@ -78,7 +64,7 @@ class Verifier:
                 self.signatures[name] = _WAITING
                 self.replies[name] = step.wait.message or type(None)
                 continue
-            self.signatures[name] = signature = self.check_function(name, step.fn)
+            self.signatures[name] = signature = self.read(name, step.fn)
             if signature.command is not None:
                 self.replies[name] = reply_type(signature.command)
         compiled = [self.compile_step(step, pivot) for step in self.steps.values()]
@@ -103,7 +89,7 @@ class Verifier:
             )
         if saga.version < 1:
             self.fault("the version counts from 1")
-        if not _is_message(saga.data):
+        if not is_message(saga.data):
             self.fault(f"the input {saga.data!r} is no Message: derive it from es_saga.Message")
         if saga.deadline is not None and saga.deadline <= timedelta(0):
             self.fault("the deadline must be longer than nothing")
@@ -170,84 +156,23 @@ class Verifier:
         message = step.wait.message
         if message is None:
             return
-        if not _is_message(message):
-            self.fault(f"{step.name} waits for {_name(message)}, no Message")
+        if not is_message(message):
+            self.fault(f"{step.name} waits for {named(message)}, no Message")
         for other in self.steps.values():
             if other is step:
                 return
             if other.wait is not None and other.wait.message is message:
                 self.fault(
-                    f"{other.name} and {step.name} both wait for {_name(message)}: whose is it "
+                    f"{other.name} and {step.name} both wait for {named(message)}: whose is it "
                     f"when it comes? derive a type for each"
                 )
 
-    def check_function(
-        self, label: str, fn: Callable[..., Any], *, condition: bool = False
-    ) -> _Signature:
-        """Take a function apart; faults where it cannot be called as it will be.
-
-        A condition makes no command, and may be a lambda: it takes the input, annotated or not.
-        """
-        signature = _Signature()
-        if inspect.iscoroutinefunction(fn):
-            self.fault(f"{label} is async: it is a pure function, so write a plain def")
-        try:
-            parameters = list(inspect.signature(fn).parameters.values())
-            signature.hints = get_type_hints(fn)
-        except Exception as error:  # an annotation may be any expression
-            self.fault(
-                f"{label}: an annotation cannot be resolved ({error}): define or import it at the "
-                f"top of the module, not inside a function or under TYPE_CHECKING"
-            )
-            return signature
-        signature.parameters = parameters
-        if not condition:
-            self.check_command(label, signature)
-        elif parameters:
-            signature.hints.setdefault(parameters[0].name, self.saga.data)
-        self.check_parameters(label, signature)
-        return signature
-
-    def check_command(self, label: str, signature: _Signature) -> None:
-        command = signature.hints.get("return")
-        if not _is_command(command):
-            self.fault(f"{label} returns {_name(command)}, not a Command: annotate what it returns")
-            return
-        try:
-            reply = reply_type(command)
-        except TypeError as error:
-            self.fault(f"{label}: {error}")
-        else:
-            signature.command = command
-            if reply is not type(None) and not _is_message(reply):
-                self.fault(f"{label}: {command.__name__} answers {_name(reply)}, no Message")
-        if not is_token(command.to):
-            self.fault(f"{label}: {command.__name__} is addressed to nobody: set its `to`")
-
-    def check_parameters(self, label: str, signature: _Signature) -> None:
-        """The first takes the input; it is taken off. The others are passed by name."""
-        data = self.saga.data
-        if not signature.parameters:
-            self.fault(f"{label} takes no input: its first parameter is the {_name(data)}")
-            return
-        first = signature.parameters.pop(0)
-        given = signature.hints.get(first.name)
-        fits = inspect.isclass(given) and _is_message(data) and issubclass(data, given)
-        if not fits or first.kind not in _POSITIONAL:
-            self.fault(
-                f"{label} takes {_name(given)} first, but the input of the saga is {_name(data)}"
-            )
-        for parameter in signature.parameters:
-            if parameter.kind not in _BY_NAME:
-                self.fault(f"{label}({parameter}): write each parameter out, to be passed by name")
-        signature.parameters = [one for one in signature.parameters if one.kind in _BY_NAME]
-
-    def bind(self, label: str, step: str, signature: _Signature) -> tuple[Bind, ...]:
+    def bind(self, label: str, step: str, signature: Signature) -> tuple[Bind, ...]:
         """Find the ancestor whose reply each parameter gets."""
         binds: list[Bind] = []
         for parameter in signature.parameters:
             wanted = signature.hints.get(parameter.name)
-            plain, takes_none = _optional(wanted)
+            plain, takes_none = optional(wanted)
             if isinstance(parameter.default, _Reference):
                 source = parameter.default.step
                 binds.append(Bind(parameter.name, source))
@@ -266,12 +191,12 @@ class Verifier:
                 self.fault(f"{label}({parameter.name}) has no annotation: whose reply is it?")
             elif sources:
                 self.fault(
-                    f"{label}({parameter.name}: {_name(plain)}) could be the reply of "
+                    f"{label}({parameter.name}: {named(plain)}) could be the reply of "
                     f"{' or '.join(sources)}: write = of({sources[-1]})"
                 )
             else:
                 self.fault(
-                    f"{label}({parameter.name}: {_name(plain)}): no step before {step} replies so"
+                    f"{label}({parameter.name}: {named(plain)}): no step before {step} replies so"
                 )
         return tuple(binds)
 
@@ -279,15 +204,15 @@ class Verifier:
         found = self.steps.get(source)
         skipped = found is not None and (found.when or (found.wait and found.wait.goes_on))
         if skipped and not takes_none:
-            name = _name(wanted)
+            name = named(wanted)
             self.fault(f"{label}: {name}): {source} may be skipped: take {name} | None")
 
     def check_reference(self, label: str, step: str, source: str, wanted: Any) -> None:
         if source not in self.ancestors[step]:
             self.fault(f"{label}: {source} does not come before {step}")
         elif not _fits(self.replies.get(source), wanted):
-            reply = _name(self.replies.get(source))
-            self.fault(f"{label}: {source} replies {reply}, not {_name(wanted)}")
+            reply = named(self.replies.get(source))
+            self.fault(f"{label}: {source} replies {reply}, not {named(wanted)}")
 
     def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
         name, signature = step.name, self.signatures[step.name]
@@ -327,10 +252,10 @@ class Verifier:
         if step.when is None:
             return None
         label = f"when= of {step.name}"
-        signature = self.check_function(label, step.when, condition=True)
+        signature = self.read(label, step.when, condition=True)
         returned = signature.hints.get("return", bool)
         if returned is not bool:
-            self.fault(f"{label} returns {_name(returned)}, not bool")
+            self.fault(f"{label} returns {named(returned)}, not bool")
         return Condition(step.when, self.bind(label, step.name, signature))
 
     def check_compensation(
@@ -356,20 +281,20 @@ class Verifier:
     def compile_undo(self, step: Step[Any, ..., Any]) -> UndoDefinition | None:
         undo = step.undos[-1]
         label = f"compensation {getattr(undo.fn, '__name__', '?')} of {step.name}"
-        signature = self.check_function(label, undo.fn)
+        signature = self.read(label, undo.fn)
         reply = self.replies.get(step.name)
         own = self.take_own(signature, reply)
         accepts_unknown = True
         if own is not None and reply is not type(None):
-            wanted, accepts_unknown = _optional(signature.hints.get(own.name))
+            wanted, accepts_unknown = optional(signature.hints.get(own.name))
             if reply is not None and not _fits(reply, wanted):
                 self.fault(
-                    f"{label} takes {_name(wanted)} second, but {step.name} replies {_name(reply)}"
+                    f"{label} takes {named(wanted)} second, but {step.name} replies {named(reply)}"
                 )
             elif not accepts_unknown and step.on_unknown == "undo":
                 self.fault(
                     f"{label}: {step.name} may stay unanswered and is then undone without its "
-                    f"reply: take {own.name}: {_name(wanted)} | None, or give the step "
+                    f"reply: take {own.name}: {named(wanted)} | None, or give the step "
                     f'on_unknown="stuck"'
                 )
         retry = undo.retry or FOR_EVER
@@ -388,7 +313,7 @@ class Verifier:
             retry=retry,
         )
 
-    def take_own(self, signature: _Signature, reply: Any) -> inspect.Parameter | None:
+    def take_own(self, signature: Signature, reply: Any) -> inspect.Parameter | None:
         """Take off the parameter that gets the reply of the step itself, if there is one.
 
         It is the second, as the types of `compensation` say; a step that replies nothing has it
@@ -421,29 +346,6 @@ def _is_name(value: str) -> bool:
     return is_token(value) and len(value) <= MAX_ID_CHARS
 
 
-def _is_command(candidate: object) -> TypeGuard[type[Command[Any]]]:
-    return inspect.isclass(candidate) and issubclass(candidate, Command)
-
-
-def _is_message(candidate: object) -> bool:
-    return inspect.isclass(candidate) and issubclass(candidate, Message)
-
-
-def _optional(hint: Any) -> tuple[Any, bool]:
-    """`X | None` as X and True; anything else as itself and False."""
-    if get_origin(hint) in (Union, types.UnionType):
-        members = [member for member in get_args(hint) if member is not type(None)]
-        if len(members) == 1 and len(members) < len(get_args(hint)):
-            return members[0], True
-    return hint, False
-
-
 def _fits(reply: Any, wanted: Any) -> bool:
     """Whether a reply may be passed where `wanted` is annotated."""
-    return _is_message(reply) and inspect.isclass(wanted) and issubclass(reply, wanted)
-
-
-def _name(hint: Any) -> str:
-    if hint is None or hint is type(None):
-        return "nothing"
-    return getattr(hint, "__name__", str(hint))
+    return is_message(reply) and inspect.isclass(wanted) and issubclass(reply, wanted)

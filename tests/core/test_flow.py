@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from es_saga import IllegalOperation, Message, NotFound
+from es_saga import DefinitionError, IllegalOperation, Message, NotFound, Saga
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import SignalReceived, StepSkipped
 from es_saga.core.state import WorkStatus
@@ -113,3 +116,123 @@ def test_a_message_that_nobody_waits_for_or_that_does_not_fit_is_refused() -> No
 
     with pytest.raises(InvalidInput, match="the reply is no Approval"):
         waiting.signal(Approval(on="paper"))
+
+
+# ── what cannot be run ───────────────────────────────────────────────────────────────────────────
+
+
+def faults_of(saga: Saga[Purchase]) -> tuple[str, ...]:
+    with pytest.raises(DefinitionError) as refused:
+        _ = saga.definition
+    return tuple(refused.value.faults)
+
+
+def test_who_takes_what_may_be_missing_takes_none() -> None:
+    saga = Saga("forgetful", Purchase)
+    saga.wait(Approval, timeout=DAY, on_timeout="go-on")
+
+    @saga.check(when=lambda p: p.gift)
+    def book(p: Purchase) -> Book:
+        return Book()
+
+    @saga.pivot
+    def pay(p: Purchase, approval: Approval, booked: Booked) -> Pay:
+        return Pay(approved_by=approval.by)
+
+    assert faults_of(saga) == (
+        "pay(approval: Approval): approval may be skipped: take Approval | None",
+        "pay(booked: Booked): book may be skipped: take Booked | None",
+    )
+
+
+def test_two_steps_cannot_wait_for_one_message() -> None:
+    saga = Saga("greedy", Purchase)
+    saga.wait(Approval, timeout=DAY)
+    saga.wait(Approval, timeout=DAY, name="second")
+    assert faults_of(saga) == (
+        "approval and second both wait for Approval: whose is it when it comes? derive a type "
+        "for each",
+    )
+
+
+def test_a_wait_lasts_some_time_and_has_nothing_to_undo() -> None:
+    saga = Saga("hasty", Purchase)
+    approval = saga.wait(Approval, timeout=timedelta(0))
+
+    @approval.compensation
+    def disapprove(p: Purchase) -> Unwrap:
+        return Unwrap()
+
+    assert faults_of(saga) == (
+        "approval: the timeout must be longer than nothing",
+        "approval has a compensation, but to wait changes nothing that could be undone",
+        "compensation disapprove of approval: the timeout must be longer than nothing",
+    )
+
+
+def test_a_condition_is_a_plain_function_that_says_yes_or_no() -> None:
+    saga = Saga("vague", Purchase)
+
+    def price(p: Purchase) -> int:
+        return p.pence
+
+    def stranger(p: Purchase, booked: Booked) -> bool:
+        return bool(booked)
+
+    async def later(p: Purchase) -> bool:
+        return True
+
+    for number, when in enumerate((price, stranger, later)):
+        step: Any = when
+        saga.sleep(f"nap_{number}", DAY, when=step)
+    found = faults_of(saga)
+    assert found[:2] == (
+        "when= of nap_0 returns int, not bool",
+        "when= of nap_1(booked: Booked): no step before nap_1 replies so",
+    )
+    assert found[2] == "when= of nap_2 is async: it is a pure function, so write a plain def"
+
+
+def test_a_condition_that_raises_or_answers_otherwise_stops_its_saga_alone() -> None:
+    saga = Saga("moody", Purchase)
+    moods: list[object] = ["none", "perhaps", True]
+
+    def mood(p: Purchase) -> bool:
+        if moods[0] == "none":
+            raise ValueError("no idea")
+        found: Any = moods[0]
+        answer: bool = found
+        return answer
+
+    @saga.check(when=mood)
+    def book(p: Purchase) -> Book:
+        return Book()
+
+    stuck = given(saga, CHEAP).stuck()
+    assert "ValueError: no idea" in stuck.history[-1].why  # type: ignore[attr-defined]
+    moods.pop(0)
+    still = stuck.resume().stuck()
+    assert "its condition returned str, not bool" in still.history[-1].why  # type: ignore[attr-defined]
+    moods.pop(0)
+    assert still.retry().expect(Book).reply(Booked()).completed()
+
+
+def test_what_waits_after_the_pivot_is_waited_for_again_or_answered_by_a_human() -> None:
+    saga = Saga("patient", Purchase)
+
+    @saga.pivot
+    def pay(p: Purchase) -> Pay:
+        return Pay(approved_by=None)
+
+    saga.wait(Approval, timeout=DAY)
+
+    @saga.step
+    def send(p: Purchase, approval: Approval) -> Send:
+        return Send(wrapped=approval.by == "ada")
+
+    late = given(saga, CHEAP).expect(Pay).reply().waiting().wait(DAY.total_seconds()).stuck()
+    again = late.retry().waiting()
+    told = again.signal(Approval(by="ada")).expect(Send(wrapped=True)).reply().completed()
+    heard = late.signal(Approval(by="eve")).expect(Send(wrapped=False)).reply().completed()
+    for scene in (told, heard):
+        assert not judge(scene.story).violations

@@ -34,6 +34,9 @@ def what_is_sent_was_committed(reading: Reading) -> Iterator[Found]:
         if event is None or deed is None:
             yield None, f"{envelope.id} was published, and no event asked for it"
             continue
+        if deed.step.wait is not None:
+            yield None, f"{envelope.id} was published, and {deed.name} asks nobody"
+            continue
         asked = first.get(event.command_id)
         if asked is not None and (envelope.type, envelope.data) != (
             asked.command_type,
