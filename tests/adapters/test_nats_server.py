@@ -125,6 +125,7 @@ async def test_sync_always_reaches_the_server(tmp_path: Path) -> None:
         assert [stream.name for stream in await transport.streams()] == [
             "ES_main_CMD",
             "ES_main_RPL",
+            "ES_main_EVT",
             "ES_main_DLQ",
             "ES_main_ALR",
             "ES_main_ADV",
