@@ -192,6 +192,7 @@ def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
         yield {
             "step": step.name,
             "kind": step.kind.value,
+            "conditional": step.when is not None,
             "command": step.asks,
             "to": step.command.to,
             "undo": step.undo.command.__name__ if step.undo else None,
@@ -207,6 +208,7 @@ def _show_steps(definitions: Sequence[Definition]) -> None:
         step
         | {
             "saga": f"{definition.name} v{definition.version}" if number == 0 else "",
+            "kind": f"{step['kind']}, conditional" if step["conditional"] else step["kind"],
             "after": ", ".join(step["after"]),
             "timeout": f"{step['timeout']:g} s",
         }

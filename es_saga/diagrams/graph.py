@@ -298,5 +298,6 @@ def _described(plan: Plan) -> str:
     for box in plan.boxes:
         after = f" after {', '.join(box.after)}" if box.after else " at the start"
         undo = f", undone by {box.undo}" if box.undo else ""
-        said.append(f"{box.name} ({box.kind}){after}: {box.command}{undo}.")
+        kind = f"{box.kind}, conditional" if box.conditional else box.kind
+        said.append(f"{box.name} ({kind}){after}: {box.command}{undo}.")
     return " ".join(said)

@@ -70,7 +70,8 @@ def dot(source: Source) -> str:
 
 def _label(box: Box, newline: str) -> str:
     command = box.command if box.to is None else f"{box.command} to {box.to}"
-    return newline.join([box.name, box.kind, command])
+    kind = f"{box.kind}, conditional" if box.conditional else box.kind
+    return newline.join([box.name, kind, command])
 
 
 def _edges(plan: Plan) -> Iterator[tuple[str, str]]:

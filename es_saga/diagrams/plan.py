@@ -18,7 +18,8 @@ class Box(NamedTuple):
     undo: str | None
     """The command that undoes it."""
     to: str | None = None
-    """Who it goes to; None: a shape does not say."""
+    """Who it goes to; None: nobody, or a shape does not say."""
+    conditional: bool = False
 
 
 class Plan(NamedTuple):
@@ -54,7 +55,8 @@ def plan_of(source: Source) -> Plan:
                 step.after,
                 step.asks,
                 step.undo.command.__name__ if step.undo else None,
-                step.command.to,
+                step.command.to or None,
+                step.when is not None,
             )
             for step in source.steps.values()
         )
@@ -69,6 +71,7 @@ def plan_of(source: Source) -> Plan:
                 tuple(step["after"]),
                 step["command"],
                 step["undo"],
+                conditional=step.get("when", False),
             )
             for step in steps
         ),

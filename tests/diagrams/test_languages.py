@@ -7,6 +7,7 @@ import re
 from es_saga.core.definition import START, Saga
 from es_saga.diagrams import definition_dot as dot
 from es_saga.diagrams import definition_mermaid as mermaid
+from tests.core.buying import buy
 from tests.core.sagas import Trip, add, beside, do
 
 
@@ -95,3 +96,14 @@ def test_a_shape_that_the_log_remembers_is_drawn_without_its_code() -> None:
     definition = every_kind().definition
     for draw in (dot, mermaid):
         assert draw(definition.shape) == draw(definition).replace(" to desk", "")
+
+
+def test_what_waits_asks_nobody_and_what_has_a_condition_says_so() -> None:
+    chart, graph = mermaid(buy.definition), dot(buy.definition)
+    assert '[/"approval<br/>wait, conditional<br/>Approval"/]' in chart
+    assert '[/"cool_off<br/>wait<br/>Sleep"/]' in chart
+    assert '["wrap<br/>compensatable, conditional<br/>Wrap to shop"]' in chart
+    assert (
+        '"approval" [label="approval\\nwait, conditional\\nApproval", shape=parallelogram]' in graph
+    )
+    assert mermaid(buy.definition.shape).count(", conditional") == 2, "a shape knows it, too"
