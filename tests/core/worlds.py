@@ -242,8 +242,16 @@ def _open(run: Run) -> list[Command]:
 
 
 def _help(run: Run) -> None:
-    """Retry; where that is refused, find out what became of it."""
+    """Retry; where that is refused, find out what became of it.
+
+    What the saga waits for comes when somebody asks where it is.
+    """
     run.built.broken.clear()
+    stuck_at = run.saga.stuck.step if run.saga.stuck is not None else None
+    for signal in _signals(run) if stuck_at in run.saga.steps else ():
+        if signal.data["step"] == stuck_at:
+            run.feed(signal)
+            return
     run.feed(RetryStuck("ann", "mended", run.verb_id()))
     stuck = run.saga.stuck
     if stuck is None:
