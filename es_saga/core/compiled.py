@@ -123,11 +123,6 @@ class StepDefinition:
             return self.command.__name__
         return "Sleep" if self.wait.message is None else self.wait.message.__name__
 
-    @property
-    def may_be_absent(self) -> bool:
-        """Whether the saga may go on without its reply."""
-        return self.when is not None or (self.wait is not None and self.wait.goes_on)
-
     def check_reply(self, data: object) -> Json | None:
         """`data` as it goes into the log, if this step's participant may answer so.
 

@@ -236,3 +236,38 @@ def test_what_waits_after_the_pivot_is_waited_for_again_or_answered_by_a_human()
     heard = late.signal(Approval(by="eve")).expect(Send(wrapped=False)).reply().completed()
     for scene in (told, heard):
         assert not judge(scene.story).violations
+
+
+def test_what_no_wait_and_no_condition_can_be_is_told() -> None:
+    saga = Saga("odd", Purchase)
+    number: Any = int
+    nothing: Any = lambda: True  # noqa: E731  # what a user may write
+    saga.wait(number, timeout=DAY, name="count")
+    saga.sleep("nap", DAY, when=nothing)
+    saga.wait(Approval, timeout=DAY, name="twice")
+    saga.wait(Booked, timeout=DAY, name="twice")
+    found = faults_of(saga)
+    assert "count waits for int, no Message" in found
+    assert "when= of nap takes no input: its first parameter is the Purchase" in found
+    assert "two steps are called 'twice'" in found
+
+
+def test_what_is_heard_while_it_is_stuck_elsewhere_is_kept() -> None:
+    saga = Saga("torn", Purchase)
+
+    @saga.pivot
+    def pay(p: Purchase) -> Pay:
+        return Pay(approved_by=None)
+
+    saga.wait(Approval, timeout=DAY, after=pay)
+
+    @saga.step(after=pay)
+    def send(p: Purchase) -> Send:
+        return Send()
+
+    paid = given(saga, CHEAP).expect(Pay).reply().expect(Send)
+    stuck = paid.fail("Gone", retry_after=-1).stuck(Send)
+    told = stuck.signal(Approval(by="ada")).stuck(Send)
+    assert told.state.steps["approval"].do.reply == {"by": "ada"}
+    done = told.retry().expect(Send).reply().completed()
+    assert not judge(done.story).violations
