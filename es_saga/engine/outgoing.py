@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
-from es_saga.core.aggregate import SagaState, WorkStatus
+from es_saga.core.aggregate import SagaState, Work, WorkStatus
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
 from es_saga.core.messages import (
@@ -51,12 +51,7 @@ class Sender:
             undo = isinstance(event, CompensationIssued)
             own = state.steps[event.step]
             work = own.undo if undo else own.do
-            if (
-                work is not None
-                and event.step not in state.waiting
-                and work.status is WorkStatus.STARTED
-                and work.attempt == event.attempt
-            ):
+            if _awaited(work, state, event.step) and work.attempt == event.attempt:
                 direction = Direction.UNDO if undo else Direction.DO
                 yield self._command(definition, state, event.step, direction)
 
@@ -64,7 +59,7 @@ class Sender:
         """Every command of a saga that an answer is awaited to."""
         for step, own in state.steps.items():
             for direction, work in ((Direction.DO, own.do), (Direction.UNDO, own.undo)):
-                if work is not None and work.status is WorkStatus.STARTED:
+                if _awaited(work, state, step):
                     yield self._command(definition, state, step, direction)
 
     def _command(
@@ -120,6 +115,11 @@ class Sender:
             outcome=Outcome.SUCCEEDED if state.status.value == "completed" else Outcome.REFUSED,
             data=summary(state),
         )
+
+
+def _awaited(work: Work | None, state: SagaState, step: str) -> TypeGuard[Work]:
+    """Whether somebody is asked, and has not answered: a step that waits asks nobody."""
+    return work is not None and work.status is WorkStatus.STARTED and step not in state.waiting
 
 
 def _done(state: SagaState, step: str) -> str:
