@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from es_saga.app import App
+    from es_saga.core.choreography import Choreography
     from es_saga.core.definition import START, Saga, Step, of
     from es_saga.core.errors import (
         ConflictError,
@@ -40,6 +41,7 @@ __all__ = [
     "Add",
     "App",
     "Change",
+    "Choreography",
     "Command",
     "ConflictError",
     "CorruptHistory",
@@ -75,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "es_saga.app": ("App",),
+    "es_saga.core.choreography": ("Choreography",),
     "es_saga.core.definition": ("START", "Saga", "Step", "of"),
     "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from es_saga.core.choreography import Choreography
 from es_saga.core.definition import Definition, Saga
 from es_saga.core.errors import DefinitionError, SagaError
 from es_saga.core.messages import is_token
@@ -54,6 +55,8 @@ class App:
                 faults.append(f"two sagas are called {key[0]!r}, version {key[1]}")
             found[key] = definition
             faults += self._unheld(definition)
+            if isinstance(saga, Choreography):
+                faults += self._unheard(saga)
         for participant in self.participants.values():
             faults += participant.faults()
         if faults:
@@ -70,3 +73,20 @@ class App:
             if handling is None or handling.part not in HOLDING:
                 name = f"{participant.name}.tries({step.command.__name__})"
                 yield f"{definition.name} has {step.name} held, and there is no @{name}"
+
+    def _unheard(self, flow: Choreography[Any]) -> Iterator[str]:
+        """Events of a flow that nobody tells, or that who should react to them does not hear."""
+        for event, causes in flow.reactions():
+            service = self.participants.get(event.by)
+            if service is None:
+                continue
+            name = event.__name__
+            if service.outbox is None or event not in service.outbox.events:
+                yield f"{flow.name} expects {name}, which {event.by} does not publish"
+            for cause in causes:
+                heard = (cause.by, cause.__name__) in service.reactions
+                if not heard and cause.by != event.by:
+                    yield (
+                        f"{flow.name} expects {name} after {cause.__name__}, and there is no "
+                        f"@{event.by}.on({cause.__name__})"
+                    )

@@ -146,7 +146,7 @@ def _given_up(work: Work, at: float) -> Work:
 def _step_started(state: SagaState, event: StepStarted) -> SagaState:
     assert not state.backward, "nothing new begins while compensating"
     assert event.step not in state.steps, "started twice"
-    sent = Sent(event.command_type, event.to, event.command)
+    sent = Sent(event.command_type, event.to, event.command, event.expected)
     work = Work(WorkStatus.STARTED, event.attempt, event.at, event.due, sent)
     if not event.to:
         state = state._replace(waiting=(*state.waiting, event.step))
@@ -263,7 +263,7 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
 def _compensation_issued(state: SagaState, event: CompensationIssued) -> SagaState:
     assert state.backward, "nothing is undone on the way forward"
     step = state.steps[event.step]
-    sent = Sent(event.command_type, event.to, event.command)
+    sent = Sent(event.command_type, event.to, event.command, event.expected)
     if step.undo is None:
         undo = Work(WorkStatus.STARTED, event.attempt, event.at, event.due, sent)
     else:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
-from es_saga.core.messages import Command, Message
+from es_saga.core.messages import Command, Direction, Event, Message, Outcome
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.sensitive import sensitive_paths
 from es_saga.core.state import SagaState
@@ -91,6 +91,23 @@ class Nothing(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """Which events tell what became of a step that nobody commands."""
+
+    done: type[Event]
+    refused: tuple[type[Event], ...]
+    undone: type[Event] | None
+
+
+class Meaning(NamedTuple):
+    """What an event tells of a saga: which step came to which outcome, in which direction."""
+
+    step: str
+    direction: Direction
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class StepDefinition:
     """A verified step. Times in seconds."""
 
@@ -115,6 +132,7 @@ class StepDefinition:
     """The hold that this step makes final."""
     when: Condition | None = None
     wait: Await | None = None
+    observed: Observed | None = None
 
     @property
     def asks(self) -> str:
@@ -122,6 +140,11 @@ class StepDefinition:
         if self.wait is None:
             return self.command.__name__
         return "Sleep" if self.wait.message is None else self.wait.message.__name__
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether it waits for the world outside, or is only expected."""
+        return self.wait is not None or self.observed is not None
 
     def check_reply(self, data: object) -> Json | None:
         """`data` as it goes into the log, if this step's participant may answer so.
@@ -153,6 +176,8 @@ class Definition:
     deadline: float | None
     on_failed_undo: OnFailedUndo
     undo_order: UndoOrder = "reverse"
+    key: str | None = None
+    """Of a choreography: the field of each of its events that says which saga it belongs to."""
 
     @cached_property
     def pivot(self) -> str | None:
@@ -166,6 +191,23 @@ class Definition:
         if self.undo_order != "reverse":
             shape["undo_order"] = self.undo_order
         return shape
+
+    @cached_property
+    def meanings(self) -> Mapping[tuple[str, str], Meaning]:
+        """What each event tells, by the service that tells it and its name."""
+        found: dict[tuple[str, str], Meaning] = {}
+        for step in self.steps.values():
+            if step.observed is None:
+                continue
+            seen = step.observed
+            done = Meaning(step.name, Direction.DO, Outcome.SUCCEEDED)
+            found[seen.done.by, seen.done.__name__] = done
+            for event in seen.refused:
+                found[event.by, event.__name__] = done._replace(outcome=Outcome.REFUSED)
+            if seen.undone is not None:
+                undone = done._replace(direction=Direction.UNDO)
+                found[seen.undone.by, seen.undone.__name__] = undone
+        return found
 
     def waits_for(self, message: str) -> StepDefinition | None:
         """The step that waits for a message of this name."""

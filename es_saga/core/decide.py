@@ -22,8 +22,9 @@ from es_saga.core.events import (
     StepTimedOut,
     UndoException,
 )
-from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
+from es_saga.core.inputs import Heard, Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import Direction
+from es_saga.core.observing import observe, opening
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.reaction import Reaction
 from es_saga.core.replies import credit
@@ -60,6 +61,8 @@ def react(definition: Definition, state: SagaState | None, input: Input, now: fl
     """Like `decide`, with the state after the events, which the engine needs next."""
     if isinstance(input, Start):
         return _start(definition, state, input, now)
+    if isinstance(input, Heard):
+        return _hear_of(definition, state, input, now)
     if state is None:
         raise NotFound("There is no such saga.")
     if isinstance(input, Reply):
@@ -105,6 +108,17 @@ def _start(definition: Definition, state: SagaState | None, input: Start, now: f
     reaction.events.append(event)
     _follow(reaction)
     return Decided(reaction.events, reaction.state)
+
+
+def _hear_of(definition: Definition, state: SagaState | None, input: Heard, now: float) -> Decided:
+    begun: list[SagaEvent] = []
+    if state is None:
+        begun, state = _start(definition, None, opening(definition, input), now)
+    reaction = Reaction(definition, state, now, input.message_id)
+    observe(reaction, input)
+    if reaction.events:
+        _follow(reaction)
+    return Decided(begun + reaction.events, reaction.state)
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────
@@ -223,6 +237,9 @@ def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
         reaction.stick(f"{step.name} after the pivot: {why}", step.name)
     elif step.kind is StepKind.PIVOT and status is WorkStatus.UNKNOWN:
         reaction.stick(f"whether the pivot {step.name} was done is unknown: {why}", step.name)
+    elif step.observed is not None and status is WorkStatus.UNKNOWN:
+        # Nobody was asked, so nobody could be told to turn back: people must look.
+        reaction.stick(f"{step.asks} was not heard in time", step.name)
     else:
         reaction.turn_back(why, step.name)
 

@@ -9,6 +9,7 @@ A participant's business *no* is not here: it is a `Refusal`, a value.
     ├── IllegalOperation     not in this state of the saga
     ├── ConflictError        somebody else was first
     ├── CorruptHistory       the log of a saga contradicts itself
+    ├── NotYet               what comes before it has not arrived: it is delivered again
     ├── Unavailable          an outage: try again
     └── Terminal             never try again
 """
@@ -68,6 +69,12 @@ class CorruptHistory(SagaError):
     """A saga's history contradicts itself. Do not repair it by hand: restore it from a backup."""
 
     code = "corrupt-history"
+
+
+class NotYet(SagaError):
+    """What has to come before it has not arrived. It is delivered again for a while."""
+
+    code = "not-yet"
 
 
 class Unavailable(SagaError):

@@ -54,6 +54,8 @@ class StepStarted(SagaEvent):
     attempt: int = 1
     due: float
     """When this attempt counts as unanswered, in seconds since the epoch."""
+    expected: bool = False
+    """Nobody is asked: `to` is expected to do it, and to tell so by an event."""
 
 
 class StepRetried(SagaEvent):
@@ -126,6 +128,8 @@ class CompensationIssued(SagaEvent):
     command_id: str
     attempt: int = 1
     due: float
+    expected: bool = False
+    """Nobody is asked: `to` is expected to do it, and to tell so by an event."""
 
 
 class CompensationSucceeded(SagaEvent):

@@ -42,6 +42,18 @@ class Signal(NamedTuple):
     message_id: str
 
 
+class Heard(NamedTuple):
+    """An event that a service told, for a saga that nobody conducts."""
+
+    saga_id: str
+    by: str
+    """The service."""
+    type: str
+    data: Any
+    message_id: str
+    trace: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed. Whatever is due by now happens."""
@@ -107,4 +119,4 @@ class Resend(Verb):
 
 
 OperatorVerb = RetryStuck | Skip | Resolve | Cancel | Compensate | Resume | Resend
-Input = Start | Reply | Signal | Tick | OperatorVerb
+Input = Start | Reply | Signal | Heard | Tick | OperatorVerb

@@ -279,6 +279,11 @@ class Subjects:
         """Filter: everything a service tells."""
         return f"{self.root}.evt.{service}.>"
 
+    @property
+    def events(self) -> str:
+        """Filter: everything that any service tells."""
+        return f"{self.root}.evt.>"
+
     def dead_letter(self, who: str, reason: str) -> str:
         """Where a message that cannot be handled is put aside."""
         return f"{self.root}.dlq.{who}.{reason}"

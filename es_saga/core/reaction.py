@@ -86,6 +86,7 @@ class Reaction:
                 command=sent.data,
                 command_id=self.id_of(step.name, Direction.DO),
                 due=self.now + step.timeout,
+                expected=step.observed is not None,
             )
         )
         if step.asks in self.state.signals and step.wait is not None:
@@ -148,6 +149,7 @@ class Reaction:
                 command_id=self.id_of(step.name, Direction.UNDO, round),
                 attempt=attempt,
                 due=self.now + step.undo.timeout,
+                expected=step.observed is not None,
             )
         )
 

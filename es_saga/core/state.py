@@ -72,6 +72,8 @@ class Sent(NamedTuple):
     to: str
     """The service; empty: nobody, the step waits for a message from outside, or for a time."""
     data: Json
+    expected: bool = False
+    """It was not sent: an event will tell that it is done."""
 
 
 class Work(NamedTuple):

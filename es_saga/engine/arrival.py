@@ -6,7 +6,7 @@ import asyncio
 
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition
-from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
+from es_saga.core.errors import InvalidInput, NotFound, NotYet, SagaError, Unavailable
 from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Envelope, Outcome, check_id
 from es_saga.engine.outgoing import summary
@@ -15,11 +15,13 @@ from es_saga.engine.preview import Preview
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import (
     ANSWER_TYPE,
+    HEARD_TYPE,
     SIGNAL_TYPE,
     START_TYPE,
     VERB_TYPE,
     Answer,
     failed,
+    read_heard,
     read_reply,
     read_signal,
     read_start,
@@ -29,6 +31,12 @@ from es_saga.engine.requests import (
 
 UNREADY_SECONDS = 5.0
 """When a delivery that could not be handled for now is delivered again."""
+
+EARLY_SECONDS = (0.05, 0.2, 1.0, 5.0, 30.0)
+"""When an event that came before what has to come first is delivered again, and then again, …"""
+
+EARLY_DELIVERIES = 125
+"""After these, about an hour, it is put among the dead letters as `not-yet`."""
 
 
 class Arrival:
@@ -89,6 +97,8 @@ class Arrival:
             elif envelope.type == SIGNAL_TYPE:
                 self.saga_id = check_id(envelope.sagaid or "")
                 self.input = read_signal(envelope)
+            elif envelope.type == HEARD_TYPE:
+                self._read_heard(envelope, registry)
             else:
                 reply = read_reply(envelope)
                 self.saga_id = reply.key.saga_id
@@ -117,6 +127,11 @@ class Arrival:
             trace=envelope.traceparent,
             message_id=envelope.id,
         )
+
+    def _read_heard(self, envelope: Envelope, registry: Registry) -> None:
+        self.input = heard = read_heard(envelope)
+        self.saga_id = heard.saga_id
+        self.definition = registry.latest(envelope.sagatype or "")
 
     @property
     def message_id(self) -> str | None:
@@ -161,6 +176,9 @@ class Arrival:
         elif self._asks():
             self._answer(failed(error))
             self._delivery.ack()
+        elif isinstance(error, NotYet) and self._delivery.delivered < EARLY_DELIVERIES:
+            turn = min(self._delivery.delivered, len(EARLY_SECONDS))
+            self._delivery.nak(EARLY_SECONDS[turn - 1])
         elif isinstance(error, Unavailable):
             self._delivery.nak(UNREADY_SECONDS)
         else:

@@ -43,6 +43,7 @@ from es_saga.engine.preview import Preview
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import VerbRequest, id_for, new_id, verb_input
 from es_saga.engine.surroundings import Surroundings
+from es_saga.engine.watcher import Watcher
 
 TICK_SECONDS = 0.05
 """How often timers are looked at: the resolution of every timeout and wait."""
@@ -129,6 +130,7 @@ class ProcessManager:
         self._tasks: list[asyncio.Task[None]] = []
         self._relayed: dict[int, int] = {}
         self._adjusting = asyncio.Lock()
+        self._watcher = Watcher(app, self.registry, transport, self._subjects)
 
     @property
     def owned(self) -> frozenset[int]:
@@ -160,6 +162,7 @@ class ProcessManager:
         """
         try:
             await self._adjust()
+            await self._watcher.start()
         except BaseException:
             await self.stop()
             raise
@@ -181,6 +184,7 @@ class ProcessManager:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._watcher.stop()
         self._adjusting = asyncio.Lock()
         await asyncio.gather(*(self._close(number) for number in list(self._running)))
 

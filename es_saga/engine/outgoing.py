@@ -43,7 +43,7 @@ class Sender:
 
         What is not in flight any more by then is left out: events that came together may hold a
         command and its answer, as when a reply is read right after the timer asked again. A step
-        that waits for the world outside sends nothing.
+        that waits for the world outside sends nothing, nor does one that is only expected.
         """
         for event in events:
             if not isinstance(event, _SENDING):
@@ -118,8 +118,10 @@ class Sender:
 
 
 def _awaited(work: Work | None, state: SagaState, step: str) -> TypeGuard[Work]:
-    """Whether somebody is asked, and has not answered: a step that waits asks nobody."""
-    return work is not None and work.status is WorkStatus.STARTED and step not in state.waiting
+    """Whether somebody is asked, and has not answered: what waits or is expected asks nobody."""
+    if work is None or work.status is not WorkStatus.STARTED or step in state.waiting:
+        return False
+    return work.sent is None or not work.sent.expected
 
 
 def _done(state: SagaState, step: str) -> str:

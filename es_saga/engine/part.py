@@ -22,7 +22,7 @@ from es_saga.core.decide import react
 from es_saga.core.definition import Definition
 from es_saga.core.errors import ConflictError, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
-from es_saga.core.inputs import Input, OperatorVerb, Reply, Start, Tick
+from es_saga.core.inputs import Heard, Input, OperatorVerb, Reply, Start, Tick
 from es_saga.core.messages import Envelope
 from es_saga.engine.arrival import Arrival
 from es_saga.engine.outgoing import Outgoing
@@ -332,7 +332,7 @@ class Part:
         one asked, or refuse a verb for what is over by now; and where nothing is appended, the log
         does not object. Such arrivals are rare: reading the saga anew costs next to nothing.
         """
-        stale = isinstance(arrival.input, Reply | OperatorVerb) and not arrival.decisions
+        stale = isinstance(arrival.input, Reply | Heard | OperatorVerb) and not arrival.decisions
         stale = stale and arrival.saga_id in self._states
         if stale:
             self._states.forget((arrival.saga_id,))
@@ -380,8 +380,8 @@ class Part:
     def _definition(self, input: Input, state: SagaState | None, arrival: Arrival) -> Definition:
         if state is not None:
             return self._around.registry.of(state)
-        if isinstance(input, Start):
-            assert arrival.definition is not None, "read with the start"
+        if isinstance(input, Start | Heard):
+            assert arrival.definition is not None, "read with what begins it"
             return arrival.definition
         raise NotFound(f"There is no saga {arrival.saga_id!r}.", hint="`es-saga list` shows them.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +27,7 @@ from es_saga.core.events import Json
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
+    Heard,
     OperatorVerb,
     Reply,
     Resend,
@@ -41,6 +43,11 @@ START_TYPE: Final = "es_saga.start"
 VERB_TYPE: Final = "es_saga.verb"
 SIGNAL_TYPE: Final = "es_saga.signal"
 ANSWER_TYPE: Final = "es_saga.answer"
+
+HEARD_TYPE: Final = "es_saga.heard"
+
+MAX_EVENT_ID_CHARS: Final = 128
+"""An event with a longer id is told by the SHA-256 of it."""
 
 VerbName = Literal["retry", "skip", "resolve", "cancel", "compensate", "resume", "resend"]
 
@@ -229,6 +236,44 @@ def read_signal(envelope: Envelope) -> Signal:
     except ValidationError as error:
         raise InvalidInput(f"That is no signal: {error}") from error
     return Signal(request.type, request.data, envelope.id)
+
+
+def heard_as(envelope: Envelope, definition: str, saga_id: str, app: str) -> Envelope:
+    """A service's event, on its way to the inbox of a saga that it tells of.
+
+    Its id is the same whenever that happens, and another one for every app and every flow.
+    """
+    name = envelope.id
+    if len(name) > MAX_EVENT_ID_CHARS:
+        name = sha256(name.encode()).hexdigest()
+    return Envelope(
+        id=f"{name}/{app}/{definition}",
+        source=f"pm/{app}",
+        type=HEARD_TYPE,
+        sagaid=saga_id,
+        sagatype=definition,
+        causationid=envelope.id,
+        traceparent=envelope.traceparent,
+        data={
+            "by": envelope.source.removeprefix("svc/"),
+            "type": envelope.type,
+            "data": envelope.data,
+        },
+    )
+
+
+def read_heard(envelope: Envelope) -> Heard:
+    """A service's event out of the envelope that `heard_as` made.
+
+    Raises:
+        InvalidInput: it is malformed.
+    """
+    match envelope.data:
+        case {"by": str(by), "type": str(type), "data": data}:
+            saga_id = check_id(envelope.sagaid or "")
+            return Heard(saga_id, by, type, data, envelope.id, envelope.traceparent)
+        case _:
+            raise InvalidInput("That is no event as a process manager passes it on.")
 
 
 def verb_input(request: VerbRequest, saga_id: str, message_id: str) -> OperatorVerb:

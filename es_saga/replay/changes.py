@@ -60,7 +60,7 @@ def _changes(before: Any, after: Any, path: str) -> Iterator[Change]:
     known = before if before is not None else after
     if isinstance(known, Sent) or not hasattr(known, "_fields"):
         if before != after:
-            yield Change(path, plain(before), plain(after))
+            yield Change(path, _shown(before), _shown(after))
         return
     kind = type(cast(NamedTuple, known))
     for name in kind._fields:
@@ -81,6 +81,14 @@ def _of_steps(
 ) -> Iterator[Change]:
     for name in dict.fromkeys([*before, *after]):
         yield from _changes(before.get(name), after.get(name), f"{path}.{name}")
+
+
+def _shown(value: Any) -> Any:
+    """As plain data; that a command was sent, as most are, is not said."""
+    found = plain(value)
+    if isinstance(value, Sent) and not value.expected:
+        del found["expected"]
+    return found
 
 
 def _usual(known: NamedTuple, field: str) -> bool:

@@ -31,6 +31,7 @@ _FIELDS: dict[str, st.SearchStrategy[object]] = {
     "definition": _counts,
     "direction": st.sampled_from(Direction),
     "due": _numbers,
+    "expected": st.booleans(),
     "exceptions": st.lists(st.fixed_dictionaries({"step": _steps, "error": _texts}), max_size=2),
     "outcome": st.sampled_from(Outcome),
     "refusal": st.just({}),

@@ -34,7 +34,7 @@ def what_is_sent_was_committed(reading: Reading) -> Iterator[Found]:
         if event is None or deed is None:
             yield None, f"{envelope.id} was published, and no event asked for it"
             continue
-        if deed.step.wait is not None:
+        if deed.step.asks_nobody:
             yield None, f"{envelope.id} was published, and {deed.name} asks nobody"
             continue
         asked = first.get(event.command_id)
@@ -59,7 +59,7 @@ def what_was_committed_is_sent_in_order(reading: Reading) -> Iterator[Found]:
     """
     published = _published(reading)
     for index, event, deed in reading.answers:
-        if deed.step.wait is not None:
+        if deed.step.asks_nobody:
             continue  # nobody is asked
         for _, sent in deed.sendings:
             attempt = sent.command_id, sent.attempt
