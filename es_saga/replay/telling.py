@@ -23,6 +23,7 @@ from es_saga.core.events import (
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
+    Heard,
     Input,
     Reply,
     Resend,
@@ -314,7 +315,7 @@ class _Telling:
     # ── operators ────────────────────────────────────────────────────────────────────────────────
 
     def _operate(self, verb: Input) -> None:
-        assert not isinstance(verb, Start | Reply | Signal | Tick), "a human did it"
+        assert not isinstance(verb, Start | Reply | Signal | Heard | Tick), "a human did it"
         said = (("reason", verb.reason), ("actor", verb.actor))
         backward = Direction.UNDO if self._scene.state.backward else Direction.DO
         match verb:

@@ -47,6 +47,7 @@ from es_saga.core.compiled import Definition
 from es_saga.core.definition import Saga
 from es_saga.core.messages import Message
 from es_saga.participant.kit import Participant
+from es_saga.testing.conducted import conducted
 from es_saga.testing.examples import example
 from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample
@@ -114,10 +115,10 @@ def explore(
 
     Raises:
         DefinitionError: the saga cannot be run.
-        InvalidInput: no example of the input or of a reply could be made.
+        InvalidInput: no example of the input or of a reply could be made, or nobody conducts it.
     """
     began = time.perf_counter()
-    definition = saga.definition if isinstance(saga, Saga) else saga
+    definition = conducted(saga.definition if isinstance(saga, Saga) else saga)
     data = data if data is not None else example(definition.data)
     answers = answers_of(definition, replies or {})
     impure = impurities(definition, data=data, replies=answers)

@@ -38,6 +38,7 @@ from es_saga.core.messages import (
     reply_type,
 )
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.testing.conducted import conducted
 from es_saga.testing.meddling import Meddling
 from es_saga.testing.stage import AnyCommand, Sent, Stage, listed, name_of, open_stage
 from es_saga.testing.story import Story
@@ -52,8 +53,9 @@ def given(saga: Saga[D], data: D, *, saga_id: str | None = None, key: str | None
 
     Raises:
         DefinitionError: the saga cannot be run.
+        InvalidInput: nobody conducts it.
     """
-    definition = saga.definition
+    definition = conducted(saga.definition)
     checked = definition.check_input(data.model_dump(mode="json"))
     start = Start(saga_id or f"{saga.name}-1", checked, key=key, message_id="start")
     return Scene(open_stage(definition, start))

@@ -23,6 +23,7 @@ from es_saga.participant.fence import judge as fence_rules
 from es_saga.participant.kit import Participant
 from es_saga.testing.begin import Begin
 from es_saga.testing.cast import Cast, Databases
+from es_saga.testing.conducted import conducted
 from es_saga.testing.faults import RATE, FaultPlan, draw
 from es_saga.testing.invariants import Invariant, Total
 from es_saga.testing.outcome import Outcome
@@ -89,7 +90,8 @@ class World:
         self.sagas = tuple(sagas)
         self.manager = manager
         self.fence = fence
-        self.definitions = [one.definition if isinstance(one, Saga) else one for one in sagas]
+        given = [one.definition if isinstance(one, Saga) else one for one in sagas]
+        self.definitions = [conducted(definition) for definition in given]
         self._seed = seed
         self._faults = faults
         self._rate = rate

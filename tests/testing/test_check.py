@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 
 import pytest
 from hypothesis import strategies as st
@@ -14,8 +15,12 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.state import SagaStatus
 from es_saga.testing.check import CHECKS, LawBroken, check_saga
 from es_saga.testing.exploration.bounds import Bounds
+from es_saga.testing.exploring import explore
 from es_saga.testing.laws import judge
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.scenes import given
+from es_saga.testing.world import World
+from tests.core.fulfilment import OrderCreated, fulfilment
 from tests.testing.swapped import Basket, Reserve, Reserved, impure, right, swapped
 
 NO_FAULTS = Bounds(faults=0)
@@ -116,3 +121,16 @@ def test_progress_is_told() -> None:
 @pytest.mark.parametrize("examples", [0, 1])
 def test_it_can_only_explore(examples: int) -> None:
     assert check_saga(right, examples=examples).schedules == examples
+
+
+def test_what_nobody_conducts_cannot_be_played() -> None:
+    flow = fulfilment()
+    refused = partial(pytest.raises, InvalidInput, match="Nobody conducts fulfilment")
+    with refused():
+        check_saga(flow)
+    with refused():
+        explore(flow)
+    with refused():
+        World([flow])
+    with refused():
+        given(flow, OrderCreated(order_id="1", pence=5))

@@ -1,0 +1,20 @@
+"""Which sagas can be played: those that somebody conducts."""
+
+from __future__ import annotations
+
+from es_saga.core.compiled import Definition
+from es_saga.core.errors import InvalidInput
+
+
+def conducted(definition: Definition) -> Definition:
+    """The same.
+
+    Raises:
+        InvalidInput: it is a choreography, which asks nobody for anything.
+    """
+    if definition.key is not None:
+        raise InvalidInput(
+            f"Nobody conducts {definition.name}: it asks for nothing, so there is nothing to play.",
+            hint="`App.definitions()` looks for what its services do not tell or hear.",
+        )
+    return definition
