@@ -22,6 +22,7 @@ from es_saga.cli import (
     reading,
     replaying,
     run,
+    scaffolding,
     schema,
     serving,
     shredding,
@@ -49,7 +50,7 @@ app = typer.Typer(
 )
 for part in (
     *(run, serving, starting, signalling, listing, reading, operating, vitals),
-    *(checking, replaying, exporting, comparing, drawing, contracts),
+    *(checking, replaying, exporting, comparing, drawing, contracts, scaffolding),
     *(schema, projecting, auditing, shredding, streams, operations, doctor),
 ):
     part.register(app)

@@ -1,12 +1,14 @@
 """Types are tested both ways: what is right passes, and each marked line of the wrong is flagged.
 
 A file `*_right.py` must be clean. In a file `*_wrong.py` each line with `# error`, and no other,
-must be flagged. Both by mypy and by pyright, strict. New files are found by their names.
+must be flagged. Both by mypy and by pyright, strict. New files are found by their names. What
+`es-saga new` writes must be clean, too.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,12 +27,15 @@ Flagged = dict[str, dict[int, str]]
 
 RIGHT = sorted(HERE.glob("*_right.py"))
 WRONG = sorted(HERE.glob("*_wrong.py"))
+NEW = "bookshop"
+"""The name of a new project; its files are flagged under their paths."""
 
 
-def _run(*command: str, cwd: Path) -> str:
+def _run(*command: str, cwd: Path, **more: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=cwd,
+        env={**os.environ, **more},
         capture_output=True,
         text=True,
         timeout=CHECK_SECONDS,
@@ -38,6 +43,12 @@ def _run(*command: str, cwd: Path) -> str:
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
+
+
+def _new_project(folder: Path) -> list[str]:
+    """The Python files of a project that was just begun there."""
+    _run("es_saga", "new", NEW, cwd=folder)
+    return [str(path) for path in (folder / NEW).rglob("*.py")]
 
 
 def _mypy(folder: Path) -> Flagged:
@@ -49,20 +60,22 @@ def _mypy(folder: Path) -> Flagged:
         "--hide-error-context",
         f"--cache-dir={folder / 'mypy'}",
         *(str(path) for path in [*RIGHT, *WRONG]),
+        *_new_project(folder),
         cwd=ROOT,
+        MYPYPATH=str(folder / NEW),
     )
     flagged: Flagged = defaultdict(dict)
     for line in said.splitlines():
         match = re.match(r"(.+?):(\d+): error: (.*)", line)
         if match:
-            flagged[Path(match[1]).name][int(match[2])] = match[3]
+            flagged[_told(match[1])][int(match[2])] = match[3]
     return flagged
 
 
 def _pyright(folder: Path) -> Flagged:
-    files = [str(path) for path in [*RIGHT, *WRONG]]
+    files = [*(str(path) for path in [*RIGHT, *WRONG]), *_new_project(folder)]
     # A configuration of its own: the project's leaves the wrong files out.
-    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT), str(folder / NEW)]}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
     said = _run("pyright", "--pythonpath", sys.executable, "--outputjson", *files, cwd=folder)
     report = json.loads(said)
@@ -71,8 +84,13 @@ def _pyright(folder: Path) -> Flagged:
     for found in report["generalDiagnostics"]:
         if found["severity"] == "error":
             line = found["range"]["start"]["line"] + 1
-            flagged[Path(found["file"]).name][line] = found["message"]
+            flagged[_told(found["file"])][line] = found["message"]
     return flagged
+
+
+def _told(file: str) -> str:
+    """What a file is called here."""
+    return f"{NEW}/{Path(file).name}" if NEW in Path(file).parts else Path(file).name
 
 
 @pytest.fixture(scope="module", params=[_mypy, _pyright], ids=["mypy", "pyright"])
@@ -96,3 +114,9 @@ def test_each_wrong_use_is_flagged_and_nothing_else(flagged: Flagged, path: Path
     assert marked, "a file of wrong uses marks at least one line"
     assert marked - set(found) == set(), "wrong, and not flagged"
     assert {line: said for line, said in found.items() if line not in marked} == {}
+
+
+@pytest.mark.timeout(CHECK_SECONDS + 10)
+@pytest.mark.requirement("R021")
+def test_a_new_project_is_clean(flagged: Flagged) -> None:
+    assert {path: lines for path, lines in flagged.items() if path.startswith(NEW)} == {}
