@@ -36,6 +36,7 @@ from es_saga.core.events import (
 )
 from es_saga.core.state import (
     CLOSED,
+    GIVEN_UP,
     UNDECIDED,
     Failure,
     Origin,
@@ -228,8 +229,11 @@ def _step_skipped(state: SagaState, event: StepSkipped) -> SagaState:
     if step is None:
         work = Work(WorkStatus.SKIPPED, 0, event.at, ended=event.at, error=event.why)
     else:
-        assert event.step in state.waiting, "already begun"
+        given_up = step.do.status in GIVEN_UP
+        assert given_up or event.step in state.waiting, "already begun"
         work = ended(step.do, WorkStatus.SKIPPED, event.at)._replace(error=event.why)
+        if given_up and state.failure is not None and state.failure.step == event.step:
+            state = state._replace(failure=None)
     return put(state, event, event.step, StepState(work))
 
 

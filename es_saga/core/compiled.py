@@ -86,6 +86,15 @@ class Await:
     """When nothing has come in time, the saga goes on without it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How many of its predecessors a step needs; without one, all of them."""
+
+    least: int
+    all_settled: bool
+    """It waits for an answer of each, or until they are given up."""
+
+
 class Nothing(Command[None]):
     """What a wait asks: it is sent to nobody."""
 
@@ -133,6 +142,7 @@ class StepDefinition:
     when: Condition | None = None
     wait: Await | None = None
     observed: Observed | None = None
+    join: Join | None = None
 
     @property
     def asks(self) -> str:
@@ -313,6 +323,8 @@ def _shape(step: StepDefinition) -> Json:
     }
     if step.when is not None:
         shape["when"] = True
+    if step.join is not None:
+        shape["join"] = [step.join.least, step.join.all_settled]
     return shape
 
 

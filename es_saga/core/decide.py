@@ -33,6 +33,10 @@ from es_saga.core.state import GIVEN_UP, SagaState, StepState, WorkStatus
 from es_saga.core.verbs import operate
 
 _DONE = (WorkStatus.SUCCEEDED, WorkStatus.SKIPPED)
+_LOST = (*GIVEN_UP, WorkStatus.SKIPPED)
+"""A quorum cannot count on these."""
+_QUIET = (StepKind.CHECK, StepKind.WAIT)
+"""They change nothing, so it does not matter whether they were done."""
 
 
 class Decided(NamedTuple):
@@ -212,14 +216,21 @@ def _go_forward(reaction: Reaction) -> None:
         if status in _DONE:
             done.add(name)
         elif status in GIVEN_UP:
-            _give_up(reaction, definition.steps[name], own)
-            return
+            step = definition.steps[name]
+            if not _dispensable(reaction, step, status):
+                _give_up(reaction, step, own)
+                return
+            reaction.skip(step, f"it goes on without: {own.do.error or 'unknown'}")
+            done.add(name)
     begun = True
     while begun:  # what is skipped is done at once
         begun = False
         for name, step in definition.steps.items():
-            if name in reaction.state.steps or not done.issuperset(step.after):
+            if name in reaction.state.steps or not _ready(reaction, step, done):
                 continue
+            if step.join and _within_reach(reaction, step) < step.join.least:
+                _give_up_quorum(reaction, step)
+                return
             reaction.begin(step)
             if reaction.state.stuck is not None:
                 return
@@ -228,6 +239,45 @@ def _go_forward(reaction: Reaction) -> None:
                 begun = True
     if len(done) == len(definition.steps):
         reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
+
+
+def _ready(reaction: Reaction, step: StepDefinition, done: set[str]) -> bool:
+    """What it comes after is done; of a quorum, enough, or so little that it is out of reach."""
+    if step.kind is StepKind.PIVOT:  # nor is anything that could turn the saga back under way
+        return done.issuperset(step.ancestors)
+    if step.join is None or done.issuperset(step.after):
+        return done.issuperset(step.after)
+    steps, least = reaction.state.steps, step.join.least
+    if _within_reach(reaction, step) < least:
+        return True
+    if step.join.all_settled:
+        return False
+    succeeded = (steps[name].do.status for name in step.after if name in steps)
+    return sum(status is WorkStatus.SUCCEEDED for status in succeeded) >= least
+
+
+def _within_reach(reaction: Reaction, join: StepDefinition) -> int:
+    """How many of a quorum have succeeded, or still may."""
+    steps = reaction.state.steps
+    return sum(name not in steps or steps[name].do.status not in _LOST for name in join.after)
+
+
+def _dispensable(reaction: Reaction, step: StepDefinition, status: WorkStatus) -> bool:
+    """A quorum goes on without it: nothing was done, and enough others have succeeded or may."""
+    if status is WorkStatus.UNKNOWN and step.kind not in _QUIET:
+        return False
+    definition = reaction.definition
+    joins = [definition.steps[name] for name in definition.next_steps(step.name)]
+    return bool(joins) and all(
+        join.join is not None and _within_reach(reaction, join) >= join.join.least for join in joins
+    )
+
+
+def _give_up_quorum(reaction: Reaction, join: StepDefinition) -> None:
+    """Nobody has said no, but too many were skipped."""
+    assert join.join is not None, "it needs a quorum"
+    why = f"{join.name} needs {join.join.least} of {', '.join(join.after)}"
+    reaction.turn_back(why, join.name)
 
 
 def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:

@@ -29,6 +29,7 @@ from es_saga.core.compiled import (
     Bind,
     Condition,
     Definition,
+    Join,
     Nothing,
     OnNothing,
     OnUnknown,
@@ -77,6 +78,32 @@ def of(step: Step[Any, Any, Command[R]]) -> R:
     return cast(R, _Reference(step.name))  # the compiler of the definition looks for it
 
 
+class Quorum(NamedTuple):
+    """The steps that a step comes after, and how many of them it needs; see `quorum`, `gather`."""
+
+    steps: tuple[str, ...]
+    join: Join
+
+
+def quorum(least: int, *steps: Step[Any, ..., Any] | str) -> Quorum:
+    """`after=quorum(2, a, b, c)`: it begins as soon as two of them have succeeded.
+
+    A member that says no, by a refusal or by a failure that is certain, is gone without while
+    `least` of them can still succeed; so is a check or a wait that stayed without an answer. Who
+    takes a member's reply must take None. What is still under way is not called off: it may
+    succeed, and is undone with the others if the saga turns back.
+    """
+    return Quorum(_called(steps), Join(least, all_settled=False))
+
+
+def gather(*steps: Step[Any, ..., Any] | str, least: int = 1) -> Quorum:
+    """`after=gather(a, b, c)`: it begins when each has had its answer or its time.
+
+    At least `least` of them must have succeeded; see `quorum`.
+    """
+    return Quorum(_called(steps), Join(least, all_settled=True))
+
+
 @dataclass(frozen=True, slots=True)
 class _Undo:
     fn: Callable[..., Command[Any]]
@@ -114,7 +141,7 @@ class Step(Generic[D, P, C_co]):
         self,
         fn: Callable[Concatenate[D, P], C_co],
         kind: StepKind,
-        after: tuple[str, ...] | None,
+        after: tuple[str, ...] | Quorum | None,
         timeout: timedelta,
         retry: Retry | None,
         on_unknown: OnUnknown,
@@ -126,7 +153,8 @@ class Step(Generic[D, P, C_co]):
         self.when = when
         self.wait = wait
         self.kind = kind
-        self.after = after
+        self.after = after.steps if isinstance(after, Quorum) else after
+        self.join = after.join if isinstance(after, Quorum) else None
         self.timeout = timeout
         self.retry = retry
         self.on_unknown: OnUnknown = on_unknown
@@ -176,7 +204,9 @@ class Step(Generic[D, P, C_co]):
         return take if fn is None else take(fn)
 
 
-After: TypeAlias = Step[Any, ..., Any] | str | _Start | Iterable[Step[Any, ..., Any] | str] | None
+After: TypeAlias = (
+    Step[Any, ..., Any] | str | _Start | Quorum | Iterable[Step[Any, ..., Any] | str] | None
+)
 """The steps that a step waits for; None: the one written before it."""
 
 
@@ -368,15 +398,17 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _names(after: After) -> tuple[str, ...] | None:
+def _names(after: After) -> tuple[str, ...] | Quorum | None:
     """`after=` as step names; None: the step written before."""
-    if after is None:
-        return None
+    if after is None or isinstance(after, Quorum):
+        return after
     if isinstance(after, _Start):
         return ()
-    if isinstance(after, str | Step):
-        after = (after,)
-    return tuple(step.name if isinstance(step, Step) else step for step in after)
+    return _called((after,) if isinstance(after, str | Step) else after)
+
+
+def _called(steps: Iterable[Step[Any, ..., Any] | str]) -> tuple[str, ...]:
+    return tuple(step.name if isinstance(step, Step) else step for step in steps)
 
 
 __all__ = [

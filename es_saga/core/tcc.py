@@ -26,6 +26,7 @@ from pydantic import create_model
 
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
 from es_saga.core.definition import (
+    Quorum,
     Saga,
     Step,
     _names,  # pyright: ignore[reportPrivateUsage]  # the same `after=`
@@ -114,7 +115,7 @@ class Hold(Step[D, P, C_co]):
         self,
         fn: Callable[Concatenate[D, P], C_co],
         expires: timedelta,
-        after: tuple[str, ...] | None,
+        after: tuple[str, ...] | Quorum | None,
         timeout: timedelta,
         retry: Retry | None,
     ) -> None:
@@ -186,6 +187,8 @@ class _TccVerifier(Verifier):
         for name, step in self.steps.items():
             if not isinstance(step, Hold):
                 self.fault(f"{name} is a {step.kind} step: a Tcc has holds only")
+            if step.join is not None:
+                self.fault(f"{name} comes after a quorum: a Tcc needs all its holds")
             if confirming(name) in self.steps:
                 self.fault(f"{confirming(name)} is what the confirm of {name} will be called")
 

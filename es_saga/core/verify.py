@@ -46,6 +46,8 @@ class Verifier:
         self.after: dict[str, tuple[str, ...]] = {}
         self.ancestors: dict[str, frozenset[str]] = {}
         self.replies: dict[str, Any] = {}
+        self.dispensable: set[str] = set()
+        """Members of a quorum."""
         self.signatures: dict[str, Signature] = {}
         self.read = Reader(saga.data, self.fault).read
 
@@ -56,8 +58,10 @@ class Verifier:
     def compile(self) -> Definition:
         self.check_saga()
         self.check_edges()
+        self.check_joins()
         self.find_ancestors()
         pivot = self.check_pivot()
+        self.check_joins_come_early(pivot)
         for name, step in self.steps.items():
             if step.wait is not None:
                 self.check_wait(step)
@@ -119,6 +123,31 @@ class Verifier:
                     known.append(other)
             self.after[name] = tuple(known)
             previous = name
+
+    def check_joins(self) -> None:
+        """A quorum can be reached, and nobody else needs those it may go on without."""
+        for name, step in self.steps.items():
+            if step.join is None:
+                continue
+            members, least = self.after[name], step.join.least
+            self.dispensable.update(members)
+            if not 1 <= least <= len(members):
+                self.fault(f"{name} needs {least} of {len(members)} steps: 1 to all are possible")
+            for member in members:
+                for other in self.steps.values():
+                    if member in self.after[other.name] and other.join is None:
+                        self.fault(
+                            f"{name} may go on without {member}, but {other.name} comes after it: "
+                            f"let it come after {name}, or gather({member})"
+                        )
+
+    def check_joins_come_early(self, pivot: str | None) -> None:
+        for name, step in self.steps.items():
+            if step.join is not None and pivot in self.ancestors[name]:
+                self.fault(
+                    f"{name} needs a quorum only, after the pivot {pivot}: there every step is "
+                    f"retried until done, and none is gone without"
+                )
 
     def find_ancestors(self) -> None:
         """Transitive predecessors by repeated widening; a step among its own is on a cycle."""
@@ -202,7 +231,9 @@ class Verifier:
 
     def check_absence(self, label: str, source: str, wanted: Any, takes_none: bool) -> None:
         found = self.steps.get(source)
-        skipped = found is not None and (found.when or (found.wait and found.wait.goes_on))
+        skipped = found is not None and (
+            found.when or (found.wait and found.wait.goes_on) or source in self.dispensable
+        )
         if skipped and not takes_none:
             name = named(wanted)
             self.fault(f"{label}: {name}): {source} may be skipped: take {name} | None")
@@ -246,6 +277,7 @@ class Verifier:
             doc=inspect.getdoc(step.fn) or "",
             when=when,
             wait=step.wait,
+            join=step.join,
         )
 
     def compile_condition(self, step: Step[Any, ..., Any]) -> Condition | None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
-from es_saga.core.definition import START, OnNothing, OnUnknown, Saga, Step, StepKind, UndoOrder, of
+from es_saga.core.compiled import Join
+from es_saga.core.definition import (
+    START,
+    After,
+    OnNothing,
+    OnUnknown,
+    Quorum,
+    Saga,
+    Step,
+    StepKind,
+    UndoOrder,
+    of,
+)
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
 
@@ -55,10 +68,7 @@ class StepPlan:
     """It has a condition, which holds or does not."""
     goes_on: bool = False
     """Of a wait."""
-
-    @property
-    def may_be_absent(self) -> bool:
-        return self.when is not None or self.goes_on
+    join: Join | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,11 @@ class Built:
     @property
     def absent(self) -> dict[str, bool]:
         """By step: whether the saga may go on without its reply."""
-        return {step.name: step.may_be_absent for step in self.plan.steps}
+        members = {name for step in self.plan.steps if step.join for name in step.after or ()}
+        return {
+            step.name: step.when is not None or step.goes_on or step.name in members
+            for step in self.plan.steps
+        }
 
 
 def build(plan: Plan) -> Built:
@@ -102,7 +116,9 @@ def build(plan: Plan) -> Built:
 
 def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -> Step[Go, ..., Do]:
     name, saga = planned.name, built.saga
-    after = START if planned.after == () else planned.after
+    after: After = START if planned.after == () else planned.after
+    if planned.join is not None:
+        after = Quorum(planned.after or (), planned.join)
     timeout = timedelta(seconds=planned.timeout)
 
     def holds(_data: Go) -> bool:
@@ -220,7 +236,7 @@ def plans(draw: st.DrawFn) -> Plan:
         )
     functions = [*names, *(f"{name}/undo" for name in names)]
     return Plan(
-        tuple(steps),
+        tuple(_with_joins(draw, steps)),
         on_failed_undo=draw(st.sampled_from(OnFailedUndo)),
         undo_order=draw(st.sampled_from(["reverse", "reverse", "reverse", "parallel"])),
         deadline=draw(st.none() | st.none() | st.integers(1, 40)),
@@ -230,6 +246,22 @@ def plans(draw: st.DrawFn) -> Plan:
             | st.frozensets(st.sampled_from(functions), max_size=2)
         ),
     )
+
+
+def _with_joins(draw: st.DrawFn, steps: list[StepPlan]) -> Iterator[StepPlan]:
+    """Some steps need a quorum only, where nobody else needs its members."""
+    taken: list[str] = []
+    for before, step in zip([None, *steps], steps, strict=False):
+        default = (before.name,) if before else ()
+        taken += default if step.after is None else step.after
+    early = True
+    for step in steps:
+        own = step.after or ()
+        free = early and all(taken.count(name) == 1 for name in own)
+        early = early and step.kind is not StepKind.PIVOT
+        if own and free and draw(st.sampled_from([False, False, True])):
+            step = replace(step, join=Join(draw(st.integers(1, len(own))), draw(st.booleans())))
+        yield step
 
 
 def _kind_and_after(

@@ -95,13 +95,23 @@ def outcomes_refer_to_attempts_that_were_started(reading: Reading) -> Iterator[F
 
 @law("L05", asked)
 def a_step_starts_after_its_predecessors(reading: Reading) -> Iterator[Found]:
-    """A step starts only when all its declared predecessors have succeeded (R010)."""
+    """A step starts only when all its declared predecessors have succeeded (R010).
+
+    Or as many as it needs of a quorum.
+    """
     for name, deed in reading.do.items():
         if deed.begun is None:
             continue
-        for other in deed.step.after:
-            if reading.do[other].status(deed.begun) not in DONE:
-                yield deed.begun, f"{name} was started before {other} had succeeded"
+        join = deed.step.join
+        stood = {other: reading.do[other].status(deed.begun) for other in deed.step.after}
+        if join is None or join.all_settled:
+            for other, status in stood.items():
+                if status not in DONE:
+                    yield deed.begun, f"{name} was started before {other} had succeeded"
+        if join is not None:
+            count = sum(status is WorkStatus.SUCCEEDED for status in stood.values())
+            if count < join.least:
+                yield deed.begun, f"{name} was started with {count} of {join.least} successes"
 
 
 @law("L06", undone)
