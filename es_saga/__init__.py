@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from es_saga.app import App
+    from es_saga.core.after import START, gather, quorum
     from es_saga.core.choreography import Choreography
-    from es_saga.core.definition import START, Saga, Step, gather, of, quorum
+    from es_saga.core.definition import Saga, Step, of
     from es_saga.core.errors import (
         ConflictError,
         CorruptHistory,
@@ -80,7 +81,8 @@ __all__ = [
 _HOMES = {
     "es_saga.app": ("App",),
     "es_saga.core.choreography": ("Choreography",),
-    "es_saga.core.definition": ("START", "Saga", "Step", "gather", "of", "quorum"),
+    "es_saga.core.after": ("START", "gather", "quorum"),
+    "es_saga.core.definition": ("Saga", "Step", "of"),
     "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),

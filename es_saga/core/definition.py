@@ -8,13 +8,12 @@ compiles and verifies the whole at first use and reports every fault at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import (
     Any,
     Concatenate,
-    Final,
     Generic,
     NamedTuple,
     ParamSpec,
@@ -24,12 +23,12 @@ from typing import (
     overload,
 )
 
+from es_saga.core.after import START, After, Quorum, gather, names, quorum
 from es_saga.core.compiled import (
     Await,
     Bind,
     Condition,
     Definition,
-    Join,
     Nothing,
     OnNothing,
     OnUnknown,
@@ -53,17 +52,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 
 
-class _Start:
-    """The beginning of a saga, as a predecessor."""
-
-    def __repr__(self) -> str:
-        return "START"
-
-
-START: Final = _Start()
-"""`after=START`: the step depends on nothing and runs beside the others that do."""
-
-
 class _Reference(NamedTuple):
     """`of(step)` as a default value: which step's reply a parameter means."""
 
@@ -76,32 +64,6 @@ def of(step: Step[Any, Any, Command[R]]) -> R:
     Write it as the default: `def ship(o: Order, first: Booked = of(flight)) -> Ship: ...`
     """
     return cast(R, _Reference(step.name))  # the compiler of the definition looks for it
-
-
-class Quorum(NamedTuple):
-    """The steps that a step comes after, and how many of them it needs; see `quorum`, `gather`."""
-
-    steps: tuple[str, ...]
-    join: Join
-
-
-def quorum(least: int, *steps: Step[Any, ..., Any] | str) -> Quorum:
-    """`after=quorum(2, a, b, c)`: it begins as soon as two of them have succeeded.
-
-    A member that says no, by a refusal or by a failure that is certain, is gone without while
-    `least` of them can still succeed; so is a check or a wait that stayed without an answer. Who
-    takes a member's reply must take None. What is still under way is not called off: it may
-    succeed, and is undone with the others if the saga turns back.
-    """
-    return Quorum(_called(steps), Join(least, all_settled=False))
-
-
-def gather(*steps: Step[Any, ..., Any] | str, least: int = 1) -> Quorum:
-    """`after=gather(a, b, c)`: it begins when each has had its answer or its time.
-
-    At least `least` of them must have succeeded; see `quorum`.
-    """
-    return Quorum(_called(steps), Join(least, all_settled=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +164,6 @@ class Step(Generic[D, P, C_co]):
         """
         take = Compensation[Any, Any](self, timeout, retry)
         return take if fn is None else take(fn)
-
-
-After: TypeAlias = (
-    Step[Any, ..., Any] | str | _Start | Quorum | Iterable[Step[Any, ..., Any] | str] | None
-)
-"""The steps that a step waits for; None: the one written before it."""
 
 
 class Saga(Generic[D]):
@@ -367,7 +323,7 @@ class Saga(Generic[D]):
         nobody.__name__ = name
         once = Retry(attempts=1)
         step: Step[D, [], Any] = Step(
-            nobody, StepKind.WAIT, _names(after), timeout, once, "undo", when, wait
+            nobody, StepKind.WAIT, names(after), timeout, once, "undo", when, wait
         )
         self.steps.append(step)
         return step
@@ -383,10 +339,10 @@ class Saga(Generic[D]):
         on_unknown: OnUnknown = "undo",
         when: Callable[..., bool] | None = None,
     ) -> Any:
-        names = _names(after)
+        before = names(after)
 
         def register(fn: Callable[..., Any]) -> Step[Any, ..., Any]:
-            step: Step[Any, ..., Any] = Step(fn, kind, names, timeout, retry, on_unknown, when)
+            step: Step[Any, ..., Any] = Step(fn, kind, before, timeout, retry, on_unknown, when)
             self.steps.append(step)
             return step
 
@@ -398,21 +354,9 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _names(after: After) -> tuple[str, ...] | Quorum | None:
-    """`after=` as step names; None: the step written before."""
-    if after is None or isinstance(after, Quorum):
-        return after
-    if isinstance(after, _Start):
-        return ()
-    return _called((after,) if isinstance(after, str | Step) else after)
-
-
-def _called(steps: Iterable[Step[Any, ..., Any] | str]) -> tuple[str, ...]:
-    return tuple(step.name if isinstance(step, Step) else step for step in steps)
-
-
 __all__ = [
     "START",
+    "After",
     "Await",
     "Bind",
     "Compensation",
@@ -420,11 +364,14 @@ __all__ = [
     "Definition",
     "OnNothing",
     "OnUnknown",
+    "Quorum",
     "Saga",
     "Step",
     "StepDefinition",
     "StepKind",
     "UndoDefinition",
     "UndoOrder",
+    "gather",
     "of",
+    "quorum",
 ]

@@ -16,7 +16,7 @@ given up by `CancelHoldSeats`, each with the hold as its only field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, wraps
@@ -24,14 +24,9 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import create_model
 
+from es_saga.core.after import After, Quorum, names
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
-from es_saga.core.definition import (
-    Quorum,
-    Saga,
-    Step,
-    _names,  # pyright: ignore[reportPrivateUsage]  # the same `after=`
-    _Start,  # pyright: ignore[reportPrivateUsage]
-)
+from es_saga.core.definition import Saga, Step
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, Retry
 from es_saga.core.verify import MAX_STEPS, Verifier
@@ -137,11 +132,7 @@ class Tcc(Saga[D]):
         /,
         *,
         expires: timedelta,
-        after: Step[Any, ..., Any]
-        | str
-        | _Start
-        | Iterable[Step[Any, ..., Any] | str]
-        | None = None,
+        after: After = None,
         timeout: timedelta = DEFAULT_TIMEOUT,
         retry: Retry | None = None,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Hold[D, P, C]]:
@@ -155,10 +146,10 @@ class Tcc(Saga[D]):
             timeout: longest wait for an answer to one attempt, of hold, confirm and cancel.
             retry: of the hold; default: three attempts. Confirm and cancel are retried for ever.
         """
-        names = _names(after)
+        before = names(after)
 
         def register(fn: Callable[Concatenate[D, P], C]) -> Hold[D, P, C]:
-            made: Hold[D, P, C] = Hold(fn, expires, names, timeout, retry)
+            made: Hold[D, P, C] = Hold(fn, expires, before, timeout, retry)
             self.steps.append(made)
             return made
 
