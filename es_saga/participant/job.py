@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -11,11 +11,26 @@ from es_saga.core.messages import Command, Envelope
 from es_saga.participant.kit import Handling, Participant
 from es_saga.participant.reply import failure_of
 
+LOCKED_SECONDS: Final = 2.0
+"""How long a command may wait for what another one has locked."""
+
+LOCKED_LOOK_SECONDS: Final = (0.01, 0.2)
+"""Shortest and longest pause until it is tried again; between them, as long as it has waited."""
+
 
 class Job:
     """A command message and what becomes of it: an answer, or the wish to see it again later."""
 
-    __slots__ = ("answer", "command", "envelope", "handling", "outage", "rejected")
+    __slots__ = (
+        "again_at",
+        "answer",
+        "command",
+        "envelope",
+        "handling",
+        "locked_since",
+        "outage",
+        "rejected",
+    )
 
     def __init__(self, envelope: Envelope) -> None:
         self.envelope = envelope
@@ -24,8 +39,23 @@ class Job:
         self.answer: Envelope | None = None
         self.outage: str | None = None
         """Why it could not be handled now and is to come again."""
+        self.locked_since: float | None = None
+        """When it first met what another one has locked; seconds of `time.monotonic`."""
+        self.again_at: float | None = None
+        """When it is to be tried again for that reason, without anybody being told."""
         self.rejected: tuple[str, str] | None = None
         """Reason and detail, where the message belongs among the dead letters."""
+
+    def wait(self, now: float) -> None:
+        """Have it tried again soon. Meanwhile its thread may carry out what unlocks it."""
+        if self.locked_since is None:
+            self.locked_since = now
+        shortest, longest = LOCKED_LOOK_SECONDS
+        self.again_at = now + min(max(now - self.locked_since, shortest), longest)
+
+    def has_waited(self, now: float) -> bool:
+        """Whether it has been tried again for long enough."""
+        return self.locked_since is not None and now - self.locked_since > LOCKED_SECONDS
 
     def read(self, participant: Participant, source: str) -> bool:
         """Make the command out of the payload; False, with the answer set, where that fails."""

@@ -27,8 +27,9 @@ from es_saga.participant.fence import FenceTaken
 from es_saga.participant.holds import HoldStatus, es_holds
 from es_saga.participant.kit import Participant
 
-LOCK_SECONDS: Final = 1.0
-"""How long the handler of a prepared hold waits for a row that another one has locked."""
+LOCK_SECONDS: Final = 0.001
+"""How long a transaction waits for a row that another one has locked. It is tried again a little
+later, for what unlocks the row may be waiting for the same thread."""
 
 ORPHAN_SECONDS: Final = 60.0
 """A prepared transaction without a row may belong to a process that is just about to write it; when
@@ -109,7 +110,7 @@ def _prefix(participant: str) -> str:
 
 def wait_briefly(connection: sa.Connection) -> None:
     """Have this transaction wait for locks no longer than `LOCK_SECONDS`."""
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS:g}s'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{1e3 * LOCK_SECONDS:g}ms'")
 
 
 def is_locked(error: BaseException) -> bool:

@@ -5,7 +5,8 @@ run ──► together(group) ──► committed: every job has its answer
             │  └── collision (deadlock, a twin in another process): again, a few times
             ├── one spoils it (raises, or refuses, after it may have written): roll back,
             │   then those before it together, it alone, those after it together
-            └── outage: every job is to come again
+            ├── a row is locked by one in doubt: each alone, and who meets it is tried again soon
+    └── outage: every job is to come again
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ COLLISION_WAIT_SECONDS = 0.01
 """Longest wait before the first such run; doubles with each."""
 
 LOCKED_SECONDS = 1.0
-"""A saga is asked to wait so long for what another one has locked."""
+"""A saga is asked to come back after so long, for what another one has locked."""
 
 RELEASE_AGAIN_SECONDS = 1.0
 """After what has expired could not be released, this long passes before it is tried again."""
@@ -118,7 +119,11 @@ class Runner:
 
     async def run(self, jobs: Sequence[Job]) -> None:
         """Carry them out, in this order. Afterwards each has an answer, or an outage."""
-        ready = [job for job in jobs if job.read(self._participant, self._source)]
+        ready: list[Job] = []
+        for job in jobs:
+            job.again_at = None
+            if job.read(self._participant, self._source):
+                ready.append(job)
         groups = deque([ready] if ready else [])
         collisions = reconnects = 0
         while groups:
@@ -132,7 +137,11 @@ class Runner:
                 continue
             except Exception as error:
                 trouble = trouble_of(error)
-                if trouble is Trouble.COLLISION and collisions < MAX_COLLISIONS:
+                if self._is_locked(error) and len(group) > 1:
+                    groups.extendleft([job] for job in reversed(group))
+                elif self._is_locked(error):
+                    group[0].wait(self._clock())
+                elif trouble is Trouble.COLLISION and collisions < MAX_COLLISIONS:
                     collisions += 1
                     await asyncio.sleep(random.random() * COLLISION_WAIT_SECONDS * 2**collisions)
                     groups.appendleft(group)
@@ -161,6 +170,9 @@ class Runner:
 
     async def _together(self, group: list[Job]) -> int:
         """Carry out as many of the group as fit into one transaction, and commit; how many."""
+        if group[0].has_waited(self._clock()):
+            self._conclude(group, [self._settle_alone(group[0], self._busy(group[0]))])
+            return 1
         if _is(group[0], Part.PREPARES):
             self._conclude(group, [await self._prepare(group[0])])
             return 1
@@ -168,6 +180,8 @@ class Runner:
         desk = self._place.connect()
         transaction = desk.connection.begin()
         try:
+            if self._participant.prepares_holds:
+                prepared.wait_briefly(desk.connection)
             endings = await self._carry_out(group, desk)
             self._commit(transaction, desk, endings)
         except _Spoilt as spoilt:
@@ -280,21 +294,14 @@ class Runner:
             prepared.wait_briefly(desk.connection)
             async with asyncio.timeout(self._handler_seconds):
                 ending = await self._call(job, Work(desk, envelope, None))
-            done = ending.answer.outcome is Outcome.SUCCEEDED
-            if done:
+            if ending.answer.outcome is Outcome.SUCCEEDED:
                 prepared.prepare(desk.connection, gid)
                 transaction.commit()  # there is none any more, but SQLAlchemy does not know
-            else:
-                self._roll_back(transaction)
-        except BaseException as error:
+        except BaseException:
             self._roll_back(transaction)
-            if not prepared.is_locked(error):
-                raise
-            busy = Unavailable("What it needs is held by another.", retry_after=LOCKED_SECONDS)
-            failure = failure_of(busy, envelope, self._source)
-            ending = Ending(failure, failure_record(failure, envelope, self.now()), busy)
-            done = False
-        if not done:
+            raise
+        if ending.answer.outcome is not Outcome.SUCCEEDED:
+            self._roll_back(transaction)
             return self._settle_alone(job, ending)
         assert ending.record is not None, "a success is remembered"
         transaction = desk.connection.begin()
@@ -388,6 +395,14 @@ class Runner:
         return ending
 
     # ── what could not be carried out ────────────────────────────────────────────────────────────
+
+    def _is_locked(self, error: Exception) -> bool:
+        return self._participant.prepares_holds and prepared.is_locked(error)
+
+    def _busy(self, job: Job) -> Ending:
+        busy = Unavailable("What it needs is held by another.", retry_after=LOCKED_SECONDS)
+        failure = failure_of(busy, job.envelope, self._source)
+        return Ending(failure, failure_record(failure, job.envelope, self.now()), busy)
 
     def _fail(self, job: Job, error: BaseException) -> None:
         job.answer = failure_of(error, job.envelope, self._source)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -45,6 +47,7 @@ Chore = Callable[[], Awaitable[float | None]]
 class Worker(Generic[J]):
     """Runs jobs one after the other, those that wait together as one batch.
 
+    One that is to be tried again (`Job.again_at`) is, ahead of those that have come meanwhile.
     `done` is called in the worker's thread with each batch; it must only pass it on.
     `chore` is what else there is to do.
     """
@@ -60,6 +63,8 @@ class Worker(Generic[J]):
         self._chore = chore
         self._done = done
         self._inbox: deque[J] = deque()
+        self._later: list[J] = []
+        """What is to be tried again, in the order in which it came."""
         self._stopping = False
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -92,21 +97,37 @@ class Worker(Generic[J]):
         try:
             while True:
                 rest = await self._chore() if self._chore is not None else None
-                if not self._inbox:
-                    if self._stopping:
+                batch = self._next_batch()
+                if not batch:
+                    if self._stopping and not self._later:
                         return
-                    self._wake.clear()
-                    if not self._inbox and not self._stopping:
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(rest):
-                                await self._wake.wait()
+                    await self._rest(rest)
                     continue
-                count = min(len(self._inbox), MAX_BATCH)
-                batch = [self._inbox.popleft() for _ in range(count)]
                 await self._carry_out(batch)
-                self._done(batch)
+                self._later += [job for job in batch if job.again_at is not None]
+                self._done([job for job in batch if job.again_at is None])
         finally:
             self._runner.disconnect()
+
+    def _next_batch(self) -> list[J]:
+        now = time.monotonic()
+        due = [job for job in self._later if _again_at(job) <= now]
+        batch, overdue = due[:MAX_BATCH], due[MAX_BATCH:]
+        self._later = overdue + [job for job in self._later if _again_at(job) > now]
+        while self._inbox and len(batch) < MAX_BATCH:
+            batch.append(self._inbox.popleft())
+        return batch
+
+    async def _rest(self, most: float | None) -> None:
+        """Until something is submitted, or is to be tried again; `most` seconds."""
+        self._wake.clear()
+        if self._inbox or (self._stopping and not self._later):
+            return
+        due = min(map(_again_at, self._later), default=math.inf) - time.monotonic()
+        seconds = min(math.inf if most is None else most, max(0.0, due))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._wake.wait()
 
     async def _carry_out(self, batch: list[J]) -> None:
         try:
@@ -115,5 +136,11 @@ class Worker(Generic[J]):
             _log.exception("batch_failed", size=len(batch))
             self._runner.disconnect()
             for job in batch:
+                job.again_at = None
                 if job.answer is None:
                     job.outage = f"{type(error).__name__}: {error}"
+
+
+def _again_at(job: Job) -> float:
+    assert job.again_at is not None, "it is to be tried again"
+    return job.again_at

@@ -25,7 +25,6 @@ from es_saga.core.messages import Envelope
 from es_saga.engine import timers
 from es_saga.participant import runner
 from es_saga.participant.fence import Rule, Verdict
-from tests.chaos.shop import app
 from tests.chaos.unreliable import Unreliable
 
 AGAIN_SECONDS = 0.1
@@ -42,6 +41,8 @@ class Scene(BaseModel):
     database: str | None = None
     participants: str | None = None
     seed: str
+    app: str = "tests.chaos.shop:app"
+    """The business under attack."""
     without: Safeguard | None = None
     """The safeguard that is taken out."""
 
@@ -85,7 +86,7 @@ def _nothing(_connection: object, _records: object) -> None:
 @asynccontextmanager
 async def running(role: str, scene: Scene) -> AsyncGenerator[None]:
     """The manager, or the participants, on an unreliable pipe."""
-    settings = scene.settings()
+    settings, app = scene.settings(), compose.load_app(scene.app)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         real = await enter(compose.transport(settings, scene.nats, role))

@@ -21,10 +21,10 @@ from es_saga.adapters import launch
 from es_saga.adapters.migrate import upgrade
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.postgres import EmbeddedPostgres
+from es_saga.cli.compose import load_app
 from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
 from tests.chaos.app import Safeguard, Scene
-from tests.chaos.shop import LEDGERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +107,13 @@ class Siege:
     """
 
     def __init__(
-        self, folder: Path, *, seed: str, postgres: bool, without: Safeguard | None = None
+        self,
+        folder: Path,
+        *,
+        seed: str,
+        postgres: bool,
+        without: Safeguard | None = None,
+        app: str = "tests.chaos.shop:app",
     ) -> None:
         self._folder = folder
         self._nats = EmbeddedNats(folder / "nats")
@@ -118,9 +124,10 @@ class Siege:
             self._postgres = EmbeddedPostgres(folder / "pg", settings=settings)
         self._seed = seed
         self._without: Safeguard | None = without
+        self._app = app
         self.children: list[Child] = []
         self.faults: Counter[str] = Counter()
-        self.scene = Scene(folder=folder, nats="", seed=seed)
+        self.scene = Scene(folder=folder, nats="", seed=seed, app=app)
 
     @property
     def nats_url(self) -> str:
@@ -143,7 +150,7 @@ class Siege:
             url = self._postgres.url
             admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
             with admin.connect() as connection:
-                for name in ("log", *LEDGERS):
+                for name in ("log", *load_app(self._app).participants):
                     connection.exec_driver_sql(f"CREATE DATABASE {name}")
             admin.dispose()
             databases = {
@@ -154,6 +161,7 @@ class Siege:
             folder=self._folder,
             nats=self._nats.url,
             seed=self._seed,
+            app=self._app,
             without=self._without,
             **databases,
         )

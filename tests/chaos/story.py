@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from es_saga.adapters.nats import NatsTransport
 from es_saga.core.aggregate import SagaState, SagaStatus
 from es_saga.core.errors import Unavailable
+from es_saga.core.messages import Message
 from es_saga.engine.client import Client
 from es_saga.projections.status import STATUS
 from tests.chaos import verdict
@@ -85,12 +86,12 @@ async def besiege(
     }
     began = time.monotonic()
     with Siege(folder, seed=seed, postgres=postgres, without=without) as siege:
-        async with _background(siege.watch()), _client(siege.nats_url) as client:
+        async with background(siege.watch()), connected(siege.nats_url) as client:
             attack = asyncio.create_task(siege.attack(faults, die, pause))
-            await _start_all(client, wanted, attack)
+            await start_all(client, "order", wanted, attack)
             await attack
             calm = time.monotonic()
-            await _until_closed(siege, len(wanted), settle)
+            await until_closed(siege, len(wanted), settle)
             settled = time.monotonic() - calm
         for child in siege.children:
             child.stop()
@@ -98,7 +99,8 @@ async def besiege(
 
 
 @asynccontextmanager
-async def _client(url: str) -> AsyncGenerator[Client]:
+async def connected(url: str) -> AsyncGenerator[Client]:
+    """A client of the app under attack."""
     transport = await NatsTransport.connect(url, name="besieger")
     try:
         yield Client(transport, "chaos")
@@ -107,7 +109,8 @@ async def _client(url: str) -> AsyncGenerator[Client]:
 
 
 @asynccontextmanager
-async def _background(work: Coroutine[object, object, None]) -> AsyncGenerator[None]:
+async def background(work: Coroutine[object, object, None]) -> AsyncGenerator[None]:
+    """Something that goes on meanwhile."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -117,7 +120,9 @@ async def _background(work: Coroutine[object, object, None]) -> AsyncGenerator[N
             await task
 
 
-async def _start_all(client: Client, orders: dict[str, Order], attack: asyncio.Task[None]) -> None:
+async def start_all(
+    client: Client, kind: str, orders: Mapping[str, Message], attack: asyncio.Task[None]
+) -> None:
     """Start every order, so slowly that the last ones begin when the attack ends."""
     waiting = list(orders.items())
     waiting.reverse()
@@ -128,7 +133,7 @@ async def _start_all(client: Client, orders: dict[str, Order], attack: asyncio.T
             for _ in range(MAX_TRIES):
                 try:
                     answer = await client.start(
-                        "order", order, saga_id=saga_id, timeout=ANSWER_SECONDS
+                        kind, order, saga_id=saga_id, timeout=ANSWER_SECONDS
                     )
                     answer.result()
                     break
@@ -144,7 +149,7 @@ async def _start_all(client: Client, orders: dict[str, Order], attack: asyncio.T
             group.create_task(start_some())
 
 
-async def _until_closed(siege: Siege, orders: int, seconds: float) -> None:
+async def until_closed(siege: Siege, orders: int, seconds: float) -> None:
     """Wait until every order has ended, or the time is over."""
     log = siege.engine("log")
     question = sa.select(sa.func.count()).where(STATUS.c.closed.is_not(None))

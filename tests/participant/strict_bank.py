@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from es_saga.core.messages import Command, Envelope, Message, Refusal
 from es_saga.database import make_engine
-from es_saga.participant import Participant, SyncTx, prepared
+from es_saga.participant import Participant, SyncTx, Tx, prepared
 from es_saga.participant import runner as running
 from es_saga.participant.job import Job
 from es_saga.participant.runner import Runner
@@ -36,6 +36,12 @@ class HoldFunds(Command[Held]):
     who: str
     pence: int
     how: str = ""
+
+
+class Deposit(Command[None]):
+    to = "bank"
+    who: str
+    pence: int
 
 
 accounts = sa.Table(
@@ -66,6 +72,14 @@ def hold_funds(cmd: HoldFunds, tx: SyncTx) -> Held | Poor:
     if cmd.how == "refuses":
         return Poor()
     return Held(pence=cmd.pence) if taken else Poor()
+
+
+@bank.handles(Deposit)
+async def deposit(cmd: Deposit, tx: Tx) -> None:
+    """It is not held, and changes the very rows that are."""
+    await tx.execute(
+        "UPDATE accounts SET pence = pence + :n WHERE who = :who", {"n": cmd.pence, "who": cmd.who}
+    )
 
 
 TEN = HoldFunds(who="ann", pence=10)

@@ -16,7 +16,7 @@ from es_saga.adapters.postgres import EmbeddedPostgres
 from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Outcome
 from es_saga.database import make_engine
-from es_saga.participant import Server, create_tables, keeper, prepared
+from es_saga.participant import Server, create_tables, job, keeper, prepared
 from es_saga.participant.prepared import CannotPrepare, InDoubt, in_doubt
 from es_saga.testing.world import World
 from tests.core.test_tcc import checkout
@@ -24,6 +24,7 @@ from tests.participant.strict_bank import (
     ENVELOPES,
     POINTS,
     TEN,
+    Deposit,
     HoldFunds,
     a_process,
     accounts,
@@ -130,7 +131,7 @@ async def test_many_at_once_each_have_their_own_transaction(
 async def test_who_needs_what_is_in_doubt_is_asked_to_come_back(
     server: Server, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(job, "LOCKED_SECONDS", 0.05)
     await server.call(hold(TEN, "s-1"))
     busy = await server.call(hold(TEN, "s-2"))
     assert (busy.outcome, busy.type, busy.retryafter) == (Outcome.FAILED, "Unavailable", 1.0)
@@ -139,6 +140,35 @@ async def test_who_needs_what_is_in_doubt_is_asked_to_come_back(
     assert (await server.call(again)).outcome is Outcome.SUCCEEDED
     await server.call(cancel(TEN, "s-2"))
     assert _left(engine) == 90
+
+
+async def test_who_waits_for_what_is_in_doubt_holds_up_nobody_who_settles_it(
+    engine: sa.Engine,
+) -> None:
+    """One thread has it all; the second hold and the deposit need the row that the first locks."""
+    async with Server(bank, engine, workers=1) as server:
+        await server.call(hold(TEN, "s-1"))
+        deposit = hold(Deposit(who="ann", pence=5), "d-1")
+        waiting = [asyncio.create_task(server.call(one)) for one in (hold(TEN, "s-2"), deposit)]
+        await asyncio.sleep(0)
+        assert (await server.call(confirm(TEN, "s-1"))).outcome is Outcome.SUCCEEDED
+        assert (await waiting[0]).outcome is Outcome.SUCCEEDED
+        await server.call(cancel(TEN, "s-2"))
+        assert (await waiting[1]).outcome is Outcome.SUCCEEDED
+    assert (_left(engine), _doubts(engine)) == (95, [])
+
+
+async def test_a_server_that_stops_answers_first_who_waits_for_a_lock(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "LOCKED_SECONDS", 0.1)
+    async with Server(bank, engine, workers=1) as server:
+        await server.call(hold(TEN, "s-1"))
+        waiting = asyncio.create_task(server.call(hold(TEN, "s-2")))
+        await asyncio.sleep(0)
+    assert (await waiting).type == "Unavailable"
+    async with Server(bank, engine) as server:
+        await server.call(cancel(TEN, "s-1"))
 
 
 # ── crashes ──────────────────────────────────────────────────────────────────────────────────────
