@@ -55,6 +55,7 @@ class App:
                 faults.append(f"two sagas are called {key[0]!r}, version {key[1]}")
             found[key] = definition
             faults += self._unheld(definition)
+            faults += self._untold(definition)
             if isinstance(saga, Choreography):
                 faults += self._unheard(saga)
         for participant in self.participants.values():
@@ -74,15 +75,20 @@ class App:
                 name = f"{participant.name}.tries({step.command.__name__})"
                 yield f"{definition.name} has {step.name} held, and there is no @{name}"
 
+    def _untold(self, definition: Definition) -> Iterator[str]:
+        """Events that it listens for, and a participant of this app does not publish."""
+        for (by, name), heard in definition.correlations.items():
+            service = self.participants.get(by)
+            if service and (service.outbox is None or heard.event not in service.outbox.events):
+                yield f"{definition.name} listens for {name}, which {by} does not publish"
+
     def _unheard(self, flow: Choreography[Any]) -> Iterator[str]:
-        """Events of a flow that nobody tells, or that who should react to them does not hear."""
+        """Events of a flow that those who should react to them do not hear."""
         for event, causes in flow.reactions():
             service = self.participants.get(event.by)
             if service is None:
                 continue
             name = event.__name__
-            if service.outbox is None or event not in service.outbox.events:
-                yield f"{flow.name} expects {name}, which {event.by} does not publish"
             for cause in causes:
                 heard = (cause.by, cause.__name__) in service.reactions
                 if not heard and cause.by != event.by:

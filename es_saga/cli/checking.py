@@ -79,7 +79,7 @@ def check(
             row["warnings"] = list(exposed(definition))
             for warning in row["warnings"]:
                 say(f"[yellow]{escape(definition.name)}[/] {escape(warning)}")
-            if definition.key is not None:
+            if not definition.conducted:
                 say(f"[yellow]{escape(definition.name)}[/] is only watched: nothing to play.")
                 rows.append(row | {"ok": True, "steps": list(_steps(definition))})
                 continue

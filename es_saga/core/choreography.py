@@ -29,17 +29,21 @@ from es_saga.core.compiled import (
     Definition,
     Nothing,
     Observed,
+    Opening,
     StepDefinition,
     StepKind,
     UndoDefinition,
+    told_by,
 )
+from es_saga.core.correlation import Correlation
 from es_saga.core.definition import (
     Saga,
     Step,
     _snake,  # pyright: ignore[reportPrivateUsage]  # the same names as of waits
 )
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Event, is_token
+from es_saga.core.listening import itself
+from es_saga.core.messages import Command, Event
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.verify import Verifier
 
@@ -164,10 +168,13 @@ class _ChoreographyVerifier(Verifier):
         super().__init__(flow)
         self.flow = flow
         self.roles = _Roles()
+        self.correlations: dict[type[Event], Correlation] = {}
 
     def compile(self) -> Definition:
         if self.saga.steps:
             self.fault("it has steps: nobody conducts a Choreography; write expects(…)")
+        if self.saga.beginnings:
+            self.fault("it is begun by its first event only: starts_on(…) is for conducted sagas")
         self.saga.steps[:] = [_step(one) for one in self.flow.expectations]
         try:
             self.check_saga()
@@ -180,6 +187,7 @@ class _ChoreographyVerifier(Verifier):
         self.check_left_behind()
         if self.faults:
             raise DefinitionError(self.saga.name, self.faults, kind="choreography")
+        begins = self.flow.data
         return Definition(
             name=self.saga.name,
             version=self.saga.version,
@@ -187,7 +195,8 @@ class _ChoreographyVerifier(Verifier):
             steps={name: self.observe(name, one) for name, one in self.named()},
             deadline=None,
             on_failed_undo=self.saga.on_failed_undo,
-            key=self.flow.key,
+            openings={told_by(begins): Opening(begins, itself)},
+            correlations={told_by(event): one for event, one in self.correlations.items()},
         )
 
     def named(self) -> Iterable[tuple[str, Expectation]]:
@@ -207,14 +216,13 @@ class _ChoreographyVerifier(Verifier):
 
     def check_each(self, events: Iterable[type[Event]], seen: set[str], within: timedelta) -> None:
         for event in events:
-            name, key = event.__name__, self.flow.key
+            name = event.__name__
             if name in seen:
                 self.fault(f"{name} is told of twice: derive a class for each meaning")
             seen.add(name)
-            if not is_token(event.by):
-                self.fault(f"{name} does not say whose event it is: set `by` in its class")
-            if key not in event.model_fields:
-                self.fault(f"{name} has no field {key!r}, so nobody knows which flow it is of")
+            self.correlations[event] = correlation = Correlation(event, self.flow.key)
+            for fault in correlation.faults():
+                self.fault(fault)
             if within <= timedelta(0):
                 self.fault(f"{name}: `within` must be longer than nothing")
 
@@ -296,10 +304,7 @@ class _ChoreographyVerifier(Verifier):
 
 def _step(one: Expectation) -> Step[Any, ..., Any]:
     """What the checks of a saga's steps look at."""
-
-    def nobody(_data: Event) -> Nothing:
-        raise AssertionError("nobody is asked")
-
+    nobody = _asking(Nothing)
     nobody.__name__ = _snake(one.event.__name__)
     after = tuple(_snake(event.__name__) for event in one.after)
     return Step(nobody, StepKind.WAIT, after, one.within, _ONCE, "undo")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic import ValidationError
 
+from es_saga.core.correlation import Correlation, Header
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
 from es_saga.core.messages import Command, Direction, Event, Message, Outcome
@@ -84,6 +85,17 @@ class Await:
     """None: for time to pass."""
     goes_on: bool
     """When nothing has come in time, the saga goes on without it."""
+    key: str | None = None
+    header: Header | None = None
+    """Of a service's event: how it names the saga that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An event that begins a saga, and the input that is made of it."""
+
+    event: type[Event]
+    fn: Callable[[Any], Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,14 @@ class Observed:
     done: type[Event]
     refused: tuple[type[Event], ...]
     undone: type[Event] | None
+
+
+Told: TypeAlias = tuple[str, str]
+"""An event: the service that tells it, and its name."""
+
+
+def told_by(event: type[Event]) -> Told:
+    return event.by, event.__name__
 
 
 class Meaning(NamedTuple):
@@ -170,7 +190,7 @@ class StepDefinition:
             self.reply.model_validate(data)
         except ValidationError as error:
             raise InvalidInput(
-                f"{self.name}: the reply is no {self.reply.__name__}: {_faults(error)}."
+                f"{self.name}: the reply is no {self.reply.__name__}: {misfits(error)}."
             ) from error
         return cast(Json, data)  # an object: the model took it
 
@@ -186,8 +206,10 @@ class Definition:
     deadline: float | None
     on_failed_undo: OnFailedUndo
     undo_order: UndoOrder = "reverse"
-    key: str | None = None
-    """Of a choreography: the field of each of its events that says which saga it belongs to."""
+    openings: Mapping[Told, Opening] = field(default_factory=dict[Told, Opening])
+    """The events that begin it."""
+    correlations: Mapping[Told, Correlation] = field(default_factory=dict[Told, Correlation])
+    """Every event that is heard for its sagas, and how it names the one that it belongs to."""
 
     @cached_property
     def pivot(self) -> str | None:
@@ -203,20 +225,25 @@ class Definition:
         return shape
 
     @cached_property
-    def meanings(self) -> Mapping[tuple[str, str], Meaning]:
-        """What each event tells, by the service that tells it and its name."""
-        found: dict[tuple[str, str], Meaning] = {}
+    def conducted(self) -> bool:
+        """Whether it asks anybody for anything: a choreography only watches."""
+        return all(step.observed is None for step in self.steps.values())
+
+    @cached_property
+    def meanings(self) -> Mapping[Told, Meaning]:
+        """What each event of a choreography tells."""
+        found: dict[Told, Meaning] = {}
         for step in self.steps.values():
             if step.observed is None:
                 continue
             seen = step.observed
             done = Meaning(step.name, Direction.DO, Outcome.SUCCEEDED)
-            found[seen.done.by, seen.done.__name__] = done
+            found[told_by(seen.done)] = done
             for event in seen.refused:
-                found[event.by, event.__name__] = done._replace(outcome=Outcome.REFUSED)
+                found[told_by(event)] = done._replace(outcome=Outcome.REFUSED)
             if seen.undone is not None:
                 undone = done._replace(direction=Direction.UNDO)
-                found[seen.undone.by, seen.undone.__name__] = undone
+                found[told_by(seen.undone)] = undone
         return found
 
     def waits_for(self, message: str) -> StepDefinition | None:
@@ -272,7 +299,7 @@ class Definition:
         except ValidationError as error:
             raise InvalidInput(
                 f"The input of saga {self.name!r} does not fit {self.data.__name__}: "
-                f"{_faults(error)}.",
+                f"{misfits(error)}.",
                 hint="Correct the input and start it again; nothing was written.",
             ) from error
 
@@ -328,7 +355,7 @@ def _shape(step: StepDefinition) -> Json:
     return shape
 
 
-def _faults(error: ValidationError) -> str:
+def misfits(error: ValidationError) -> str:
     """Which fields do not fit and why, without what stood in them: that is people's data."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)

@@ -24,6 +24,7 @@ from typing import (
 )
 
 from es_saga.core.after import START, After, Quorum, gather, names, quorum
+from es_saga.core.beginning import Beginning
 from es_saga.core.compiled import (
     Await,
     Bind,
@@ -37,10 +38,12 @@ from es_saga.core.compiled import (
     UndoDefinition,
     UndoOrder,
 )
-from es_saga.core.messages import Command, Message
+from es_saga.core.correlation import Header
+from es_saga.core.messages import Command, Event, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, OnFailedUndo, Retry
 
 D = TypeVar("D", bound=Message)
+E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
@@ -197,6 +200,7 @@ class Saga(Generic[D]):
         self.on_failed_undo = on_failed_undo
         self.undo_order: UndoOrder = undo_order
         self.steps: list[Step[Any, ..., Any]] = []
+        self.beginnings: list[Beginning[Any, Any]] = []
         self._compiled: tuple[object, Definition] | None = None
 
     def __repr__(self) -> str:
@@ -209,7 +213,8 @@ class Saga(Generic[D]):
         Raises:
             DefinitionError: it cannot be run; all faults are listed.
         """
-        written = [len(step.undos) for step in self.steps]  # a later decorator makes it stale
+        # A later decorator makes it stale.
+        written = [len(step.undos) for step in self.steps], [one.fn for one in self.beginnings]
         if self._compiled is None or self._compiled[0] != written:
             self._compiled = written, self._compile()
         return self._compiled[1]
@@ -276,6 +281,29 @@ class Saga(Generic[D]):
         """The point of no return, at most one a saga: before it we undo, after it we only go on."""
         return self._add(fn, StepKind.PIVOT, **options)
 
+    def starts_on(
+        self, event: type[E], /, *, key: str | None = None, header: Header | None = None
+    ) -> Beginning[E, D]:
+        """Begin a saga for each event of this type, which its service publishes.
+
+            order.starts_on(OrderPlaced)         # the event is the input
+
+            @order.starts_on(OrderPlaced)        # or the input is made of it, by a pure function
+            def begin(event: OrderPlaced) -> PlaceOrder: ...
+
+        The saga is `<name>-<key>`, as if started with that key; an event of a saga that there is
+        already changes nothing.
+
+        Args:
+            event: has `by`, the service that publishes it; several events may begin a saga.
+            key: the field of the event that has the key; default: what it is `about`.
+            header: the attribute of its envelope that has it instead: "subject",
+                "correlationid", or "sagaid", which is the saga's id itself.
+        """
+        made = Beginning[E, D](event, key, header)
+        self.beginnings.append(made)
+        return made
+
     def wait(
         self,
         message: type[M],
@@ -283,23 +311,28 @@ class Saga(Generic[D]):
         *,
         timeout: timedelta,
         on_timeout: OnNothing = "undo",
+        key: str | None = None,
+        header: Header | None = None,
         name: str | None = None,
         after: After = None,
         when: When[D] | None = None,
     ) -> Step[D, [], Command[M]]:
         """Wait for a message from outside: an approval, an event of somebody else's.
 
-        It may come before the saga waits for it. Its content is the step's reply.
+        It may come before the saga waits for it. Its content is the step's reply. An `Event` of a
+        service is heard where that publishes it; if there is no such saga yet it waits for it, up
+        to an hour.
 
         Args:
             message: one step may wait for each type.
             timeout: how long.
+            key, header: of a service's event: which saga it belongs to, as for `starts_on`.
             on_timeout: then turn back (after the pivot: ask a human), or go on without it; who
                 takes its content must then take None.
             name: default: the type's, in small letters with `_`.
         """
         called = _snake(message.__name__) if name is None else name
-        wait = Await(message, on_timeout == "go-on")
+        wait = Await(message, on_timeout == "go-on", key, header)
         return self._wait(called, wait, timeout, after, when)
 
     def sleep(

@@ -43,7 +43,7 @@ class Signal(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """An event that a service told, for a saga that nobody conducts."""
+    """An event that a service told, for a saga that it begins, or that listens for it."""
 
     saga_id: str
     by: str
@@ -51,6 +51,8 @@ class Heard(NamedTuple):
     type: str
     data: Any
     message_id: str
+    key: str | None = None
+    """The business key that it names the saga by."""
     trace: str | None = None
 
 

@@ -230,6 +230,8 @@ class Envelope(BaseModel):
     """Seconds since the epoch after which the sender gives up on this attempt."""
     outcome: Outcome | None = None
     causationid: str | None = None
+    correlationid: str | None = None
+    """On a domain event: the business key of the saga that it belongs to."""
     traceparent: str | None = None
     direction: Literal["REQUEST", "CANCEL"] | None = None
     retryafter: float | None = None

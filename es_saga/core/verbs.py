@@ -129,7 +129,7 @@ def _no_way_back(reaction: Reaction) -> str | None:
     state = reaction.state
     if state.backward:
         raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
-    if reaction.definition.key is not None:
+    if not reaction.definition.conducted:
         raise IllegalOperation(
             f"Nobody conducts saga {state.saga_id}: it is only watched.",
             hint="Have one of its services publish the event that turns it back.",

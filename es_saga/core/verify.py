@@ -24,6 +24,7 @@ from es_saga.core.definition import (
     _Reference,  # pyright: ignore[reportPrivateUsage]  # the other half of `of`
 )
 from es_saga.core.errors import DefinitionError
+from es_saga.core.listening import listen
 from es_saga.core.messages import MAX_ID_CHARS, is_token, reply_type
 from es_saga.core.policy import FOR_EVER, Retry
 from es_saga.core.signatures import Reader, Signature, is_message, named, optional
@@ -72,6 +73,7 @@ class Verifier:
             if signature.command is not None:
                 self.replies[name] = reply_type(signature.command)
         compiled = [self.compile_step(step, pivot) for step in self.steps.values()]
+        heard = listen(self.saga, self.fault)
         if self.faults:
             raise DefinitionError(self.saga.name, self.faults)
         return Definition(
@@ -82,6 +84,8 @@ class Verifier:
             deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
             on_failed_undo=self.saga.on_failed_undo,
             undo_order=self.saga.undo_order,
+            openings=heard.openings,
+            correlations=heard.correlations,
         )
 
     def check_saga(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition
-from es_saga.core.errors import InvalidInput, NotFound, NotYet, SagaError, Unavailable
+from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Envelope, Outcome, check_id
 from es_saga.engine.outgoing import summary
@@ -176,13 +176,19 @@ class Arrival:
         elif self._asks():
             self._answer(failed(error))
             self._delivery.ack()
-        elif isinstance(error, NotYet) and self._delivery.delivered < EARLY_DELIVERIES:
-            turn = min(self._delivery.delivered, len(EARLY_SECONDS))
-            self._delivery.nak(EARLY_SECONDS[turn - 1])
         elif isinstance(error, Unavailable):
             self._delivery.nak(UNREADY_SECONDS)
         else:
-            self._delivery.reject(_reason(error), error.message)
+            self._delivery.reject(_reason(error, self._delivery.envelope.type), error.message)
+
+    def postpone(self) -> bool:
+        """Have it delivered again: it came too early. False: it has waited long enough."""
+        if self._delivery is None or self._delivery.delivered >= EARLY_DELIVERIES:
+            return False
+        self.over = True
+        turn = min(self._delivery.delivered, len(EARLY_SECONDS))
+        self._delivery.nak(EARLY_SECONDS[turn - 1])
+        return True
 
     def abandon(self, error: SagaError) -> None:
         """We are going; another owner will handle it if it was delivered."""
@@ -220,8 +226,10 @@ class Arrival:
         )
 
 
-def _reason(error: SagaError) -> str:
+def _reason(error: SagaError, type: str) -> str:
     """The dead letters' reason: a subject token."""
     if isinstance(error, NotFound):
         return "unknown-saga"
-    return "bad-reply" if isinstance(error, InvalidInput) else error.code
+    if isinstance(error, InvalidInput):
+        return "bad-event" if type == HEARD_TYPE else "bad-reply"
+    return error.code

@@ -20,7 +20,7 @@ import structlog
 from es_saga.core.aggregate import SagaState
 from es_saga.core.decide import react
 from es_saga.core.definition import Definition
-from es_saga.core.errors import ConflictError, NotFound, SagaError, Unavailable
+from es_saga.core.errors import ConflictError, NotFound, NotYet, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.core.inputs import Heard, Input, OperatorVerb, Reply, Start, Tick
 from es_saga.core.messages import Envelope
@@ -49,6 +49,10 @@ MAX_WHY_CHARS = 500
 
 POISON_SECONDS = 60.0
 """How long a saga that cannot be handled is left alone before its timer looks again."""
+
+MAX_EARLY = 128
+"""Deliveries of a part that may wait for what has to come before them; more are put aside, so that
+the replies to its sagas still come through: the broker has at most twice as many delivered."""
 
 HELD_SECONDS = 1.0
 """After a look that changed nothing the next one is no sooner."""
@@ -87,6 +91,8 @@ class Part:
             number, self._states, self.timers, around.clock, publish=self._publish_moved
         )
         self.relay = Relay(around.transport, self._undeliverable)
+        self._early: set[str] = set()
+        """Ids of the deliveries that wait for what has to come before them."""
         self._held: set[str] = set()
         """Ids of the deliveries that wait while the log is away: it may be long, and the broker
         delivers them again and again."""
@@ -102,6 +108,7 @@ class Part:
         if arrival.starts and self._around.refuse_starts and not self.healthy:
             arrival.fail(Unavailable("The log is out of reach.", retry_after=1.0))
             return
+        self._early.discard(arrival.message_id or "")
         if not self.healthy and arrival.message_id is not None:
             if arrival.message_id in self._held:
                 return
@@ -151,6 +158,7 @@ class Part:
         else:
             await self._publish_again(await store.checkpoint("relay", self.number), head)
         self._held.clear()
+        self._early.clear()
         self.healthy = True
 
     async def _publish_again(self, position: int, head: int) -> None:
@@ -372,6 +380,10 @@ class Part:
         return True
 
     def _refuse(self, arrival: Arrival, error: SagaError, now: float) -> None:
+        early = isinstance(error, NotYet) and len(self._early) < MAX_EARLY
+        if early and arrival.message_id is not None and arrival.postpone():
+            self._early.add(arrival.message_id)
+            return
         arrival.fail(error)
         if isinstance(arrival.input, Tick):
             _log.error("not_handled", saga=arrival.saga_id, error=error.message)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from es_saga.core.correlation import Named, keyed_id
 from es_saga.core.errors import (
     ConflictError,
     CorruptHistory,
@@ -238,7 +239,7 @@ def read_signal(envelope: Envelope) -> Signal:
     return Signal(request.type, request.data, envelope.id)
 
 
-def heard_as(envelope: Envelope, definition: str, saga_id: str, app: str) -> Envelope:
+def heard_as(envelope: Envelope, definition: str, saga: Named, app: str) -> Envelope:
     """A service's event, on its way to the inbox of a saga that it tells of.
 
     Its id is the same whenever that happens, and another one for every app and every flow.
@@ -250,13 +251,14 @@ def heard_as(envelope: Envelope, definition: str, saga_id: str, app: str) -> Env
         id=f"{name}/{app}/{definition}",
         source=f"pm/{app}",
         type=HEARD_TYPE,
-        sagaid=saga_id,
+        sagaid=saga.saga_id,
         sagatype=definition,
         causationid=envelope.id,
         traceparent=envelope.traceparent,
         data={
             "by": envelope.source.removeprefix("svc/"),
             "type": envelope.type,
+            "key": saga.key,
             "data": envelope.data,
         },
     )
@@ -269,9 +271,9 @@ def read_heard(envelope: Envelope) -> Heard:
         InvalidInput: it is malformed.
     """
     match envelope.data:
-        case {"by": str(by), "type": str(type), "data": data}:
+        case {"by": str(by), "type": str(type), "key": str() | None as key, "data": data}:
             saga_id = check_id(envelope.sagaid or "")
-            return Heard(saga_id, by, type, data, envelope.id, envelope.traceparent)
+            return Heard(saga_id, by, type, data, envelope.id, key, envelope.traceparent)
         case _:
             raise InvalidInput("That is no event as a process manager passes it on.")
 
@@ -325,4 +327,4 @@ def id_for(saga_type: str, key: str | None) -> str:
     Raises:
         InvalidInput: type and key together do not make an id.
     """
-    return new_id() if key is None else check_id(f"{saga_type}-{key}", "saga id made from its key")
+    return new_id() if key is None else keyed_id(saga_type, key)

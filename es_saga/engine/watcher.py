@@ -1,6 +1,6 @@
-"""Watches what services tell each other, for the flows that nobody conducts.
+"""Listens to what services tell, for the sagas that an event begins, or that wait for one.
 
-    event ─► the flows that expect it ─► inbox of the saga it tells of ─► acknowledge
+    event ─► the saga types that listen for it ─► inbox of the saga it names ─► acknowledge
 
 From the inbox on it is an input like any other. One durable consumer an app, `evt-<app>--watched`,
 which several processes share: one stream has all events in the order in which they were caused.
@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any, cast
 
 import structlog
 
-from es_saga.core.definition import Definition
-from es_saga.core.errors import InvalidInput, SagaError
-from es_saga.core.messages import Envelope, Subjects
+from es_saga.core.compiled import Told
+from es_saga.core.correlation import Correlation, Named
+from es_saga.core.errors import SagaError
+from es_saga.core.messages import Subjects
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
 from es_saga.engine.registry import Registry
-from es_saga.engine.requests import heard_as, id_for
+from es_saga.engine.requests import heard_as
 
 MAX_IN_FLIGHT = 256
 """Events that were delivered and are not in the inboxes of their sagas yet."""
@@ -30,7 +30,7 @@ _log = structlog.get_logger("es_saga.watcher")
 
 
 class Watcher:
-    """Passes the events of choreographies on to the sagas they tell of; `start` and `stop` it."""
+    """Passes events on to the sagas that they belong to; `start` and `stop` it."""
 
     def __init__(
         self, app: str, registry: Registry, transport: Transport, subjects: Subjects
@@ -38,17 +38,16 @@ class Watcher:
         self._app = app
         self._transport = transport
         self._subjects = subjects
-        self._flows: dict[tuple[str, str], dict[str, Definition]] = {}
-        """By service and event: the flows that it tells of, by name, the latest version."""
-        for definition in registry:
-            for event in definition.meanings:
-                flows = self._flows.setdefault(event, {})
-                flows[definition.name] = registry.latest(definition.name)
+        self._listening: dict[Told, dict[str, Correlation]] = {}
+        """Which saga an event belongs to, of each type that listens for it."""
+        for definition in sorted(registry, key=lambda definition: definition.version):
+            for told, correlation in definition.correlations.items():
+                self._listening.setdefault(told, {})[definition.name] = correlation
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         """Listen, if there is anything to listen for."""
-        if not self._flows:
+        if not self._listening:
             return
         consumer = Consumer(
             name=f"evt-{self._app}--watched",
@@ -67,32 +66,26 @@ class Watcher:
 
     def _receive(self, delivery: Delivery) -> None:
         event = delivery.envelope
-        flows = self._flows.get((event.source.removeprefix("svc/"), event.type), {})
-        if not flows:
-            delivery.ack()
-            return
+        told = event.source.removeprefix("svc/"), event.type
+        sagas: dict[str, Named] = {}
         try:
-            sagas = {name: _saga_of(event, definition) for name, definition in flows.items()}
+            for saga_type, correlation in self._listening.get(told, {}).items():
+                if (saga := correlation.saga_of(event, saga_type)) is not None:
+                    sagas[saga_type] = saga
         except SagaError as error:
             _reject(delivery, "no-correlation", error)
             return
+        if not sagas:
+            delivery.ack()
+            return
         passed = [
             self._transport.publish(
-                self._subjects.inbox(self._app, saga_id),
-                heard_as(event, name, saga_id, self._app),
+                self._subjects.inbox(self._app, saga.saga_id),
+                heard_as(event, saga_type, saga, self._app),
             )
-            for name, saga_id in sagas.items()
+            for saga_type, saga in sagas.items()
         ]
         asyncio.gather(*passed, return_exceptions=True).add_done_callback(partial(_done, delivery))
-
-
-def _saga_of(event: Envelope, definition: Definition) -> str:
-    """The id of the saga that an event tells of: raises InvalidInput if it names none."""
-    data, key = event.data, definition.key or ""
-    found = cast("dict[str, Any]", data).get(key) if isinstance(data, dict) else None
-    if found in (None, ""):
-        raise InvalidInput(f"{event.type} has no {key}, so it tells of no {definition.name}.")
-    return id_for(definition.name, str(found))
 
 
 def _done(delivery: Delivery, passed: asyncio.Future[list[BaseException | None]]) -> None:

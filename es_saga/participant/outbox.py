@@ -59,7 +59,7 @@ es_outbox = sa.Table(
     sqlite_autoincrement=True,
 )
 
-CAUSE = ("sagaid", "sagatype", "step", "traceparent")
+CAUSE = ("sagaid", "sagatype", "step", "correlationid", "traceparent")
 """Attributes that an event takes over from the message that caused it."""
 
 
@@ -154,6 +154,7 @@ class Outbox:
         aggregate_id: str | None = None,
         aggregate_type: str | None = None,
         cause: Envelope | None = None,
+        correlation_id: str | None = None,
     ) -> None: ...
     @overload
     def add(
@@ -164,6 +165,7 @@ class Outbox:
         aggregate_id: str | None = None,
         aggregate_type: str | None = None,
         cause: Envelope | None = None,
+        correlation_id: str | None = None,
     ) -> Coroutine[Any, Any, None]: ...
     def add(
         self,
@@ -173,6 +175,7 @@ class Outbox:
         aggregate_id: str | None = None,
         aggregate_type: str | None = None,
         cause: Envelope | None = None,
+        correlation_id: str | None = None,
     ) -> Coroutine[Any, Any, None] | None:
         """Publish the event once the transaction of `session` has committed.
 
@@ -180,14 +183,20 @@ class Outbox:
         to it; with a connection, at once, and an asynchronous one must be awaited.
 
         `aggregate_id` and `aggregate_type` say what it happened to where the event's class does
-        not, see `Event`. `cause` is the message that it is a consequence of.
+        not, see `Event`. `cause` is the message that it is a consequence of, `correlation_id` the
+        business key of the saga that it belongs to, where sagas find it by that header; default:
+        that of its cause.
 
         Raises:
             InvalidInput: no aggregate id, or one that has other characters than `[A-Za-z0-9_-]`; an
                 event of another service; more than MAX_EVENT_BYTES.
         """
         values = self.row(
-            event, aggregate_id=aggregate_id, aggregate_type=aggregate_type, cause=cause
+            event,
+            aggregate_id=aggregate_id,
+            aggregate_type=aggregate_type,
+            cause=cause,
+            correlation_id=correlation_id,
         )
         if isinstance(session, sa.Connection):
             session.execute(sa.insert(es_outbox), values)
@@ -204,6 +213,7 @@ class Outbox:
         aggregate_id: str | None = None,
         aggregate_type: str | None = None,
         cause: Envelope | None = None,
+        correlation_id: str | None = None,
     ) -> dict[str, object]:
         """What `add` writes, as column to value. Raises like `add`."""
         name = type(event).__name__
@@ -233,6 +243,8 @@ class Outbox:
             )
         attributes = {} if cause is None else {key: getattr(cause, key) for key in CAUSE}
         attributes |= {"causationid": None if cause is None else cause.id}
+        if correlation_id is not None:
+            attributes["correlationid"] = correlation_id
         kind = aggregate_type or about.removesuffix("_id") or self.service
         known = {key: value for key, value in attributes.items() if value is not None}
         return {

@@ -87,17 +87,17 @@ class Transaction:
         """
         return self._work.session()
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: Event, *, correlation_id: str | None = None) -> None:
         """Publish a domain event of the participant once the transaction has committed.
 
         It goes into the outbox; nothing is to be awaited, in async handlers neither. A handler that
-        refuses, or raises, has published nothing.
+        refuses, or raises, has published nothing. `correlation_id`: see `Outbox.add`.
 
         Raises:
             DefinitionError: the participant does not say that it publishes such events.
             InvalidInput: the aggregate's id cannot be one, or the event is too large.
         """
-        self._work.publish(event)
+        self._work.publish(event, correlation_id)
 
     def undoes(self, reply: type[M]) -> M | None:
         """In the handler of an undo: what the command that it undoes answered.

@@ -143,7 +143,7 @@ class Work:
         self._changes = desk.changes()
         self._session: Session | None = None
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: Event, correlation_id: str | None) -> None:
         """Add an event to the outbox.
 
         Raises:
@@ -155,7 +155,8 @@ class Work:
             name = type(event).__name__
             fault = f"it publishes {name}, and does not say so: Participant(publishes=[{name}])"
             raise DefinitionError(outbox.service if outbox else "", [fault], kind="participant")
-        self.run(_ADD, outbox.row(event, cause=self.envelope), reading=False)
+        row = outbox.row(event, cause=self.envelope, correlation_id=correlation_id)
+        self.run(_ADD, row, reading=False)
 
     def session(self) -> Session:
         """The handler's ORM session, the same one on every call."""

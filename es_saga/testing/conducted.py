@@ -12,7 +12,7 @@ def conducted(definition: Definition) -> Definition:
     Raises:
         InvalidInput: it is a choreography, which asks nobody for anything.
     """
-    if definition.key is not None:
+    if not definition.conducted:
         raise InvalidInput(
             f"Nobody conducts {definition.name}: it asks for nothing, so there is nothing to play.",
             hint="`App.definitions()` looks for what its services do not tell or hear.",

@@ -248,7 +248,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     flow.undoes(ParcelSent, StockReserved, after=OrderCreated, within=MINUTE)
     assert faults(flow) == (
         "Anonymous does not say whose event it is: set `by` in its class",
-        "Anonymous has no field 'order_id', so nobody knows which flow it is of",
+        "Anonymous has no field 'order_id', so nobody knows which saga it belongs to",
         "Anonymous: `within` must be longer than nothing",
         "ParcelSent is told of twice: derive a class for each meaning",
         "parcel_sent comes after 'stock_reserved', which is no step of this saga",
@@ -259,6 +259,29 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "OrderCreated is not undone when parcel_sent is refused: declare what undoes it, or say "
         "stays=True",
     )
+
+
+def test_a_flow_is_watched_and_not_conducted() -> None:
+    flow = fulfilment()
+    flow.wait(PaymentCompleted, timeout=MINUTE)
+    flow.starts_on(OrderCreated)
+    flow.undoes(ParcelBack, OrderCreated, after=StockInsufficient, within=MINUTE)
+    assert faults(flow) == (
+        "it has steps: nobody conducts a Choreography; write expects(…)",
+        "it is begun by its first event only: starts_on(…) is for conducted sagas",
+        "OrderCreated is undone by two events",
+    )
+
+
+def test_a_flow_knows_who_reacts_to_what() -> None:
+    assert list(fulfilment().reactions()) == [
+        (PaymentCompleted, (OrderCreated,)),
+        (PaymentDeclined, (OrderCreated,)),
+        (StockReserved, (PaymentCompleted,)),
+        (StockInsufficient, (PaymentCompleted,)),
+        (PaymentRefunded, (StockInsufficient,)),
+        (OrderCancelled, (PaymentRefunded, PaymentDeclined)),
+    ]
 
 
 def test_what_may_have_happened_beside_a_refusal_is_undone_or_said_to_stay() -> None:

@@ -189,9 +189,9 @@ def test_an_event_that_nobody_tells_or_hears_is_refused() -> None:
     with pytest.raises(DefinitionError) as caught:
         App("shop", sagas=[fulfilment], participants=[deaf]).definitions()
     assert caught.value.faults == (
+        "fulfilment listens for PaymentDeclined, which payments does not publish",
         "fulfilment expects PaymentCompleted after OrderCreated, and there is no "
         "@payments.on(OrderCreated)",
-        "fulfilment expects PaymentDeclined, which payments does not publish",
         "fulfilment expects PaymentDeclined after OrderCreated, and there is no "
         "@payments.on(OrderCreated)",
         "fulfilment expects PaymentRefunded after StockReleased, and there is no "
