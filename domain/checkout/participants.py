@@ -52,3 +52,7 @@ def take_money(hold: HoldFunds, held: FundsHeld, tx: SyncTx) -> None:
 @bank.cancels(HoldFunds)
 def free_money(hold: HoldFunds, held: FundsHeld, tx: SyncTx) -> None:
     accounts.cancel(tx, hold.card, held.pence)
+
+
+totals = {"box_office": shows.totals, "bank": accounts.totals}
+"""What counts the holdings of each."""

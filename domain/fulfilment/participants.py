@@ -16,6 +16,7 @@ from domain.fulfilment.events import (
     StockReleased,
     StockReserved,
 )
+from domain.totals import counting
 from es_saga import Participant, SyncTx
 
 SHELF = 1_000
@@ -160,3 +161,19 @@ def ship(event: StockReserved, tx: SyncTx) -> None:
         return
     tx.connection.execute(sa.insert(parcels), {"order_id": event.order_id, "town": event.town})
     tx.publish(ShipmentCreated(order_id=event.order_id))
+
+
+# ── counting ─────────────────────────────────────────────────────────────────────────────────────
+
+
+_placed = sa.select(sa.func.count()).select_from(placed)
+
+totals = {
+    "orders": counting(
+        **{way: _placed.where(placed.c.status == way) for way in ("open", "shipped", "cancelled")}
+    ),
+    "payments": counting(pence=sa.select(sa.func.sum(charges.c.pence))),
+    "stock": counting(pieces=sa.select(sa.func.sum(reservations.c.quantity))),
+    "carrier": counting(parcels=sa.select(sa.func.count()).select_from(parcels)),
+}
+"""What counts the holdings of each."""

@@ -19,6 +19,7 @@ from es_saga.cli.console import (
     escape,
     say,
 )
+from es_saga.demo import scenarios
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,7 +36,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: es-saga run domain.orders:app --participants")(run)
     app.command(epilog="Example: es-saga participant domain.orders:app stock payments")(participant)
-    app.command(epilog="Example: es-saga demo --scenario crash --once")(demo)
+    listed = "\n".join(scenarios.told())
+    app.command(
+        help=f"{demo.__doc__}\n\n\b\n{listed}", epilog="Example: es-saga demo --scenario tcc --once"
+    )(demo)
 
 
 def run(
@@ -150,27 +154,32 @@ async def _serve(settings: Settings, app: App, names: list[str]) -> None:
 
 
 def demo(
-    scenario: Annotated[
-        str, typer.Option(help="happy, refuse, timeout, crash, chaos, or all of them: mix.")
-    ] = "mix",
+    scenario: Annotated[str, typer.Option(help="What is played; see above.")] = "mix",
     once: Annotated[bool, typer.Option("--once", help="Exit with a verdict.")] = False,
     postgres: Annotated[
         bool, typer.Option("--postgres", help="PostgreSQL from its wheel instead of SQLite.")
     ] = False,
-    orders: Annotated[int, typer.Option(min=1, max=1_000, help="How many orders.")] = 12,
+    orders: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1_000, help="How many orders, or whatever it is.", show_default=False
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Keep everything here; else it is thrown away."),
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """The whole system on this machine. NATS, the databases and the orders are real."""
-    from es_saga.cli.demo import Demo
+    """The whole system on this machine. NATS, the databases and the deaths are real."""
+    from es_saga.demo.demo import Demo
 
-    verdict = loop.run(
-        Demo(scenario, orders=orders, once=once, postgres=postgres, data=data, quiet=quiet).play()
-    )
-    raise typer.Exit(0 if verdict else 1)
+    good = True
+    for name, each in scenarios.chosen(scenario, once=once).items():
+        say(f"[bold]{name}[/]: {each.about}")
+        played = Demo(each, sagas=orders, once=once, postgres=postgres, data=data)
+        good &= loop.run(played.play())
+    raise typer.Exit(0 if good else 1)
 
 
 @contextmanager

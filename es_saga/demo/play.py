@@ -1,0 +1,159 @@
+"""The play: sagas are started, watched until they are closed, and met by their fates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from es_saga.cli import compose
+from es_saga.cli.console import clock, escape, say
+from es_saga.cli.looks import look_of
+from es_saga.core.errors import NotFound, Unavailable
+from es_saga.core.messages import Event
+from es_saga.database import make_engine
+from es_saga.demo.processes import Processes
+from es_saga.demo.scenario import Fate, Kill, Scenario, Tell
+from es_saga.demo.stage import Stage
+from es_saga.engine.client import Client
+from es_saga.engine.requests import id_for
+from es_saga.projections.queries import AuditRow, Queries
+
+READY_SECONDS = 30.0
+"""How long the conductor may take until it answers."""
+
+ANSWER_SECONDS = 2.0
+"""How long one answer is waited for; then it is asked again."""
+
+PLAY_SECONDS = 120.0
+"""How long the sagas may take, all of them together."""
+
+LOOK_SECONDS = 0.05
+"""How often the log is read."""
+
+STEP_CHARS = 16
+"""Room for the name of a step."""
+
+_BEGUN = "StepStarted"
+_CLOSED = ("SagaCompleted", "SagaCompensated")
+
+
+class Play:
+    """Sagas of one scenario.
+
+    Args:
+        fates: one for each saga.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        fates: list[Fate],
+        stage: Stage,
+        processes: Processes,
+        client: Client,
+    ) -> None:
+        self._scenario = scenario
+        self._stage = stage
+        self._processes = processes
+        self._client = client
+        run = f"{int(time.time()) % 0x100000:05x}"
+        self._fates = {f"{run}-{number:02}": fate for number, fate in enumerate(fates, 1)}
+        self._killed: set[str] = set()
+        self.fates: dict[str, Fate] = {}
+        """By saga."""
+        self.ended: dict[str, str] = {}
+        """By saga, its status in the end."""
+
+    async def start(self) -> None:
+        """Start every saga."""
+        say("")
+        for key, fate in self._fates.items():
+            data = {**self._scenario.data, **fate.changes, self._scenario.key: key}
+            if self._scenario.begins:
+                await asyncio.to_thread(self._publish, data)
+            else:
+                await self._ask(key, data)
+            saga_id = id_for(self._scenario.saga, key)
+            self.fates[saga_id] = fate
+            say(f"  [bold]{saga_id}[/]  {fate.story}")
+        say("")
+
+    async def _ask(self, key: str, data: dict[str, Any]) -> None:
+        """Have the conductor start one; the first one waits until it is there."""
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                answer = await self._client.start(
+                    self._scenario.saga, data, key=key, timeout=ANSWER_SECONDS
+                )
+            except Unavailable:
+                self._processes.check()
+                if time.monotonic() > end:
+                    raise
+            else:
+                answer.result()
+                return
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        """Have a service begin one by an event of its own, as its web page would."""
+        begin: Callable[[sa.Connection, Any], None] = compose.load(self._scenario.begins)
+        saga = next(one for one in self._stage.app.sagas if one.name == self._scenario.saga)
+        assert issubclass(saga.data, Event), "a choreography begins with one"
+        engine = make_engine(self._stage.settings.participant_url(saga.data.by))
+        with engine.begin() as connection:
+            begin(connection, saga.data.model_validate(data))
+        engine.dispose()
+
+    async def watch(self, log: Queries) -> None:
+        """Print what happens as it happens, until every saga is closed."""
+        seen = dict.fromkeys(self.fates, 0)
+        end = time.monotonic() + PLAY_SECONDS
+        while len(self.ended) < len(self.fates) and time.monotonic() < end:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._processes.check()
+            news: list[AuditRow] = []
+            for saga_id in self.fates.keys() - self.ended.keys():
+                with contextlib.suppress(NotFound):
+                    news += await asyncio.to_thread(log.history, saga_id, after=seen[saga_id])
+            for row in sorted(news, key=lambda row: (row.at, row.saga_id, row.version)):
+                _tell(row)
+                seen[row.saga_id] = row.version
+                if row.kind == _BEGUN:
+                    await self._meet(row)
+                elif row.kind in _CLOSED:
+                    self.ended[row.saga_id] = log.status(row.saga_id).status
+
+    async def _meet(self, begun: AuditRow) -> None:
+        """A step has begun: what happens now, if anything does."""
+        match self.fates[begun.saga_id].cues.get(begun.step or ""):
+            case Kill(process) if process not in self._killed:
+                self._killed.add(process)
+                self._processes.kill(process)
+            case Tell(message, data):
+                answer = await self._client.signal(begun.saga_id, message, dict(data))
+                answer.result()
+            case _:
+                pass
+
+
+def _tell(row: AuditRow) -> None:
+    look = look_of(row.kind)
+    step = row.step or ""
+    say(
+        f"[dim]{clock(row.at)}[/]  {row.saga_id}  {look.of(f'{look.mark} {row.kind:<22}')} "
+        f"{step:<{STEP_CHARS}} [dim]{escape(_what(row))}[/]"
+    )
+
+
+def _what(row: AuditRow) -> str:
+    payload = row.payload
+    for name in ("command_type", "refusal_type", "error", "why"):
+        if payload.get(name):
+            attempt = payload.get("attempt", 1)
+            return f"{payload[name]}{f', attempt {attempt}' if attempt > 1 else ''}"
+    return f"attempt {payload['attempt']}" if payload.get("attempt", 1) > 1 else ""

@@ -1,0 +1,77 @@
+"""Every other style than the orders' own, each with a business that calls for it."""
+
+from __future__ import annotations
+
+from es_saga.demo.scenario import COMPENSATED, COMPLETED, Fate, Kill, Scenario, Totals
+
+# ── tcc ──────────────────────────────────────────────────────────────────────────────────────────
+
+SEATS, PRICE = 2, 6_000
+
+BOUGHT: Totals = {
+    "box_office": {"available": -SEATS, "consumed": SEATS},
+    "bank": {"available": -PRICE, "consumed": PRICE},
+}
+
+TCC = Scenario(
+    about="try, confirm, cancel: seats and money are held, then taken",
+    app="domain.checkout:app",
+    saga="checkout",
+    data={"show": "Hamlet", "seats": SEATS, "card": "visa", "pence": PRICE},
+    key="cart_id",
+    fates=(
+        Fate("both are held, both confirmed", COMPLETED, BOUGHT),
+        Fate(
+            "the card is declined: the seats are free again", COMPENSATED, {}, {"card": "prepaid"}
+        ),
+        Fate("the house is full: the money is free again", COMPENSATED, {}, {"show": "sold out"}),
+        Fate(
+            "the bank is killed while it holds the money",
+            COMPLETED,
+            BOUGHT,
+            cues={"funds": Kill("bank")},
+        ),
+    ),
+    totals="domain.checkout.participants:totals",
+    alone=("bank",),
+)
+
+# ── choreography ─────────────────────────────────────────────────────────────────────────────────
+
+PENCE = 999
+
+SHIPPED: Totals = {
+    "orders": {"shipped": 1},
+    "payments": {"pence": PENCE},
+    "stock": {"pieces": 1},
+    "carrier": {"parcels": 1},
+}
+CANCELLED: Totals = {"orders": {"cancelled": 1}}
+
+CHOREOGRAPHY = Scenario(
+    about="services react to each other's events; the flow is watched",
+    app="domain.fulfilment:app",
+    saga="fulfilment",
+    data={"card": "visa", "pence": PENCE, "sku": "teapot", "quantity": 1, "town": "York"},
+    key="order_id",
+    begins="domain.fulfilment.participants:place",
+    fates=(
+        Fate("everybody does his part", COMPLETED, SHIPPED),
+        Fate("the card is declined: cancelled", COMPENSATED, CANCELLED, {"card": "prepaid"}),
+        Fate(
+            "too few in stock: refunded, then cancelled",
+            COMPENSATED,
+            CANCELLED,
+            {"quantity": 1_001},
+        ),
+        Fate(
+            "no parcel goes there: released, refunded, cancelled",
+            COMPENSATED,
+            CANCELLED,
+            {"town": "Atlantis"},
+        ),
+    ),
+    totals="domain.fulfilment.participants:totals",
+)
+
+STYLES = {"tcc": TCC, "choreography": CHOREOGRAPHY}
