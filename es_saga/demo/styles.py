@@ -74,4 +74,36 @@ CHOREOGRAPHY = Scenario(
     totals="domain.fulfilment.participants:totals",
 )
 
-STYLES = {"tcc": TCC, "choreography": CHOREOGRAPHY}
+# ── pipeline ─────────────────────────────────────────────────────────────────────────────────────
+
+SETTLEMENT = 200_000
+"""What the experts say in the middle."""
+
+SETTLED: Totals = {
+    "claims": {"settled": 1, "pence": SETTLEMENT},
+    "treasury": {"pence": SETTLEMENT},
+    "letters": {"sent": 1},
+}
+RETURNED: Totals = {"claims": {"returned": 1}, "letters": {"sent": 1}}
+
+PIPELINE = Scenario(
+    about="a router asks experts side by side, and takes what comes in time",
+    app="domain.intake:app",
+    saga="intake",
+    data={"loss": "damage", "item": "car", "evidence": "photos", "pence": SETTLEMENT},
+    key="claim_id",
+    fates=(
+        Fate("every expert answers", COMPLETED, SETTLED),
+        Fate("one cannot tell", COMPLETED, SETTLED, {"evidence": "blurred"}),
+        Fate(
+            "too few can tell: it is sent back",
+            COMPENSATED,
+            RETURNED,
+            {"evidence": "blurred", "pence": 50_000},
+        ),
+        Fate("one answers too late", COMPLETED, SETTLED, {"evidence": "photos!slow"}),
+    ),
+    totals="domain.intake.offices:totals",
+)
+
+STYLES = {"tcc": TCC, "choreography": CHOREOGRAPHY, "pipeline": PIPELINE}
