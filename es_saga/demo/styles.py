@@ -101,7 +101,7 @@ PIPELINE = Scenario(
             RETURNED,
             {"evidence": "blurred", "pence": 50_000},
         ),
-        Fate("one answers too late", COMPLETED, SETTLED, {"evidence": "photos!slow"}),
+        Fate("one gives no answer in time", COMPLETED, SETTLED, {"evidence": "photos!garbled"}),
     ),
     totals="domain.intake.offices:totals",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -165,7 +165,7 @@ async def statuses(store: MemoryStore, names: Sequence[str]) -> list[str]:
 
 
 @asynccontextmanager
-async def connected(url: str, tenant: str) -> AsyncIterator[NatsTransport]:
+async def connected(url: str, tenant: str) -> AsyncGenerator[NatsTransport, None]:
     transport = await NatsTransport.connect(url, tenant=tenant, limits=SMALL)
     try:
         yield transport
