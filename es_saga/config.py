@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     cached_sagas: int = Field(default=100_000, ge=16, le=10_000_000)
     concurrency: int = Field(default=256, ge=1, le=10_000)
     """Commands that one participant process works on at once."""
+    relay: Literal["polling", "tailing"] = "polling"
+    """How participants publish their outbox: asking its table, or following the transaction log of
+    their PostgreSQL, which takes `wal_level = logical` and a role with `REPLICATION`."""
+    slot_limit: int = Field(default=256, ge=1, le=1_048_576)
+    """MiB of its log that PostgreSQL may keep for a participant's outbox until it is an alert."""
     actor: str = Field(default_factory=lambda: _actor(), min_length=1, max_length=200)
     """Who intervenes, for the audit trail."""
     tokens: SecretStr | None = None

@@ -17,7 +17,15 @@ from es_saga.core.state import SagaStatus
 from es_saga.database import READ_ONLY, create_missing, take_turn
 from es_saga.engine.alerting import Notice
 from es_saga.engine.alerts import IDLE_PART, Alert, AlertKind
-from es_saga.projections.alerts import ALERTS, IDLE, IDLE_METADATA, AlertsView
+from es_saga.engine.condition import Complaint
+from es_saga.projections.alerts import (
+    IDLE,
+    IDLE_METADATA,
+    REPORTED,
+    TABLES,
+    TIMED,
+    AlertsView,
+)
 from es_saga.projections.audit import AUDIT
 from es_saga.projections.status import STATUS
 
@@ -56,6 +64,10 @@ class SqlAlertLog:
     async def watch(self, now: float, patience: float) -> int:
         """See `AlertLog.watch`."""
         return await self._ask(lambda: self._watch(now, patience))
+
+    async def reported(self, said: Mapping[str, Sequence[Complaint]], now: float) -> int:
+        """See `AlertLog.reported`."""
+        return await self._ask(lambda: self._reported(said, now))
 
     async def _ask(self, question: Callable[[], T]) -> T:
         try:
@@ -98,7 +110,7 @@ class SqlAlertLog:
             return []
         both = [
             _notices(table, hook, parts, limit, opened=opened)
-            for table in (ALERTS, IDLE)
+            for table in TABLES
             for opened in (True, False)
         ]
         every = sa.union_all(*(sa.select(one.subquery()) for one in both)).subquery()
@@ -153,6 +165,43 @@ class SqlAlertLog:
                     connection.execute(sa.insert(IDLE), values)
         return changed
 
+    # ── in a thread: what participants tell ──────────────────────────────────────────────────────
+
+    def _reported(self, said: Mapping[str, Sequence[Complaint]], now: float) -> int:
+        told = {
+            (who, one.saga_id, one.kind.value, one.step): one
+            for who, complaints in said.items()
+            for one in complaints
+        }
+        still = sa.select(REPORTED).where(
+            REPORTED.c.closed.is_(None), REPORTED.c.participant.in_(said)
+        )
+        with self._reading.connect() as connection:
+            if not told and connection.execute(still.limit(1)).first() is None:
+                return 0
+        with self._engine.begin() as connection:
+            take_turn(connection, "alerts/idle")
+            position, changed = _last_position(connection), 0
+            known = {
+                (row.participant, row.saga_id, row.kind, row.step): row
+                for row in connection.execute(still)
+            }
+            for key in known.keys() - told.keys():
+                changed += 1
+                row = known[key]
+                same = (REPORTED.c[name] == getattr(row, name) for name in _REPORTED_KEY)
+                values = {"closed": now, "closed_version": row.opened_version}
+                connection.execute(
+                    sa.update(REPORTED)
+                    .where(*same)
+                    .values(closed_position=position + changed, **values)
+                )
+            for key in told.keys() - known.keys():
+                changed += 1
+                values = _reported_row(connection, key[0], told[key], now, position + changed)
+                connection.execute(sa.insert(REPORTED), values)
+        return changed
+
     @staticmethod
     def _close(connection: sa.Connection, row: sa.Row[*tuple[Any, ...]], position: int) -> int:
         same = (IDLE.c.saga_id == row.saga_id, IDLE.c.opened_version == row.opened_version)
@@ -174,17 +223,18 @@ def _name(hook: str) -> str:
 
 def _before_what_is_open(connection: sa.Connection, part: int) -> int:
     """The position before the first alert of a part that is still open, or of its last one."""
-    table = IDLE if part == IDLE_PART else ALERTS
-    of_part = table.c.part == part
-    first = connection.scalar(
-        sa.select(sa.func.min(table.c.opened_position)).where(of_part, table.c.closed.is_(None))
-    )
-    if first is not None:
-        return int(first) - 1
-    last = sa.select(
-        sa.func.max(table.c.opened_position), sa.func.max(table.c.closed_position)
-    ).where(of_part)
-    return max((found or 0 for found in connection.execute(last).one()), default=0)
+    first: list[int] = []
+    last = [0]
+    for table in TABLES:
+        positions = sa.select(
+            sa.func.min(table.c.opened_position).filter(table.c.closed.is_(None)),
+            sa.func.max(table.c.opened_position),
+            sa.func.max(table.c.closed_position),
+        )
+        still, *over = connection.execute(positions.where(table.c.part == part)).one()
+        first += [] if still is None else [int(still)]
+        last += [int(found or 0) for found in over]
+    return min(first) - 1 if first else max(last)
 
 
 def _notices(
@@ -284,7 +334,29 @@ def _span(seconds: float) -> str:
 
 
 def _last_position(connection: sa.Connection) -> int:
-    found = connection.execute(
-        sa.select(sa.func.max(IDLE.c.opened_position), sa.func.max(IDLE.c.closed_position))
-    ).one()
-    return max((position or 0 for position in found), default=0)
+    found: list[int] = [0]
+    for table in TIMED:
+        last = sa.select(sa.func.max(table.c.opened_position), sa.func.max(table.c.closed_position))
+        found += [position or 0 for position in connection.execute(last).one()]
+    return max(found)
+
+
+_REPORTED_KEY: Final = ("saga_id", "kind", "step", "opened_version")
+
+
+def _reported_row(
+    connection: sa.Connection, who: str, complaint: Complaint, now: float, position: int
+) -> dict[str, Any]:
+    of_saga = sa.select(STATUS.c.type).where(STATUS.c.saga_id == complaint.saga_id)
+    return {
+        "saga_id": complaint.saga_id,
+        "kind": complaint.kind.value,
+        "step": complaint.step,
+        "opened_version": position,  # no event has opened it: a number that no other one has
+        "type": connection.scalar(of_saga) or who,
+        "part": IDLE_PART,
+        "why": f"{who}: {complaint.why}. {complaint.hint}",
+        "opened": now,
+        "opened_position": position,
+        "participant": who,
+    }

@@ -207,6 +207,17 @@ class MicroService:
         await request.respond_error(error.code, words, json.dumps(body).encode())
 
 
+class Asker:
+    """Asks over a connection that is somebody else's; see `Questions.ask`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def ask(self, subject: str, question: bytes, *, timeout: float) -> bytes:
+        """See `Questions.ask`."""
+        return await ask(self._link, subject, question, timeout)
+
+
 async def ask(link: Link, subject: str, question: bytes, timeout: float) -> bytes:
     """The answer of a micro service; see `Questions.ask`."""
     try:

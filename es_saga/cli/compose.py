@@ -25,6 +25,7 @@ from es_saga.adapters.leases import PostgresLeases
 from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_link import Link, Login
 from es_saga.adapters.nats_server import EmbeddedNats
+from es_saga.adapters.nats_service import Asker
 from es_saga.adapters.nats_status import StatusChecker
 from es_saga.adapters.nats_streams import StreamLimits, Streams
 from es_saga.adapters.sealing import master_key
@@ -40,12 +41,14 @@ from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Subjects
 from es_saga.database import is_sqlite, make_engine
 from es_saga.engine.client import Client
+from es_saga.engine.condition import MEBIBYTE, Asks
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
 from es_saga.engine.ports import Leases, Questions, Transport
 from es_saga.engine.projector import Projector
-from es_saga.participant import PollingRelay, Server, Subscriber
+from es_saga.participant import PollingRelay, Server, Subscriber, TailingRelay
 from es_saga.participant.answering import Answering
+from es_saga.participant.relay import Relay
 from es_saga.projections.queries import Queries, no_such
 from es_saga.projections.view import View
 
@@ -215,14 +218,30 @@ async def streams(settings: Settings, url: str) -> AsyncGenerator[Streams, None]
     Raises:
         Unavailable: the broker is out of reach.
     """
+    async with _bare_link(settings, url) as link:
+        yield Streams(link, Subjects(settings.tenant), StreamLimits())
 
+
+@asynccontextmanager
+async def questions(settings: Settings, url: str) -> AsyncGenerator[Asks, None]:
+    """The way to participants; nothing is set up, either.
+
+    Raises:
+        Unavailable: the broker is out of reach.
+    """
+    async with _bare_link(settings, url) as link:
+        yield Asker(link)
+
+
+@asynccontextmanager
+async def _bare_link(settings: Settings, url: str) -> AsyncGenerator[Link, None]:
     def nothing() -> None:
         """Changes of the connection are of no interest for one question."""
 
     link = Link(url.split(","), login(settings), name="es-saga-cli", on_up=nothing, on_down=nothing)
     await link.open()
     try:
-        yield Streams(link, Subjects(settings.tenant), StreamLimits())
+        yield link
     finally:
         await link.close()
 
@@ -346,12 +365,19 @@ def _catching_up(settings: Settings, following: Sequence[View]) -> Generator[Cat
 
 @asynccontextmanager
 async def conducting(
-    settings: Settings, app: App, pipe: Transport, *, migrate: bool, volatile: bool = False
+    settings: Settings,
+    app: App,
+    pipe: Transport,
+    *,
+    migrate: bool,
+    volatile: bool = False,
+    questions: Questions | None = None,
 ) -> AsyncGenerator[ProcessManager, None]:
     """A process manager with its log and its read models, running.
 
     Args:
         volatile: what the pipe holds is lost with this process.
+        questions: where participants are asked how they are.
 
     Raises:
         DefinitionError: a definition cannot be run, or differs from what the log knows.
@@ -399,8 +425,25 @@ async def conducting(
         await stack.enter_async_context(manager)
         await projector.start()
         stack.push_async_callback(projector.stop)
-        await stack.enter_async_context(alerting(settings, manager, pipe, engine, clock))
+        told = alerting(
+            settings,
+            manager,
+            pipe,
+            engine,
+            clock,
+            participants=_services(app),
+            questions=questions,
+        )
+        await stack.enter_async_context(told)
         yield manager
+
+
+def _services(app: App) -> list[str]:
+    """Everybody whom an app's sagas ask for something, and its own participants."""
+    asked = {
+        step.command.to for definition in app.definitions() for step in definition.steps.values()
+    }
+    return sorted({*app.participants, *asked} - {""})
 
 
 @asynccontextmanager
@@ -423,7 +466,7 @@ async def serving(
     if settings.participant_database is None:
         data_folder(settings)
     servers: list[Server] = []
-    beside: list[Subscriber | PollingRelay | Answering] = []
+    beside: list[Subscriber | Relay | Answering] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)
         if participant is None:
@@ -445,13 +488,25 @@ async def serving(
         if participant.reactions:
             beside.append(Subscriber(participant, url, pipe, tenant=tenant, create_tables=True))
         if participant.outbox is not None:
-            beside.append(PollingRelay(name, url, pipe, tenant=tenant))
-        if participant.queries and questions is not None:
-            beside.append(Answering(participant, url, questions, tenant=tenant))
+            beside.append(_relay(settings, name, pipe))
+        if questions is not None:
+            limit = settings.slot_limit * MEBIBYTE
+            beside.append(Answering(participant, url, questions, tenant=tenant, slot_limit=limit))
     async with AsyncExitStack() as stack:
         for serving in (*servers, *beside):
             await stack.enter_async_context(serving)
         yield servers
+
+
+def _relay(settings: Settings, name: str, pipe: Transport) -> Relay:
+    """What publishes a participant's outbox."""
+    url, tenant = settings.participant_url(name), settings.tenant
+    if settings.relay == "polling":
+        return PollingRelay(name, url, pipe, tenant=tenant)
+    limit = settings.slot_limit * MEBIBYTE
+    return TailingRelay(
+        name, url, pipe, tenant=tenant, max_retained_bytes=limit, create_tables=True
+    )
 
 
 @asynccontextmanager

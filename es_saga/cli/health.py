@@ -19,9 +19,13 @@ from es_saga.cli import compose
 from es_saga.cli.running import RunningApp, running_apps
 from es_saga.config import Settings, public
 from es_saga.core.errors import SagaError, Unavailable
+from es_saga.engine.condition import Condition, conditions_of
 
 PACKAGE = "es-saga"
 LEAST_PYTHON = (3, 11)
+
+CONDITION_SECONDS = 2.0
+"""How long participants may take to say how they are."""
 
 FREE_BYTES = 1024**3
 """Less room than that on the data folder's disk is worth a warning."""
@@ -56,6 +60,7 @@ def examine(settings: Settings) -> list[Finding]:
         ("running", lambda: _running(apps)),
         ("database", lambda: _database(settings)),
         ("nats", lambda: _nats(settings, apps)),
+        ("participants", lambda: _participants(settings, apps)),
     ):
         found += _careful(what, look)
     return found
@@ -210,3 +215,40 @@ def _streams(streams: list[StreamStatus]) -> Iterator[Finding]:
     if dead:
         count = "1 message was" if dead == 1 else f"{dead} messages were"
         yield Finding("dead letters", Health.WARNING, f"{count} put aside.")
+
+
+# ── the participants ─────────────────────────────────────────────────────────────────────────────
+
+
+def _participants(settings: Settings, apps: list[RunningApp]) -> Iterator[Finding]:
+    """Those whom the log knows, by what they say of themselves; who says nothing is left out."""
+    url = settings.nats or next((entry.nats for entry in apps), None)
+    file = settings.database_file
+    if url is None or (file is not None and not file.exists()):
+        return
+    names = [one.service for one in compose.queries(settings).participants()]
+    try:
+        conditions = asyncio.run(_conditions(settings, url, names))
+    except Unavailable:  # told already
+        return
+    for name, condition in conditions.items():
+        yield from _condition(name, condition)
+
+
+async def _conditions(settings: Settings, url: str, names: list[str]) -> dict[str, Condition]:
+    async with compose.questions(settings, url) as questions:
+        return await conditions_of(
+            names, questions, tenant=settings.tenant, within=CONDITION_SECONDS
+        )
+
+
+def _condition(name: str, condition: Condition) -> Iterator[Finding]:
+    figures = {
+        "held": condition.holds,
+        "prepared": condition.prepared,
+        "events to publish": condition.outbox,
+    }
+    told = ", ".join(f"{number} {what}" for what, number in figures.items() if number)
+    yield Finding("participant", Health.WELL, f"{name}: {told or 'nothing is left to do'}")
+    for complaint in condition.complaints():
+        yield Finding("participant", Health.WARNING, f"{name}: {complaint.why}.", complaint.hint)

@@ -97,7 +97,7 @@ async def _conduct(
     with told_to_stop() as stop, compose.broker(settings) as url:
         async with (
             compose.transport(settings, url, f"pm-{app.name}") as pipe,
-            compose.conducting(settings, app, pipe, migrate=migrate),
+            compose.conducting(settings, app, pipe, migrate=migrate, questions=pipe),
             compose.status_checker(settings, app, url, pipe),
             compose.serving(settings, app, pipe, (), pipe)
             if participants

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     UNDO = "undo"
     DEADLINE = "deadline"
     IDLE = "idle"
+    DOUBT = "doubt"
+    SLOT = "slot"
 
 
 def register(app: typer.Typer) -> None:
@@ -201,7 +203,10 @@ def alerts(
     output: OutputOption = Output.TABLE,
     quiet: QuietOption = False,
 ) -> None:
-    """What needs a human. Stuck sagas, owed undos, deadlines, sagas that stand still."""
+    """What needs a human. Stuck sagas, owed undos, deadlines, sagas that stand still.
+
+    And what participants tell: transactions in doubt, replication slots that lag.
+    """
     from es_saga.cli import compose
     from es_saga.config import load
     from es_saga.engine.alerts import AlertKind
@@ -238,7 +243,7 @@ def alerts(
 def _lines(rows: tuple[AlertRow, ...]) -> Iterator[Mapping[str, Any]]:
     for row in rows:
         yield {
-            "saga_id": row.saga_id,
+            "saga_id": row.saga_id or row.type,
             "kind": row.kind.value,
             "step": row.step,
             "why": short(row.why),

@@ -16,6 +16,7 @@ import structlog
 
 from es_saga.core.errors import Unavailable
 from es_saga.engine.alerts import IDLE_PART, Alert, log_alert
+from es_saga.engine.condition import Complaint
 from es_saga.engine.ports import Clock
 
 POLL_SECONDS: Final = 0.5
@@ -59,6 +60,11 @@ class AlertLog(Protocol):
     async def watch(self, now: float, patience: float) -> int:
         """Open an alert for each saga that has made no progress for so many seconds, close those
         that have; how many alerts that were."""
+        ...
+
+    async def reported(self, said: Mapping[str, Sequence[Complaint]], now: float) -> int:
+        """Open an alert for each trouble that these participants tell of, and close those that
+        they no longer tell; how many alerts that were."""
         ...
 
 

@@ -34,6 +34,10 @@ class AlertKind(StrEnum):
     """The saga is not over, and its deadline is."""
     IDLE = "idle"
     """It has made no progress for longer than is allowed (requirement R082)."""
+    DOUBT = "doubt"
+    """A participant has prepared a transaction for it, and nobody settles that."""
+    SLOT = "slot"
+    """A server keeps too much of its log for a participant's outbox. It is of no saga."""
 
 
 class Cause(NamedTuple):
@@ -62,6 +66,7 @@ class Alert:
     """Something that needs a human, or no longer does."""
 
     saga_id: str
+    """Empty: it is of no saga, but of a participant, which is its type then."""
     saga_type: str
     kind: AlertKind
     opened: bool

@@ -7,7 +7,7 @@ asks much does not hold up commands, for it has other connections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -22,10 +22,13 @@ from es_saga.core.errors import InvalidInput, SagaError, Terminal, Unavailable
 from es_saga.core.messages import Envelope, Query, Subjects
 from es_saga.core.sensitive import HIDDEN, changed, sensitive_paths
 from es_saga.database import READ_ONLY, make_engine
+from es_saga.engine.condition import CONDITION
 from es_saga.engine.ports import Endpoint, Questions, Subscription
+from es_saga.participant import condition
 from es_saga.participant.job import faults_of
 from es_saga.participant.kit import Asked, Participant
 from es_saga.participant.reply import BadReply
+from es_saga.participant.tailing import MAX_RETAINED_BYTES
 from es_saga.participant.tx import SyncTx, Tx
 from es_saga.participant.work import Desk, Statements, Work
 
@@ -47,11 +50,12 @@ _log = structlog.get_logger("es_saga.participant")
 
 
 class Answering:
-    """Answers what a participant is asked; an async context manager.
+    """Answers what a participant is asked, and how it is; an async context manager.
 
     Args:
         database: URL of the participant's database.
         questions: where it is asked.
+        slot_limit: bytes of its log that the server may keep for the participant's slot.
     """
 
     def __init__(
@@ -61,8 +65,10 @@ class Answering:
         questions: Questions,
         *,
         tenant: str = "main",
+        slot_limit: int = MAX_RETAINED_BYTES,
     ) -> None:
         self._participant = participant
+        self._slot_limit = slot_limit
         self._questions = questions
         engine = make_engine(database, pool_size=READERS)
         if engine.dialect.name == "sqlite":
@@ -72,10 +78,12 @@ class Answering:
         self._statements = Statements(engine.dialect)
         self._asked = 0
         subjects = Subjects(tenant)
-        self._endpoints: Sequence[Endpoint] = [
+        self._endpoints = [
             Endpoint(name, subjects.query(participant.name, name), partial(self._answer, asked))
             for name, asked in participant.queries.items()
         ]
+        own = subjects.query(participant.name, CONDITION)
+        self._endpoints.append(Endpoint(CONDITION, own, self._tell_condition))
         self._serving: Subscription | None = None
 
     async def __aenter__(self) -> Answering:
@@ -99,25 +107,34 @@ class Answering:
             query = asked.query.model_validate_json(question)
         except ValidationError as error:
             raise InvalidInput(f"That is no {asked.query.__name__}: {faults_of(error)}.") from error
+        return await self._in_thread(asked.query.__name__, partial(self._read, asked, query))
+
+    async def _tell_condition(self, _question: bytes) -> bytes:
+        return await self._in_thread(CONDITION, self._look)
+
+    async def _in_thread(self, name: str, read: Callable[[], bytes]) -> bytes:
         if self._asked >= MAX_WAITING:
             busy = f"{self._participant.name} is asked too much at once."
             raise Unavailable(busy, retry_after=BUSY_SECONDS)
         self._asked += 1
-        running = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, asked, query
-        )
+        running = asyncio.get_running_loop().run_in_executor(self._threads, read)
         running.add_done_callback(self._done)
         try:
             return await running
         except SagaError:
             raise
         except Exception as error:
-            name = asked.query.__name__
             _log.exception("query_failed", participant=self._participant.name, query=name)
             raise SagaError(f"{name} came to grief: {type(error).__name__}.") from error
 
     def _done(self, _running: object) -> None:
         self._asked -= 1
+
+    def _look(self) -> bytes:
+        """In a thread: how the participant is, as JSON."""
+        with self._engine.connect() as connection:
+            found = condition.look(self._participant, connection, slot_limit=self._slot_limit)
+        return found.model_dump_json().encode()
 
     def _read(self, asked: Asked, query: Query[Any]) -> bytes:
         """In a thread: the function's answer, as JSON; whatever it wrote is rolled back."""

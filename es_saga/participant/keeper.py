@@ -7,14 +7,12 @@ from typing import Final
 
 import structlog
 
+from es_saga.engine.condition import IN_DOUBT_SECONDS
 from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.runner import Runner
 
 LOOK_SECONDS: Final = 5.0
 """Longest time between two looks for what has expired: another process may have held it."""
-
-IN_DOUBT_SECONDS: Final = 300.0
-"""A transaction that is prepared for longer than this is told of, once."""
 
 _log = structlog.get_logger("es_saga.participant")
 

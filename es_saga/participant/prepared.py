@@ -184,10 +184,11 @@ def _state(error: DBAPIError) -> str | None:
 def in_doubt(engine: sa.Engine, participant: Participant) -> list[InDoubt]:
     """The participant's prepared transactions that are not settled, the oldest first."""
     with engine.connect() as connection:
-        return list(_in_doubt(connection, participant.name))
+        return list(doubts(connection, participant.name))
 
 
-def _in_doubt(connection: sa.Connection, participant: str) -> Iterator[InDoubt]:
+def doubts(connection: sa.Connection, participant: str) -> Iterator[InDoubt]:
+    """The same over a connection."""
     prefix, now = _prefix(participant), time.time()
     found = {row[0]: row[1] for row in connection.execute(_OURS, {"prefix": prefix})}
     holds = [gid.removeprefix(prefix) for gid in found]
@@ -202,7 +203,7 @@ def recover(desk: sa.Connection, participant: Participant) -> list[InDoubt]:
     """Settle what is decided, or was never answered; what is left waits for its saga."""
     left: list[InDoubt] = []
     with desk.begin():
-        every = list(_in_doubt(desk, participant.name))
+        every = list(doubts(desk, participant.name))
     for found in every:
         young = found.status is None and found.age < ORPHAN_SECONDS
         if found.status == HoldStatus.HELD or young:

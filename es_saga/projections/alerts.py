@@ -1,8 +1,9 @@
 """Alerts that last: each is opened by one event of a saga and closed by another one.
 
 `es_alerts` follows the log and can be built anew from it. `es_alerts_idle` has the alerts that time
-alone opens, by whoever watches the clock (`es_saga.adapters.alert_log`); it has the same columns,
-and its events are numbered in a part of their own, IDLE_PART.
+alone opens, by whoever watches the clock (`es_saga.adapters.alert_log`), `es_alerts_reported` those
+that participants tell of. They have the same columns, and their events are numbered in a part of
+their own, IDLE_PART.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _table(name: str, metadata: sa.MetaData, *more: sa.Column[Any]) -> sa.Table:
         name,
         metadata,
         sa.Column("saga_id", ID_TYPE, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False, comment="stuck, undo, deadline or idle"),
+        sa.Column("kind", sa.Text, nullable=False, comment="see `AlertKind`"),
         sa.Column("step", sa.Text, nullable=False, comment="empty: of no single step"),
         sa.Column("opened_version", sa.Integer, nullable=False, comment="event that opened it"),
         sa.Column("type", sa.Text, nullable=False),
@@ -60,8 +61,16 @@ IDLE: Final = _table(
     sa.Column("progressed", sa.Double, nullable=False, comment="the saga's, when it was opened"),
 )
 
+REPORTED: Final = _table(
+    "es_alerts_reported",
+    IDLE_METADATA,
+    sa.Column("participant", sa.Text, nullable=False, comment="who told of it"),
+)
 
-TABLES: Final = (ALERTS, IDLE)
+TIMED: Final = (IDLE, REPORTED)
+"""Alerts that no event of the log opens or closes."""
+
+TABLES: Final = (ALERTS, *TIMED)
 
 
 class _Open(NamedTuple):
@@ -193,7 +202,8 @@ class AlertRow:
     why: str
     opened: float
     opened_version: int
-    """The event that opened it; of an idle saga, the last one there was."""
+    """The event that opened it; of an idle saga, the last one there was; of what a participant
+    told, a running number."""
     closed: float | None
     closed_version: int | None
 

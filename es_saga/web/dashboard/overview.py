@@ -49,16 +49,17 @@ def screens(pages: Pages) -> Sequence[Screen]:
     return [Screen("/", "overview.html", "overview", gather)]
 
 
+_TIMED: Final = (AlertKind.DEADLINE, AlertKind.IDLE, AlertKind.DOUBT, AlertKind.SLOT)
+"""Alerts that no other list shows."""
+
+
 async def _attention(pages: Pages) -> Context:
     """What needs a human, the latest of each kind."""
     desk = pages.desk
     stuck = await desk.ask(desk.queries.page, SagaFilter(status=("stuck",)), limit=FEW)
     owing = SagaFilter(status=("compensated-with-exceptions",))
     owed = await desk.ask(desk.queries.page, owing, limit=FEW)
-    alerts = [
-        await desk.ask(desk.queries.alerts, kind=kind, limit=FEW)
-        for kind in (AlertKind.DEADLINE, AlertKind.IDLE)
-    ]
+    alerts = [await desk.ask(desk.queries.alerts, kind=kind, limit=FEW) for kind in _TIMED]
     plans = await pages.shapes.plans(stuck.rows)
     return {
         "stuck": [stuck_at(row, plans[row.type, row.definition]) for row in stuck.rows],
