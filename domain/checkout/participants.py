@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.checkout.allotment import Allotment
+from domain.allotment import Allotment
 from domain.checkout.contracts import (
     CardDeclined,
     FundsHeld,

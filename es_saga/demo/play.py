@@ -152,7 +152,7 @@ def _tell(row: AuditRow) -> None:
 
 def _what(row: AuditRow) -> str:
     payload = row.payload
-    for name in ("command_type", "refusal_type", "error", "why"):
+    for name in ("command_type", "refusal_type", "error", "why", "name"):
         if payload.get(name):
             attempt = payload.get("attempt", 1)
             return f"{payload[name]}{f', attempt {attempt}' if attempt > 1 else ''}"

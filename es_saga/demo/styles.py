@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from es_saga.demo.scenario import COMPENSATED, COMPLETED, Fate, Kill, Scenario, Totals
+from es_saga.demo.scenario import (
+    COMPENSATED,
+    COMPLETED,
+    CONDUCTOR,
+    Fate,
+    Kill,
+    Scenario,
+    Tell,
+    Totals,
+)
 
 # ── tcc ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,4 +115,42 @@ PIPELINE = Scenario(
     totals="domain.intake.offices:totals",
 )
 
-STYLES = {"tcc": TCC, "choreography": CHOREOGRAPHY, "pipeline": PIPELINE}
+# ── waiting ──────────────────────────────────────────────────────────────────────────────────────
+
+CHEAP, DEAR = 20_000, 150_000
+
+WAITING = Scenario(
+    about="what is dear waits for an approval, what is due for its day",
+    app="domain.procurement:app",
+    saga="procurement",
+    data={"item": "chair", "pence": DEAR},
+    key="request_id",
+    fates=(
+        Fate(
+            "cheap: nobody is asked",
+            COMPLETED,
+            {"budget": {"available": -CHEAP, "consumed": CHEAP}, "supplier": {"delivered": 1}},
+            {"pence": CHEAP},
+        ),
+        Fate(
+            "dear, and ada approves; the conductor is killed before it is due",
+            COMPLETED,
+            {
+                "budget": {"available": -DEAR, "consumed": DEAR},
+                "supplier": {"delivered": 1, "approved": 1},
+            },
+            cues={"approval": Tell("Approval", {"by": "ada"}), "due": Kill(CONDUCTOR)},
+        ),
+        Fate("dear, and nobody approves: the money is free again", COMPENSATED, {}),
+        Fate("there is not so much money", COMPENSATED, {}, {"pence": 100_000_000}),
+    ),
+    totals="domain.procurement.participants:totals",
+    environment={"DOMAIN_DAY_SECONDS": "1.5"},
+)
+
+STYLES = {
+    "tcc": TCC,
+    "choreography": CHOREOGRAPHY,
+    "pipeline": PIPELINE,
+    "waiting": WAITING,
+}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
-from domain.checkout.allotment import Allotment
+from domain.allotment import Allotment
 from es_saga import START, App, Command, Message, Participant, Refusal, Retry, SyncTx, Tcc
 
 SEATS = 1_000_000

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.checkout.allotment import Allotment
+from domain.allotment import Allotment
 from es_saga.adapters.nats import NatsTransport
 from es_saga.core.aggregate import SagaState, SagaStatus
 from es_saga.core.errors import CorruptHistory, Unavailable
