@@ -192,11 +192,13 @@ def _save(definition: Definition, finding: LawBroken) -> Path | None:
 
 
 def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
-    for step in definition.steps.values():
+    from es_saga.diagrams.plan import plan_of
+
+    for step, box in zip(definition.steps.values(), plan_of(definition).boxes, strict=True):
         yield {
             "step": step.name,
             "kind": step.kind.value,
-            "conditional": step.when is not None,
+            "remarks": list(box.remarks),
             "command": step.asks,
             "to": step.command.to,
             "undo": step.undo.command.__name__ if step.undo else None,
@@ -212,7 +214,7 @@ def _show_steps(definitions: Sequence[Definition]) -> None:
         step
         | {
             "saga": f"{definition.name} v{definition.version}" if number == 0 else "",
-            "kind": f"{step['kind']}, conditional" if step["conditional"] else step["kind"],
+            "kind": ", ".join([step["kind"], *step["remarks"]]),
             "after": ", ".join(step["after"]),
             "timeout": f"{step['timeout']:g} s",
         }

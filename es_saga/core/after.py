@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from es_saga.core.compiled import Join
 
 if TYPE_CHECKING:
-    from es_saga.core.definition import Step
+    from es_saga.core.step import Step
 
 
 class _Start:

@@ -27,6 +27,7 @@ from es_saga.core.events import (
     SagaStuck,
     SignalReceived,
     StepFailed,
+    StepFannedOut,
     StepRefused,
     StepRetried,
     StepSkipped,
@@ -235,6 +236,15 @@ def _step_skipped(state: SagaState, event: StepSkipped) -> SagaState:
         if given_up and state.failure is not None and state.failure.step == event.step:
             state = state._replace(failure=None)
     return put(state, event, event.step, StepState(work))
+
+
+@_on(StepFannedOut)
+def _step_fanned_out(state: SagaState, event: StepFannedOut) -> SagaState:
+    assert not state.backward, "nothing new begins while compensating"
+    assert event.step not in state.steps, "already begun"
+    assert event.step not in state.fans, "already begun"
+    assert event.count > 0, "an empty list is skipped"
+    return moved(state, event, fans={**state.fans, event.step: event.count})
 
 
 # ── backward ─────────────────────────────────────────────────────────────────────────────────────

@@ -33,6 +33,7 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
         state.closed,
         state.signals,
         state.waiting,
+        state.fans,
     )
     return rested(moved) if moved.waiting else moved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -15,7 +15,15 @@ from pydantic import ValidationError
 from es_saga.core.correlation import Correlation, Header
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
-from es_saga.core.messages import Command, Direction, Event, Message, Outcome
+from es_saga.core.messages import (
+    Command,
+    Direction,
+    Event,
+    Message,
+    Outcome,
+    names_of_each,
+    of_each,
+)
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.sensitive import sensitive_paths
 from es_saga.core.state import SagaState
@@ -75,6 +83,16 @@ class Condition:
 
     fn: Callable[..., object]
     binds: tuple[Bind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """The list that a step goes over: one of it for each item."""
+
+    items: Callable[..., Sequence[object]]
+    binds: tuple[Bind, ...]
+    most: int
+    at_once: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +181,10 @@ class StepDefinition:
     wait: Await | None = None
     observed: Observed | None = None
     join: Join | None = None
+    each: Fan | None = None
+    """It goes over a list."""
+    item: int | None = None
+    """Which item of the list it is for, from 0; None with `each`: it stands for all of them."""
 
     @property
     def asks(self) -> str:
@@ -210,6 +232,10 @@ class Definition:
     """The events that begin it."""
     correlations: Mapping[Told, Correlation] = field(default_factory=dict[Told, Correlation])
     """Every event that is heard for its sagas, and how it names the one that it belongs to."""
+    fans: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Steps over a list that were unfolded, and into how many; see `es_saga.core.fanning`."""
+    written: Definition | None = None
+    """What it was before its lists were unfolded."""
 
     @cached_property
     def pivot(self) -> str | None:
@@ -219,6 +245,8 @@ class Definition:
     @cached_property
     def shape(self) -> Json:
         """What makes two definitions the same: steps, kinds, edges, command names."""
+        if self.written is not None:
+            return self.written.shape
         shape: Json = {"name": self.name, "steps": [_shape(one) for one in self.steps.values()]}
         if self.undo_order != "reverse":
             shape["undo_order"] = self.undo_order
@@ -318,8 +346,8 @@ class Definition:
             TypeError: it returned something else than its annotation says.
             Exception: whatever the function raises.
         """
-        data = self.data.model_validate(state.origin.data)
-        return _as_promised(step.fn(data, **self._bound(step.binds, state)), step.command)
+        given = self._given(step, state)
+        return _as_promised(step.fn(*given, **self._bound(step.binds, state)), step.command)
 
     def build_undo(self, step: StepDefinition, state: SagaState) -> Command[Any]:
         """Call the undo function; the step's own reply may be unknown. Raises as above."""
@@ -327,14 +355,46 @@ class Definition:
         assert undo is not None
         arguments = self._bound(undo.binds, state)
         if undo.reply is not None:
-            arguments[undo.reply] = self._reply(step.name, state)
+            arguments[undo.reply] = self._one_reply(step.name, state)
+        given = self._given(step, state)
+        return _as_promised(undo.fn(*given, **arguments), undo.command)
+
+    def items(self, step: StepDefinition, state: SagaState) -> Sequence[object]:
+        """The list that a step goes over.
+
+        Raises:
+            TypeError: its function returned no list.
+            ValueError: it is longer than was declared, or than it was when the step began.
+            Exception: whatever the function raises.
+        """
+        assert step.each is not None, "it goes over a list"
         data = self.data.model_validate(state.origin.data)
-        return _as_promised(undo.fn(data, **arguments), undo.command)
+        found = step.each.items(data, **self._bound(step.each.binds, state))
+        if not isinstance(found, list | tuple):
+            raise TypeError(f"its list is a {type(found).__name__}")
+        if len(found) > step.each.most:
+            raise ValueError(f"its list has {len(found)} items; most={step.each.most}")
+        return found
+
+    def _given(self, step: StepDefinition, state: SagaState) -> tuple[object, ...]:
+        """What a step's functions are given first: the input, and its item of a list."""
+        data = self.data.model_validate(state.origin.data)
+        if step.item is None:
+            return (data,)
+        items, began = self.items(step, state), state.fans[of_each(step.name)]
+        if len(items) != began:
+            raise ValueError(f"its list has {len(items)} items, and had {began} when it began")
+        return (data, items[step.item])
 
     def _bound(self, binds: tuple[Bind, ...], state: SagaState) -> dict[str, object]:
         return {bind.parameter: self._reply(bind.source, state) for bind in binds}
 
-    def _reply(self, step: str, state: SagaState) -> Message | None:
+    def _reply(self, step: str, state: SagaState) -> Message | list[Message | None] | None:
+        if step in self.fans:
+            return [self._one_reply(one, state) for one in names_of_each(step, self.fans[step])]
+        return [] if self.steps[step].each else self._one_reply(step, state)
+
+    def _one_reply(self, step: str, state: SagaState) -> Message | None:
         model, data = self.steps[step].reply, state.steps[step].do.reply
         return None if model is None or data is None else model.model_validate(data)
 
@@ -352,6 +412,8 @@ def _shape(step: StepDefinition) -> Json:
         shape["when"] = True
     if step.join is not None:
         shape["join"] = [step.join.least, step.join.all_settled]
+    if step.each is not None:
+        shape["each"] = [step.each.most, step.each.at_once]
     return shape
 
 

@@ -223,9 +223,9 @@ def _go_forward(reaction: Reaction) -> None:
             reaction.skip(step, f"it goes on without: {own.do.error or 'unknown'}")
             done.add(name)
     begun = True
-    while begun:  # what is skipped is done at once
+    while begun:  # what is skipped is done at once, and a list has steps of its own
         begun = False
-        for name, step in definition.steps.items():
+        for name, step in reaction.definition.steps.items():
             if name in reaction.state.steps or not _ready(reaction, step, done):
                 continue
             if step.join and _within_reach(reaction, step) < step.join.least:
@@ -234,10 +234,13 @@ def _go_forward(reaction: Reaction) -> None:
             reaction.begin(step)
             if reaction.state.stuck is not None:
                 return
+            if name in reaction.state.fans:
+                begun = True
+                break
             if reaction.state.steps[name].do.status in _DONE:
                 done.add(name)
                 begun = True
-    if len(done) == len(definition.steps):
+    if len(done) == len(reaction.definition.steps):
         reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
 
 

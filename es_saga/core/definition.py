@@ -8,18 +8,13 @@ compiles and verifies the whole at first use and reports every fault at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import (
     Any,
     Concatenate,
     Generic,
-    NamedTuple,
-    ParamSpec,
-    TypeAlias,
     TypeVar,
-    cast,
     overload,
 )
 
@@ -41,132 +36,21 @@ from es_saga.core.compiled import (
 from es_saga.core.correlation import Header
 from es_saga.core.messages import Command, Event, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, OnFailedUndo, Retry
+from es_saga.core.step import (
+    AT_ONCE,
+    C,
+    D,
+    Each,
+    I,
+    ListStep,
+    P,
+    Step,
+    When,
+    of,
+)
 
-D = TypeVar("D", bound=Message)
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
-R = TypeVar("R")
-C = TypeVar("C", bound=Command[Any])
-When: TypeAlias = Callable[[D], bool] | Callable[[D, Any], bool] | Callable[[D, Any, Any], bool]
-"""Whether a step is wanted: of the input, and of up to two earlier replies."""
-
-C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
-P = ParamSpec("P")
-Q = ParamSpec("Q")
-
-
-class _Reference(NamedTuple):
-    """`of(step)` as a default value: which step's reply a parameter means."""
-
-    step: str
-
-
-def of(step: Step[Any, Any, Command[R]]) -> R:
-    """The reply of `step`, where a parameter's type alone would fit several steps.
-
-    Write it as the default: `def ship(o: Order, first: Booked = of(flight)) -> Ship: ...`
-    """
-    return cast(R, _Reference(step.name))  # the compiler of the definition looks for it
-
-
-@dataclass(frozen=True, slots=True)
-class _Undo:
-    fn: Callable[..., Command[Any]]
-    timeout: timedelta | None
-    retry: Retry | None
-
-
-class Compensation(Generic[D, R]):
-    """`@reserve.compensation(...)`: takes the function that builds the undo."""
-
-    def __init__(
-        self, step: Step[Any, ..., Any], timeout: timedelta | None, retry: Retry | None
-    ) -> None:
-        self._step, self._timeout, self._retry = step, timeout, retry
-
-    @overload
-    def __call__(self, fn: Callable[[D], C], /) -> Callable[[D], C]: ...
-    @overload
-    def __call__(
-        self, fn: Callable[Concatenate[D, R | None, Q], C], /
-    ) -> Callable[Concatenate[D, R | None, Q], C]: ...
-    @overload
-    def __call__(
-        self, fn: Callable[Concatenate[D, R, Q], C], /
-    ) -> Callable[Concatenate[D, R, Q], C]: ...
-    def __call__(self, fn: Callable[..., Any], /) -> Callable[..., Any]:
-        self._step.undos.append(_Undo(fn, self._timeout, self._retry))
-        return fn
-
-
-class Step(Generic[D, P, C_co]):
-    """A step of a saga: still the function it decorates, callable in a test."""
-
-    def __init__(
-        self,
-        fn: Callable[Concatenate[D, P], C_co],
-        kind: StepKind,
-        after: tuple[str, ...] | Quorum | None,
-        timeout: timedelta,
-        retry: Retry | None,
-        on_unknown: OnUnknown,
-        when: Callable[..., bool] | None = None,
-        wait: Await | None = None,
-    ) -> None:
-        self.fn = fn
-        self.name: str = getattr(fn, "__name__", "?")  # what has none is refused by `verify`
-        self.when = when
-        self.wait = wait
-        self.kind = kind
-        self.after = after.steps if isinstance(after, Quorum) else after
-        self.join = after.join if isinstance(after, Quorum) else None
-        self.timeout = timeout
-        self.retry = retry
-        self.on_unknown: OnUnknown = on_unknown
-        self.undos: list[_Undo] = []
-        self.__doc__ = fn.__doc__
-
-    def __call__(self, data: D, *args: P.args, **kwargs: P.kwargs) -> C_co:
-        return self.fn(data, *args, **kwargs)
-
-    @overload
-    def compensation(self: Step[D, P, Command[R]], fn: Callable[[D], C], /) -> Callable[[D], C]: ...
-    @overload
-    def compensation(
-        self: Step[D, P, Command[R]], fn: Callable[Concatenate[D, R | None, Q], C], /
-    ) -> Callable[Concatenate[D, R | None, Q], C]: ...
-    @overload
-    def compensation(
-        self: Step[D, P, Command[R]], fn: Callable[Concatenate[D, R, Q], C], /
-    ) -> Callable[Concatenate[D, R, Q], C]: ...
-    @overload
-    def compensation(
-        self: Step[D, P, Command[R]],
-        /,
-        *,
-        timeout: timedelta | None = ...,
-        retry: Retry | None = ...,
-    ) -> Compensation[D, R]: ...
-    def compensation(
-        self,
-        fn: Callable[..., Any] | None = None,
-        /,
-        *,
-        timeout: timedelta | None = None,
-        retry: Retry | None = None,
-    ) -> Any:
-        """Register the undo: a pure function of the input and of this step's reply.
-
-        The reply is None when the step's outcome stayed unknown, so the parameter must accept
-        None, or the step must say `on_unknown="stuck"`. Further parameters are replies of earlier
-        steps, as for steps; where the step itself replies nothing, the second is annotated `None`.
-
-        Args:
-            timeout: longest wait for an answer to one attempt; default: the step's.
-            retry: default: for ever, with capped waits.
-        """
-        take = Compensation[Any, Any](self, timeout, retry)
-        return take if fn is None else take(fn)
 
 
 class Saga(Generic[D]):
@@ -237,6 +121,34 @@ class Saga(Generic[D]):
         on_unknown: OnUnknown = ...,
         when: When[D] | None = ...,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Step[D, P, C]]: ...
+    @overload
+    def step(
+        self,
+        /,
+        *,
+        each: Callable[[D], Sequence[I]],
+        most: int,
+        at_once: int = ...,
+        after: After = ...,
+        timeout: timedelta = ...,
+        retry: Retry | None = ...,
+        on_unknown: OnUnknown = ...,
+        when: When[D] | None = ...,
+    ) -> Callable[[Callable[Concatenate[D, I, P], C]], ListStep[D, I, P, C]]: ...
+    @overload
+    def step(
+        self,
+        /,
+        *,
+        each: Callable[[D, Any], Sequence[I]],
+        most: int,
+        at_once: int = ...,
+        after: After = ...,
+        timeout: timedelta = ...,
+        retry: Retry | None = ...,
+        on_unknown: OnUnknown = ...,
+        when: When[D] | None = ...,
+    ) -> Callable[[Callable[Concatenate[D, I, P], C]], ListStep[D, I, P, C]]: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:
         """A step that changes something: undone before the pivot, retried after it.
 
@@ -247,6 +159,11 @@ class Saga(Generic[D]):
             on_unknown: what follows when every attempt stayed unanswered.
             when: a pure function of the input, and of earlier replies as for steps; where it says
                 False the step is skipped, and who takes its reply must take None.
+            each: a pure function of the input, or of it and an earlier reply, that gives a list.
+                There is a step of its own for each item, which its functions are given behind the
+                input; who takes the reply takes the list of replies.
+            most: how long the list can be; a longer one parks the saga.
+            at_once: how many of them are under way at most.
         """
         return self._add(fn, StepKind.COMPENSATABLE, **options)
 
@@ -262,6 +179,32 @@ class Saga(Generic[D]):
         retry: Retry | None = ...,
         when: When[D] | None = ...,
     ) -> Callable[[Callable[Concatenate[D, P], C]], Step[D, P, C]]: ...
+    @overload
+    def check(
+        self,
+        /,
+        *,
+        each: Callable[[D], Sequence[I]],
+        most: int,
+        at_once: int = ...,
+        after: After = ...,
+        timeout: timedelta = ...,
+        retry: Retry | None = ...,
+        when: When[D] | None = ...,
+    ) -> Callable[[Callable[Concatenate[D, I, P], C]], ListStep[D, I, P, C]]: ...
+    @overload
+    def check(
+        self,
+        /,
+        *,
+        each: Callable[[D, Any], Sequence[I]],
+        most: int,
+        at_once: int = ...,
+        after: After = ...,
+        timeout: timedelta = ...,
+        retry: Retry | None = ...,
+        when: When[D] | None = ...,
+    ) -> Callable[[Callable[Concatenate[D, I, P], C]], ListStep[D, I, P, C]]: ...
     def check(self, fn: Any = None, /, **options: Any) -> Any:
         """A step that reads only: it may refuse, and there is nothing to undo."""
         return self._add(fn, StepKind.CHECK, **options)
@@ -371,11 +314,16 @@ class Saga(Generic[D]):
         retry: Retry | None = None,
         on_unknown: OnUnknown = "undo",
         when: Callable[..., bool] | None = None,
+        each: Callable[..., Sequence[Any]] | None = None,
+        most: int | None = None,
+        at_once: int = AT_ONCE,
     ) -> Any:
         before = names(after)
+        listed = None if each is None else Each(each, most, at_once)
 
         def register(fn: Callable[..., Any]) -> Step[Any, ..., Any]:
-            step: Step[Any, ..., Any] = Step(fn, kind, before, timeout, retry, on_unknown, when)
+            made = Step[Any, ..., Any] if listed is None else ListStep[Any, Any, ..., Any]
+            step = made(fn, kind, before, timeout, retry, on_unknown, when, each=listed)
             self.steps.append(step)
             return step
 
@@ -392,7 +340,6 @@ __all__ = [
     "After",
     "Await",
     "Bind",
-    "Compensation",
     "Condition",
     "Definition",
     "OnNothing",

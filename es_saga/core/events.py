@@ -110,6 +110,13 @@ class StepSkipped(SagaEvent):
     why: str
 
 
+class StepFannedOut(SagaEvent):
+    """A step over a list begins: so many steps stand for it, `step-1` to `step-count`."""
+
+    step: str
+    count: int
+
+
 class CompensationStarted(SagaEvent):
     """From here on the saga is undone."""
 
@@ -271,6 +278,7 @@ EVENTS: dict[str, type[SagaEvent]] = {
         StepFailed,
         StepTimedOut,
         StepSkipped,
+        StepFannedOut,
         CompensationStarted,
         CompensationIssued,
         CompensationSucceeded,

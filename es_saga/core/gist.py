@@ -24,6 +24,7 @@ from es_saga.core.events import (
     SagaEvent,
     SagaStarted,
     StepFailed,
+    StepFannedOut,
     StepRefused,
     StepStarted,
     StepSucceeded,
@@ -53,6 +54,8 @@ def _said(event: SagaEvent) -> str:
             return f"{event.command_type} {_json(event.command)}"
         case StepSucceeded():
             return _json(event.reply) if event.reply else ""
+        case StepFannedOut():
+            return f"{event.count} items"
         case StepRefused():
             return f"{event.refusal_type} {_json(event.refusal)}"
         case StepFailed() | CompensationFailed():

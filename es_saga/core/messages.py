@@ -166,6 +166,20 @@ def command_id(saga_id: str, step: str, direction: Direction, round: int = 1) ->
     return f"{saga_id}/{step}/{suffix}"
 
 
+def names_of_each(step: str, count: int) -> list[str]:
+    """What the steps are called that stand for a step over a list.
+
+    >>> names_of_each("book", 2)
+    ['book-1', 'book-2']
+    """
+    return [f"{step}-{number}" for number in range(1, count + 1)]
+
+
+def of_each(name: str) -> str:
+    """The step over a list that one of its steps stands for."""
+    return name.rpartition("-")[0]
+
+
 class CommandKey(NamedTuple):
     """A command id taken apart again."""
 

@@ -15,11 +15,13 @@ from es_saga.core.events import (
     CompensationStarted,
     SagaEvent,
     SagaStuck,
+    StepFannedOut,
     StepRetried,
     StepSkipped,
     StepStarted,
     StepSucceeded,
 )
+from es_saga.core.fanning import unfolded
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Command, Direction, command_id
 from es_saga.core.policy import Retry
 from es_saga.core.state import SagaState, Sent, WorkStatus
@@ -45,7 +47,7 @@ class Reaction:
     def __init__(
         self, definition: Definition, state: SagaState, now: float, cause: str | None
     ) -> None:
-        self.definition = definition
+        self.definition = unfolded(definition, state)
         self.state = state
         self.now = now
         self.cause = cause
@@ -72,6 +74,9 @@ class Reaction:
             if not self.definition.wanted(step, self.state):
                 self.skip(step, "its condition does not hold")
                 return
+            if step.each is not None and step.item is None:
+                self.fan_out(step, len(self.definition.items(step, self.state)))
+                return
             sent = _WAIT if step.wait else _sent(self.definition.build_command(step, self.state))
         except Exception as error:  # a user's function may raise anything: its saga alone stops
             self.stick(_raised(step.name, error), step.name, _trace(error))
@@ -91,6 +96,14 @@ class Reaction:
         )
         if step.asks in self.state.signals and step.wait is not None:
             self.hear(step)
+
+    def fan_out(self, step: StepDefinition, count: int) -> None:
+        """From here on a step stands for each item of the list."""
+        if count == 0:
+            self.skip(step, "its list is empty")
+            return
+        self.emit(StepFannedOut(at=self.now, cause=self.cause, step=step.name, count=count))
+        self.definition = unfolded(self.definition, self.state)
 
     def hear(self, step: StepDefinition, cause: str | None = None) -> None:
         """What a step waits for has come; by this message, or it had come before, or is a time."""

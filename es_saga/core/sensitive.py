@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, cast, get_a
 from pydantic import BaseModel
 
 from es_saga.core.events import Json, SagaEvent
+from es_saga.core.messages import of_each
 from es_saga.core.state import SagaState, Work
 
 T = TypeVar("T")
@@ -203,7 +204,8 @@ class SensitiveFields:
             return self._input
         if what == "refusal":
             return self._named
-        return self._steps.get(step or "", {}).get(what, ())
+        found = self._steps.get(step or "") or self._steps.get(of_each(step or ""), {})
+        return found.get(what, ())
 
 
 _PLACES: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,6 +11,8 @@ from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 from es_saga.core.messages import Command, Message, is_token, reply_type
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+NO_ITEM = object()
+"""What is read takes no item of a list."""
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -35,10 +37,19 @@ class Reader:
         self._data = data
         self._fault = fault
 
-    def read(self, label: str, fn: Callable[..., Any], *, condition: bool = False) -> Signature:
+    def read(
+        self,
+        label: str,
+        fn: Callable[..., Any],
+        *,
+        condition: bool = False,
+        item: Any = NO_ITEM,
+    ) -> Signature:
         """Take a function apart; faults where it cannot be called as it will be.
 
         A condition makes no command, and may be a lambda: it takes the input, annotated or not.
+        Where `item` is given, the second parameter takes an item of a list, of that type (None:
+        nobody knows).
         """
         signature = Signature()
         if inspect.iscoroutinefunction(fn):
@@ -58,6 +69,8 @@ class Reader:
         elif parameters:
             signature.hints.setdefault(parameters[0].name, self._data)
         self._check_parameters(label, signature)
+        if item is not NO_ITEM:
+            self._take_item(label, signature, item)
         return signature
 
     def _check_command(self, label: str, signature: Signature) -> None:
@@ -77,6 +90,16 @@ class Reader:
                 self._fault(f"{label}: {command.__name__} answers {named(reply)}, no Message")
         if not is_token(command.to):
             self._fault(f"{label}: {command.__name__} is addressed to nobody: set its `to`")
+
+    def _take_item(self, label: str, signature: Signature, item: Any) -> None:
+        """The second parameter is given an item of the list."""
+        if not signature.parameters:
+            self._fault(f"{label} takes no item: its second parameter is one of the list")
+            return
+        own = signature.parameters.pop(0)
+        given = signature.hints.get(own.name)
+        if item is not None and given is not None and given != item:
+            self._fault(f"{label} takes {named(given)} second, but its list has {named(item)}")
 
     def _check_parameters(self, label: str, signature: Signature) -> None:
         """The first takes the input; it is taken off. The others are passed by name."""

@@ -139,6 +139,7 @@ class Failure(NamedTuple):
 
 _NO_STEPS: Mapping[str, StepState] = MappingProxyType({})
 _NO_SIGNALS: Mapping[str, Json] = MappingProxyType({})
+_NO_FANS: Mapping[str, int] = MappingProxyType({})
 
 
 class SagaState(NamedTuple):
@@ -167,6 +168,8 @@ class SagaState(NamedTuple):
     """Messages from outside, by type."""
     waiting: tuple[str, ...] = ()
     """Steps that wait for one, or for time to pass."""
+    fans: Mapping[str, int] = _NO_FANS
+    """Steps over a list that have begun, and how many stand for each."""
 
     @property
     def saga_id(self) -> str:

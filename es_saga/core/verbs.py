@@ -37,7 +37,7 @@ from es_saga.core.inputs import (
     RetryStuck,
     Skip,
 )
-from es_saga.core.messages import Direction, Outcome
+from es_saga.core.messages import Direction, Outcome, of_each
 from es_saga.core.reaction import Reaction
 from es_saga.core.state import GIVEN_UP, SagaState, SagaStatus, StepState, Work, WorkStatus
 
@@ -310,7 +310,9 @@ def _skip(reaction: Reaction, verb: Skip) -> None:
         if own is None and not (state.stuck and state.stuck.step == verb.step):
             raise IllegalOperation(f"{verb.step} has not begun.")
         for other in reaction.definition.steps.values():
-            if other.name not in state.steps and any(b.source == verb.step for b in other.binds):
+            if other.name not in state.steps and any(
+                b.source in (verb.step, of_each(verb.step)) for b in other.binds
+            ):
                 raise IllegalOperation(
                     f"{other.name} needs the reply of {verb.step}.",
                     hint=f"Use `resolve --step {verb.step}` with a reply instead.",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_args, get_origin
 
-from es_saga.core.compiled import Nothing
+from es_saga.core.compiled import Fan, Nothing
 from es_saga.core.definition import (
     Bind,
     Condition,
@@ -21,13 +22,14 @@ from es_saga.core.definition import (
     StepDefinition,
     StepKind,
     UndoDefinition,
-    _Reference,  # pyright: ignore[reportPrivateUsage]  # the other half of `of`
 )
 from es_saga.core.errors import DefinitionError
 from es_saga.core.listening import listen
 from es_saga.core.messages import MAX_ID_CHARS, is_token, reply_type
 from es_saga.core.policy import FOR_EVER, Retry
-from es_saga.core.signatures import Reader, Signature, is_message, named, optional
+from es_saga.core.signatures import NO_ITEM, Signature, is_message, named, optional
+from es_saga.core.step import Reference
+from es_saga.core.verify_flow import FlowVerifier
 
 MAX_STEPS = 200
 """Steps a saga may have: deciding looks at each of them."""
@@ -37,24 +39,8 @@ _WAITING = Signature(command=Nothing)
 """Of a step that asks nobody."""
 
 
-class Verifier:
+class Verifier(FlowVerifier):
     """Looks for everything that is wrong with a saga, then compiles it."""
-
-    def __init__(self, saga: Saga[Any]) -> None:
-        self.saga = saga
-        self.faults: list[str] = []
-        self.steps: dict[str, Step[Any, ..., Any]] = {}
-        self.after: dict[str, tuple[str, ...]] = {}
-        self.ancestors: dict[str, frozenset[str]] = {}
-        self.replies: dict[str, Any] = {}
-        self.dispensable: set[str] = set()
-        """Members of a quorum."""
-        self.signatures: dict[str, Signature] = {}
-        self.read = Reader(saga.data, self.fault).read
-
-    def fault(self, text: str) -> None:
-        if text not in self.faults:
-            self.faults.append(text)
 
     def compile(self) -> Definition:
         self.check_saga()
@@ -69,7 +55,8 @@ class Verifier:
                 self.signatures[name] = _WAITING
                 self.replies[name] = step.wait.message or type(None)
                 continue
-            self.signatures[name] = signature = self.read(name, step.fn)
+            self.items[name] = self.check_list(step)
+            self.signatures[name] = signature = self.read(name, step.fn, item=self.items[name])
             if signature.command is not None:
                 self.replies[name] = reply_type(signature.command)
         compiled = [self.compile_step(step, pivot) for step in self.steps.values()]
@@ -128,31 +115,6 @@ class Verifier:
             self.after[name] = tuple(known)
             previous = name
 
-    def check_joins(self) -> None:
-        """A quorum can be reached, and nobody else needs those it may go on without."""
-        for name, step in self.steps.items():
-            if step.join is None:
-                continue
-            members, least = self.after[name], step.join.least
-            self.dispensable.update(members)
-            if not 1 <= least <= len(members):
-                self.fault(f"{name} needs {least} of {len(members)} steps: 1 to all are possible")
-            for member in members:
-                for other in self.steps.values():
-                    if member in self.after[other.name] and other.join is None:
-                        self.fault(
-                            f"{name} may go on without {member}, but {other.name} comes after it: "
-                            f"let it come after {name}, or gather({member})"
-                        )
-
-    def check_joins_come_early(self, pivot: str | None) -> None:
-        for name, step in self.steps.items():
-            if step.join is not None and pivot in self.ancestors[name]:
-                self.fault(
-                    f"{name} needs a quorum only, after the pivot {pivot}: there every step is "
-                    f"retried until done, and none is gone without"
-                )
-
     def find_ancestors(self) -> None:
         """Transitive predecessors by repeated widening; a step among its own is on a cycle."""
         reached = {name: set(after) for name, after in self.after.items()}
@@ -184,29 +146,13 @@ class Verifier:
                 )
         return pivot
 
-    def check_wait(self, step: Step[Any, ..., Any]) -> None:
-        assert step.wait is not None, "it waits"
-        message = step.wait.message
-        if message is None:
-            return
-        if not is_message(message):
-            self.fault(f"{step.name} waits for {named(message)}, no Message")
-        for other in self.steps.values():
-            if other is step:
-                return
-            if other.wait is not None and other.wait.message is message:
-                self.fault(
-                    f"{other.name} and {step.name} both wait for {named(message)}: whose is it "
-                    f"when it comes? derive a type for each"
-                )
-
     def bind(self, label: str, step: str, signature: Signature) -> tuple[Bind, ...]:
         """Find the ancestor whose reply each parameter gets."""
         binds: list[Bind] = []
         for parameter in signature.parameters:
             wanted = signature.hints.get(parameter.name)
             plain, takes_none = optional(wanted)
-            if isinstance(parameter.default, _Reference):
+            if isinstance(parameter.default, Reference):
                 source = parameter.default.step
                 binds.append(Bind(parameter.name, source))
                 self.check_reference(f"{label}({parameter.name})", step, source, plain)
@@ -215,7 +161,7 @@ class Verifier:
             sources = [
                 name
                 for name in self.steps
-                if name in self.ancestors[step] and _fits(self.replies.get(name), plain)
+                if name in self.ancestors[step] and _fits(self.reply_of(name), plain)
             ]
             if len(sources) == 1:
                 binds.append(Bind(parameter.name, sources[0]))
@@ -235,8 +181,10 @@ class Verifier:
 
     def check_absence(self, label: str, source: str, wanted: Any, takes_none: bool) -> None:
         found = self.steps.get(source)
-        skipped = found is not None and (
-            found.when or (found.wait and found.wait.goes_on) or source in self.dispensable
+        skipped = (
+            found is not None
+            and not found.each
+            and (found.when or (found.wait and found.wait.goes_on) or source in self.dispensable)
         )
         if skipped and not takes_none:
             name = named(wanted)
@@ -245,9 +193,15 @@ class Verifier:
     def check_reference(self, label: str, step: str, source: str, wanted: Any) -> None:
         if source not in self.ancestors[step]:
             self.fault(f"{label}: {source} does not come before {step}")
-        elif not _fits(self.replies.get(source), wanted):
-            reply = named(self.replies.get(source))
+        elif not _fits(self.reply_of(source), wanted):
+            reply = named(self.reply_of(source))
             self.fault(f"{label}: {source} replies {reply}, not {named(wanted)}")
+
+    def reply_of(self, step: str) -> Any:
+        """What those get who take the reply of a step; of one over a list, all of them."""
+        reply = self.replies.get(step)
+        every = reply is not None and self.steps[step].each
+        return GenericAlias(list, (reply,)) if every else reply
 
     def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
         name, signature = step.name, self.signatures[step.name]
@@ -282,7 +236,16 @@ class Verifier:
             when=when,
             wait=step.wait,
             join=step.join,
+            each=self.compile_list(step),
         )
+
+    def compile_list(self, step: Step[Any, ..., Any]) -> Fan | None:
+        if step.each is None:
+            return None
+        label, each = f"each= of {step.name}", step.each
+        signature = self.read(label, each.items, condition=True)
+        binds = self.bind(label, step.name, signature)
+        return Fan(each.items, binds, each.most or 0, each.at_once)
 
     def compile_condition(self, step: Step[Any, ..., Any]) -> Condition | None:
         if step.when is None:
@@ -317,7 +280,7 @@ class Verifier:
     def compile_undo(self, step: Step[Any, ..., Any]) -> UndoDefinition | None:
         undo = step.undos[-1]
         label = f"compensation {getattr(undo.fn, '__name__', '?')} of {step.name}"
-        signature = self.read(label, undo.fn)
+        signature = self.read(label, undo.fn, item=self.items.get(step.name, NO_ITEM))
         reply = self.replies.get(step.name)
         own = self.take_own(signature, reply)
         accepts_unknown = True
@@ -355,7 +318,7 @@ class Verifier:
         It is the second, as the types of `compensation` say; a step that replies nothing has it
         only to reach the ones behind it.
         """
-        if not signature.parameters or isinstance(signature.parameters[0].default, _Reference):
+        if not signature.parameters or isinstance(signature.parameters[0].default, Reference):
             return None
         nothing = signature.hints.get(signature.parameters[0].name) is type(None)
         if reply is type(None) and not nothing:
@@ -384,4 +347,6 @@ def _is_name(value: str) -> bool:
 
 def _fits(reply: Any, wanted: Any) -> bool:
     """Whether a reply may be passed where `wanted` is annotated."""
+    if get_origin(reply) is list and get_origin(wanted) is list:
+        reply, wanted = get_args(reply)[0], get_args(wanted)[0]
     return is_message(reply) and inspect.isclass(wanted) and issubclass(reply, wanted)

@@ -249,7 +249,7 @@ def _curved(places: list[tuple[float, float]]) -> str:
 def _node(box: Box, counts: Mapping[str, int]) -> _Node:
     command = box.command if box.to is None else f"{box.command} → {box.to}"
     words = [shortened(box.name, _MOST_CHARS), shortened(command, _MOST_CHARS)]
-    words += filter(None, [_KINDS[box.kind][0]])
+    words += filter(None, [_KINDS[box.kind][0], *box.remarks])
     told = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
     if told:
         words.append(shortened(told, _MOST_CHARS))
@@ -298,6 +298,5 @@ def _described(plan: Plan) -> str:
     for box in plan.boxes:
         after = f" after {', '.join(box.after)}" if box.after else " at the start"
         undo = f", undone by {box.undo}" if box.undo else ""
-        kind = f"{box.kind}, conditional" if box.conditional else box.kind
-        said.append(f"{box.name} ({kind}){after}: {box.command}{undo}.")
+        said.append(f"{box.name} ({box.gist}){after}: {box.command}{undo}.")
     return " ".join(said)

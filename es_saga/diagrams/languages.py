@@ -70,8 +70,7 @@ def dot(source: Source) -> str:
 
 def _label(box: Box, newline: str) -> str:
     command = box.command if box.to is None else f"{box.command} to {box.to}"
-    kind = f"{box.kind}, conditional" if box.conditional else box.kind
-    return newline.join([box.name, kind, command])
+    return newline.join([box.name, box.gist, command])
 
 
 def _edges(plan: Plan) -> Iterator[tuple[str, str]]:

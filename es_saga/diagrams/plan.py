@@ -19,7 +19,12 @@ class Box(NamedTuple):
     """The command that undoes it."""
     to: str | None = None
     """Who it goes to; None: nobody, or a shape does not say."""
-    conditional: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def gist(self) -> str:
+        """Its kind, and what is special about it."""
+        return ", ".join([self.kind.value, *self.remarks])
 
 
 class Plan(NamedTuple):
@@ -47,32 +52,37 @@ Source = Definition | Mapping[str, Any]
 
 def plan_of(source: Source) -> Plan:
     """What there is to draw of a saga type."""
-    if isinstance(source, Definition):
-        boxes = (
-            Box(
-                step.name,
-                step.kind,
-                step.after,
-                step.asks,
-                step.undo.command.__name__ if step.undo else None,
-                step.command.to or None,
-                step.when is not None,
-            )
-            for step in source.steps.values()
-        )
-        return Plan(source.name, tuple(boxes))
-    steps = cast(Sequence[Mapping[str, Any]], source["steps"])
+    definition = source if isinstance(source, Definition) else None
+    shape = source.shape if isinstance(source, Definition) else source
+    steps = cast(Sequence[Mapping[str, Any]], shape["steps"])
     return Plan(
-        source["name"],
+        shape["name"],
         tuple(
             Box(
                 step["name"],
                 StepKind(step["kind"]),
-                tuple(step["after"]),
+                definition.steps[step["name"]].after if definition else tuple(step["after"]),
                 step["command"],
                 step["undo"],
-                conditional=step.get("when", False),
+                definition.steps[step["name"]].command.to or None if definition else None,
+                remarks(step),
             )
             for step in steps
         ),
     )
+
+
+def remarks(step: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is special about a step, as `Definition.shape` has it, in a few words each.
+
+    >>> remarks({"kind": "check", "after": ["a", "b"], "when": True, "join": [1, False]})
+    ('conditional', 'needs 1 of 2')
+    """
+    found = ["conditional"] if step.get("when") else []
+    if "join" in step:
+        least, all_settled = step["join"]
+        found.append(f"{'gathers' if all_settled else 'needs'} {least} of {len(step['after'])}")
+    if "each" in step:
+        most, at_once = step["each"]
+        found.append(f"each of up to {most}, {min(most, at_once)} at once")
+    return tuple(found)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeGuard
 from es_saga.core.aggregate import SagaState, Work, WorkStatus
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
+from es_saga.core.fanning import unfolded
 from es_saga.core.messages import (
     Direction,
     Envelope,
@@ -72,7 +73,7 @@ class Sender:
         assert work.sent is not None, "work in flight keeps its command"
         sent, origin = work.sent, state.origin
         key = command_id(origin.saga_id, step, direction, work.round)
-        found = None if undo or definition is None else definition.steps[step]
+        found = None if undo or definition is None else unfolded(definition, state).steps[step]
         hold = found.confirms if found is not None else None
         envelope = Envelope(
             id=f"{key}/{work.attempt}",

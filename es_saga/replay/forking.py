@@ -31,6 +31,7 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
+from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
@@ -79,15 +80,16 @@ def what_if(
         InvalidInput: no such step, or it was never asked; no such answer; another version.
     """
     known = refusals_of(definition) if refusals is None else refusals
+    whole = unfolded(definition, replay.state)
     told: dict[str, Answer] = {}
     for step, answer in answers.items():
-        if step not in definition.steps:
-            names = ", ".join(definition.steps)
+        if step not in whole.steps:
+            names = ", ".join(whole.steps)
             raise InvalidInput(f"Saga {definition.name!r} has no step {step!r}: {names}.")
         data = replay.state.origin.data
-        told[step] = answer_of(definition.steps[step], answer, known, data)
+        told[step] = answer_of(whole.steps[step], answer, known, data)
     again = decide_again(definition, replay)
-    cut = min(_first_answer(definition, replay, told), again.version)
+    cut = min(_first_answer(whole, replay, told), again.version)
     play = _Play(definition, replay, Record(replay, again), told, cut)
     play.play()
     forked = replay.with_events(play.events)
@@ -145,7 +147,7 @@ class _Play:
         self._number = count()
         self._saga_id = replay.saga_id
         self._data = replay.state.origin.data
-        said = {definition.steps[step].asks for step in told}
+        said = {unfolded(definition, replay.state).steps[step].asks for step in told}
         for verb in record.verbs:
             if verb.version > cut and not (
                 isinstance(verb.input, Signal) and verb.input.type in said
@@ -244,7 +246,7 @@ class _Play:
             self._expect(at + ANSWER_SECONDS, reply)
 
     def _make_up(self, attempt: Attempt, at: float, sent: Sent) -> None:
-        step = self._definition.steps[attempt.step]
+        step = unfolded(self._definition, self._state).steps[attempt.step]
         undo = attempt.direction is Direction.UNDO
         data = None if undo else made_up(step, {**self._data, **sent.data})
         work = f"the undo of {attempt.step}" if undo else attempt.step

@@ -20,6 +20,7 @@ from es_saga.core.events import (
     StepStarted,
     StepTimedOut,
 )
+from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
@@ -125,7 +126,7 @@ class _Telling:
         *,
         punctual: bool,
     ) -> None:
-        self.definition = definition
+        self.definition = unfolded(definition, replay.state)
         self.replay = replay
         self.refusals = refusals
         self.calls: list[Call] = []

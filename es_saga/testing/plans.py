@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
 
 MAX_STEPS = 7
+MAX_LIST = 3
 
 
 class Go(Message):
@@ -69,6 +71,8 @@ class StepPlan:
     goes_on: bool = False
     """Of a wait."""
     join: Join | None = None
+    each: int | None = None
+    """It goes over a list of that many items."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,12 @@ class Built:
             step.name: step.when is not None or step.goes_on or step.name in members
             for step in self.plan.steps
         }
+
+    def reply_of(self, name: str) -> object:
+        """What those are given who read a step's reply."""
+        if any(step.name == name and step.each is not None for step in self.plan.steps):
+            return list[Done]
+        return Done | None if self.absent[name] else Done
 
 
 def build(plan: Plan) -> Built:
@@ -134,12 +144,16 @@ def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -
         step: Step[Go, ..., Do] = waiting  # its reply is a Done, as all of them
         return step
 
-    def do(data: Go, /, **known: Done | None) -> Do:
+    def do(data: Go, /, *_item: int, **known: Done | list[Done] | None) -> Do:
         if name in built.broken:
             raise Broken(name)
-        return Do(step=name, seen=tuple(done.step for done in known.values() if done))
+        told = (one if isinstance(one, list) else [one] for one in known.values() if one)
+        return Do(step=name, seen=tuple(done.step for done in chain.from_iterable(told)))
 
-    def undo(data: Go, done: Done | None = None) -> Undo:
+    def items(_data: Go) -> list[int]:
+        return list(range(planned.each or 0))
+
+    def undo(data: Go, *_item: int, done: Done | None = None) -> Undo:
         if f"{name}/undo" in built.broken:
             raise Broken(name)
         return Undo(step=name, knew=done is not None)
@@ -147,34 +161,37 @@ def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -
     do.__name__ = name
     hints: dict[str, object] = {"data": Go, "return": Do}
     parameters = [inspect.Parameter("data", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    if planned.each is not None:
+        parameters.append(inspect.Parameter("item", inspect.Parameter.POSITIONAL_OR_KEYWORD))
+    given = [*parameters]
     for other in planned.reads:
         parameter = f"from_{other}"
         reply = of(steps[other])
         parameters.append(
             inspect.Parameter(parameter, inspect.Parameter.KEYWORD_ONLY, default=reply)
         )
-        hints[parameter] = Done | None if built.absent[other] else Done
+        hints[parameter] = built.reply_of(other)
     do.__annotations__ = hints
     do.__dict__["__signature__"] = inspect.Signature(parameters)
 
-    if planned.kind is StepKind.CHECK:
-        return saga.check(after=after, timeout=timeout, retry=planned.retry, when=when)(do)
+    options: dict[str, Any] = {"after": after, "timeout": timeout, "retry": planned.retry}
+    options |= {"when": when} if when else {}
+    if planned.each is not None:
+        options |= {"each": items, "most": MAX_LIST, "at_once": 2}
+    make: Any = saga.check if planned.kind is StepKind.CHECK else saga.step
     if planned.kind is StepKind.PIVOT:
         return saga.pivot(after=after, timeout=timeout, retry=planned.retry)(do)
-    step = saga.step(
-        after=after,
-        timeout=timeout,
-        retry=planned.retry,
-        on_unknown=planned.on_unknown,
-        when=when,
-    )(do)
+    if planned.kind is not StepKind.CHECK:
+        options["on_unknown"] = planned.on_unknown
+    made: Step[Go, ..., Do] = make(**options)(do)
     if planned.kind is StepKind.COMPENSATABLE:
         done: object = Done if planned.on_unknown == "stuck" else Done | None
         undo.__annotations__ = {"data": Go, "done": done, "return": Undo}
-        if not planned.undo_takes_reply:
-            undo.__dict__["__signature__"] = inspect.Signature(parameters[:1])
-        step.compensation(retry=planned.undo_retry)(undo)
-    return step
+        if planned.undo_takes_reply:
+            given.append(inspect.Parameter("done", inspect.Parameter.KEYWORD_ONLY))
+        undo.__dict__["__signature__"] = inspect.Signature(given)
+        made.compensation(retry=planned.undo_retry)(undo)
+    return made
 
 
 # ── strategies ───────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +207,7 @@ retries = st.none() | st.builds(
 )
 
 
-_HOLDS = [None, None, None, False, True]
+_LISTS = st.sampled_from([None] * 7 + [0, 1, MAX_LIST])
 
 
 @st.composite
@@ -232,6 +249,7 @@ def plans(draw: st.DrawFn) -> Plan:
                 if index == pivot
                 else draw(st.sampled_from([None, None, None, False, True])),
                 goes_on=kind is StepKind.WAIT and draw(st.booleans()),
+                each=draw(_LISTS) if kind not in (StepKind.PIVOT, StepKind.WAIT) else None,
             )
         )
     functions = [*names, *(f"{name}/undo" for name in names)]
@@ -255,9 +273,10 @@ def _with_joins(draw: st.DrawFn, steps: list[StepPlan]) -> Iterator[StepPlan]:
         default = (before.name,) if before else ()
         taken += default if step.after is None else step.after
     early = True
+    lists = {step.name for step in steps if step.each is not None}
     for step in steps:
         own = step.after or ()
-        free = early and all(taken.count(name) == 1 for name in own)
+        free = early and all(taken.count(name) == 1 and name not in lists for name in own)
         early = early and step.kind is not StepKind.PIVOT
         if own and free and draw(st.sampled_from([False, False, True])):
             step = replace(step, join=Join(draw(st.integers(1, len(own))), draw(st.booleans())))

@@ -27,6 +27,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
+from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Reply, Resolve, Signal, Start
 from es_saga.core.messages import (
     Command,
@@ -328,7 +329,7 @@ class Asked(Scene, Generic[R]):
         return _Answer(Outcome.SUCCEEDED, type(reply).__name__, reply.model_dump(mode="json"))
 
     def _command(self) -> type[Command[Any]]:
-        step = self._stage.definition.steps[self._sent.key.step]
+        step = unfolded(self._stage.definition, self._stage.state).steps[self._sent.key.step]
         if self._sent.key.direction is Direction.DO:
             return step.command
         assert step.undo is not None, "its undo was sent"

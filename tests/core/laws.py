@@ -17,6 +17,7 @@ from es_saga.core.events import (
     OperatorResumed,
     SagaEvent,
 )
+from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import OperatorVerb, Resend, Resume, RetryStuck, Tick
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.testing.laws import judge
@@ -138,6 +139,7 @@ def l49_a_timer_acts_when_something_is_due_and_only_then(run: Run) -> None:
 
 def _only_held(definition: Definition, state: SagaState, now: float) -> bool:
     """All that is due are undos whose turn it is not yet (L57)."""
+    whole = unfolded(definition, state)
     undoing = [name for name, own in state.steps.items() if own.undoing]
     due = [
         (name, own)
@@ -145,7 +147,7 @@ def _only_held(definition: Definition, state: SagaState, now: float) -> bool:
         if (work := own.undo or own.do).due is not None and work.due <= now
     ]
     return all(
-        own.undoing and any(name in definition.steps[other].ancestors for other in undoing)
+        own.undoing and any(name in whole.steps[other].ancestors for other in undoing)
         for name, own in due
     )
 

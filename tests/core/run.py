@@ -29,6 +29,7 @@ from es_saga.core.events import (
     StepRetried,
     StepStarted,
 )
+from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Input, Reply, Resolve
 from es_saga.core.messages import (
     CommandKey,
@@ -111,6 +112,11 @@ class Run:
         return self.built.saga.definition
 
     @property
+    def whole(self) -> Definition:
+        """With a step for each item of its lists."""
+        return unfolded(self.definition, self.state)
+
+    @property
     def saga(self) -> SagaState:
         """The saga's state; there is one once the run has begun."""
         assert self.state is not None, "it was started"
@@ -148,7 +154,10 @@ class Run:
         turn = Turn(input, self.now, before, events, self.state, error, forged, broken)
         self.turns.append(turn)
         for event in events:
-            if isinstance(event, _SENDING) and self.definition.steps[event.step].wait is None:
+            if (
+                isinstance(event, _SENDING)
+                and unfolded(self.definition, self.saga).steps[event.step].wait is None
+            ):
                 self._send(event)
         sent = _SENDER.commands(self.definition, self.saga, events)
         self.published += [outgoing.envelope for outgoing in sent]
@@ -192,7 +201,8 @@ class Run:
                 {"step": step} if done else None,
             )
         )
-        waits = self.definition.steps[step].wait is not None
+        planned = self.whole.steps.get(step)
+        waits = planned is not None and planned.wait is not None
         if turn.events and not waits and (known is None or known.outcome is not outcome):
             if direction is Direction.UNDO and known is None:
                 assert own is not None

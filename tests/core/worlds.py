@@ -110,7 +110,7 @@ def _move(draw: st.DrawFn, run: Run, wishes: Wishes) -> None:
 
 def _signals(run: Run) -> list[Signal]:
     """Everything that some step waits for, or may wait for."""
-    steps = run.definition.steps.values()
+    steps = run.whole.steps.values()
     return [
         Signal(step.asks, {"step": step.name}, f"signal-{step.name}")
         for step in steps
@@ -126,7 +126,7 @@ def _late(items: list[T]) -> st.SearchStrategy[T]:
 
 def _forged(draw: st.DrawFn, run: Run) -> Reply:
     """A reply to something that was never asked for."""
-    step = draw(st.sampled_from([*run.definition.steps, "nobody"]))
+    step = draw(st.sampled_from([*run.whole.steps, "nobody"]))
     direction = draw(st.sampled_from(Direction))
     own = run.saga.steps.get(step)
     work: Work | None = None
@@ -150,7 +150,7 @@ def _forged(draw: st.DrawFn, run: Run) -> Reply:
 
 def _hasten(draw: st.DrawFn, run: Run) -> None:
     """An operator who does not wait; half of them know what they look at."""
-    step = draw(st.none() | st.sampled_from([*run.definition.steps]))
+    step = draw(st.none() | st.sampled_from([*run.whole.steps]))
     seen = draw(st.none() | st.just(run.saga.version))
     verb = run.verb_id()
     if draw(st.booleans()):
@@ -160,7 +160,7 @@ def _hasten(draw: st.DrawFn, run: Run) -> None:
 
 
 def _verb(draw: st.DrawFn, run: Run) -> None:
-    step = draw(st.sampled_from([*run.definition.steps]))
+    step = draw(st.sampled_from([*run.whole.steps]))
     if run.saga.stuck is not None and run.saga.stuck.step and draw(st.booleans()):
         step = run.saga.stuck.step
     verbs = ["retry", "retry one", "skip", "resolve", "mend", "compensate", "hasten"]
@@ -198,7 +198,7 @@ class Stumbles(NamedTuple):
 
 
 def _stumbles(draw: st.DrawFn, run: Run) -> Stumbles:
-    deeds = st.tuples(st.sampled_from([*run.definition.steps]), st.sampled_from(Direction))
+    deeds = st.tuples(st.sampled_from([*run.whole.steps]), st.sampled_from(Direction))
     noes = st.sampled_from([REFUSED, Answer(Outcome.FAILED, "Terminal", retry_after=-1.0)])
     return Stumbles(
         draw(st.dictionaries(deeds, noes, max_size=5)),

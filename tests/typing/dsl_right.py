@@ -6,13 +6,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import assert_type
 
-from es_saga import START, Command, Message, OnFailedUndo, Retry, Saga, of
+from es_saga import START, Command, Message, OnFailedUndo, Retry, Saga, gather, of
 
 
 class PlaceOrder(Message):
     order_id: str
     sku: str
     pence: int
+    gifts: tuple[str, ...] = ()
 
 
 class StockReserved(Message):
@@ -119,6 +120,30 @@ def ship(o: PlaceOrder, stock: StockReserved, first: CardCharged = of(charge)) -
     return ShipParcel(reservation=stock.reservation + first.receipt)
 
 
+@order.step(each=lambda o: o.gifts, most=5, at_once=2)
+def wrap(o: PlaceOrder, gift: str, stock: StockReserved = of(reserve)) -> ReserveStock:
+    return ReserveStock(order_id=gift)
+
+
+def costs(o: PlaceOrder, wrapped: list[StockReserved]) -> list[int]:
+    return [len(one.reservation) for one in wrapped]
+
+
+@order.check(each=costs, most=5, after=gather(wrap))
+def weigh(o: PlaceOrder, cost: int, wrapped: list[StockReserved] = of(wrap)) -> CheckAddress:
+    return CheckAddress()
+
+
+@wrap.compensation
+def unwrap(o: PlaceOrder, gift: str, done: StockReserved | None) -> ReleaseStock:
+    return ReleaseStock(reservation=gift)
+
+
+@wrap.compensation(retry=Retry(attempts=3))
+def unwrap_again(o: PlaceOrder, gift: str) -> ReleaseStock:
+    return ReleaseStock(reservation=gift)
+
+
 an_order = PlaceOrder(order_id="o-1", sku="tea", pence=450)
 reserved = StockReserved(reservation="r-1")
 charged = CardCharged(receipt="c-1")
@@ -132,4 +157,6 @@ assert_type(ship(an_order, reserved), ShipParcel)
 assert_type(ship(an_order, reserved, first=charged), ShipParcel)
 assert_type(of(reserve), StockReserved)
 assert_type(of(look), None)
+assert_type(of(wrap), list[StockReserved])
+assert_type(unwrap(an_order, "cup", None), ReleaseStock)
 assert_type(take_back, Callable[[PlaceOrder], ReleaseStock])

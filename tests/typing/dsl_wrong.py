@@ -113,6 +113,21 @@ def after_three(o: PlaceOrder) -> ShipParcel:
     raise NotImplementedError
 
 
+@order.step(each=lambda o: o.sku)  # error: how long the list can be is not said
+def unbounded(o: PlaceOrder, letter: str) -> ReserveStock:
+    raise NotImplementedError
+
+
+@order.step(each=lambda o: [o.sku], most=2)
+def listed(o: PlaceOrder, sku: str) -> ReserveStock:
+    raise NotImplementedError
+
+
+@listed.compensation  # error: it is given the item before the reply
+def without_item(o: PlaceOrder, done: StockReserved | None) -> ShipParcel:
+    raise NotImplementedError
+
+
 reserve(PlaceOrder)  # error: the class, not an input
 reserve(PlaceOrder(sku="tea"), 3)  # error: one argument too many
 Saga("order", int)  # error: the input is no message

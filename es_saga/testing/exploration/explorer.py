@@ -19,7 +19,7 @@ from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample, Turn
 from es_saga.testing.exploration.identity import Identity, Key
 from es_saga.testing.exploration.moves import Move, Situation, moves, note_asked
-from es_saga.testing.exploration.roles import Answers, cut_short, roles_of
+from es_saga.testing.exploration.roles import Answers, cut_short, foreseen, roles_of
 from es_saga.testing.exploration.services import Services
 from es_saga.testing.laws import LAWS, StoryLaw, judge
 from es_saga.testing.story import Story, Violation
@@ -105,7 +105,8 @@ class Explorer:
         self.definition = cut_short(definition, bounds.attempts)
         self.bounds = bounds
         self.data = data
-        self.roles = roles_of(self.definition, data, answers, participants)
+        whole = foreseen(self.definition, data, answers)
+        self.roles = roles_of(whole, data, answers, participants)
         self.outcomes: set[Outcome] = set()
         self.applied: set[str] = set()
         self._of_ends = laws

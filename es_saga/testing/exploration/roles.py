@@ -6,13 +6,14 @@ their parts swapped behaves as the state itself does, so one of the two is enoug
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
-from es_saga.core.events import Json
-from es_saga.core.messages import Direction, Message
+from es_saga.core.compiled import Bind, Definition, StepDefinition, StepKind
+from es_saga.core.events import Json, StepFannedOut
+from es_saga.core.fanning import with_lists
+from es_saga.core.messages import Direction, Message, of_each
 from es_saga.core.policy import Retry
 from es_saga.participant.kit import Participant
 from es_saga.testing.examples import example
@@ -84,6 +85,42 @@ def answers_of(definition: Definition, given: Answers) -> dict[str, Message | No
     }
 
 
+def foreseen(definition: Definition, data: Message, answers: Answers) -> Definition:
+    """The definition with a step for each item of every list: what they are follows from these.
+
+    A list that cannot be told is left as it is: its saga will get stuck there.
+    """
+    for step in definition.steps.values():
+        if step.each is None:
+            continue
+        try:
+            count = len(_items(definition, step, data, answers))
+        except Exception:  # a user's function may raise anything
+            continue
+        if 0 < count <= step.each.most:
+            definition = with_lists(definition, [StepFannedOut(at=0, step=step.name, count=count)])
+    return definition
+
+
+def _items(
+    definition: Definition, step: StepDefinition, data: Message, answers: Answers
+) -> Sequence[object]:
+    assert step.each is not None, "it goes over a list"
+    return step.each.items(data, **_known(definition, step.each.binds, answers))
+
+
+def _known(
+    definition: Definition, binds: Iterable[Bind], answers: Answers
+) -> dict[str, Message | list[Message | None] | None]:
+    """What a function is given of earlier replies."""
+    lists = {
+        name: [answers[name]] * definition.fans.get(name, 0)
+        for name in answers
+        if name not in definition.steps or definition.steps[name].each is not None
+    }
+    return {bind.parameter: {**answers, **lists}[bind.source] for bind in binds}
+
+
 def roles_of(
     definition: Definition, data: Message, answers: Answers, participants: Iterable[Participant]
 ) -> dict[str, Role]:
@@ -98,7 +135,8 @@ def roles_of(
     }
     roles: dict[str, Role] = {}
     for name, step in definition.steps.items():
-        command, undo, answer = step.command, step.undo, answers[name]
+        answer = answers[name if step.item is None else of_each(name)]
+        command, undo = step.command, step.undo
         refusal = None if step.wait else refusals.get(command.__name__, ANY_REFUSAL)
         undo_refusal = refusals.get(undo.command.__name__, ANY_REFUSAL) if undo else None
         alike: tuple[object, ...] = (
@@ -117,7 +155,7 @@ def roles_of(
                 undo.command.to == command.to,
                 undo_refusal is None,
                 undo.accepts_unknown,
-                _bears_unknown(undo, data, answers),
+                _bears_unknown(definition, step, data, answers),
             )
         roles[name] = Role(
             step=step,
@@ -141,13 +179,18 @@ def interchangeable(roles: Mapping[str, Role]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _bears_unknown(undo: UndoDefinition, data: Message, answers: Answers) -> bool:
+def _bears_unknown(
+    definition: Definition, step: StepDefinition, data: Message, answers: Answers
+) -> bool:
     """Whether the undo can be built without its step's reply."""
-    arguments = {bind.parameter: answers[bind.source] for bind in undo.binds}
+    undo = step.undo
+    assert undo is not None, "it has one"
+    arguments = _known(definition, undo.binds, answers)
+    items = [] if step.item is None else [_items(definition, step, data, answers)[step.item]]
     if undo.reply is not None:
         arguments[undo.reply] = None
     try:
-        undo.fn(data, **arguments)
+        undo.fn(data, *items, **arguments)
     except Exception:  # a user's function may raise anything
         return False
     return True

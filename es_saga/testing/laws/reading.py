@@ -41,6 +41,7 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
+from es_saga.core.fanning import with_lists
 from es_saga.core.messages import Direction, Envelope, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
@@ -60,14 +61,14 @@ class Reading:
     """A story, ready to be judged."""
 
     def __init__(self, story: Story) -> None:
-        self.definition = story.definition
+        self.definition = definition = with_lists(story.definition, story.history)
         self.saga_id = story.saga_id
         self.history: Sequence[SagaEvent] = story.history
         self._story = story
-        steps = story.definition.steps
+        steps = definition.steps
         self.do = {name: Deed(step, undo=False) for name, step in steps.items()}
         self.undo = {name: Deed(step, undo=True) for name, step in steps.items()}
-        self.pivot = self.do[story.definition.pivot] if story.definition.pivot else None
+        self.pivot = self.do[definition.pivot] if definition.pivot else None
         self.sendings: list[tuple[int, Sending, Deed]] = []
         self.answers: list[tuple[int, Answer, Deed]] = []
         self.started: list[tuple[int, SagaStarted]] = []

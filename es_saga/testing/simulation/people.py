@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from es_saga.core.compiled import Definition
 from es_saga.core.events import Json
+from es_saga.core.fanning import unfolded
 from es_saga.core.messages import Direction, Envelope, Outcome, Subjects, command_id
 from es_saga.core.state import GIVEN_UP, SagaState
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
@@ -127,7 +128,8 @@ class People:
     def _settle(self, state: SagaState, step: str) -> VerbRequest:
         """Find out, or do by hand, what became of the work; then tell the saga."""
         origin = state.origin
-        planned = self._definitions[origin.saga_type, origin.definition].steps[step]
+        definition = unfolded(self._definitions[origin.saga_type, origin.definition], state)
+        planned = definition.steps[step]
         own = state.steps.get(step)
         work = None if own is None else own.undo or own.do
         if own is None or work is None or work.status not in GIVEN_UP:

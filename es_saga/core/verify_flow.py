@@ -1,0 +1,95 @@
+"""What can be wrong with the flow of a saga: its waits, its quorums, its lists."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from es_saga.core.definition import Saga, Step
+from es_saga.core.messages import of_each
+from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
+
+MAX_ITEMS = 200
+"""Items of a list that a step may go over."""
+
+
+class FlowVerifier:
+    """What is known of a saga while it is looked at, and what is wrong with its flow."""
+
+    def __init__(self, saga: Saga[Any]) -> None:
+        self.saga = saga
+        self.faults: list[str] = []
+        self.steps: dict[str, Step[Any, ..., Any]] = {}
+        self.after: dict[str, tuple[str, ...]] = {}
+        self.ancestors: dict[str, frozenset[str]] = {}
+        self.replies: dict[str, Any] = {}
+        self.dispensable: set[str] = set()
+        """Members of a quorum."""
+        self.items: dict[str, Any] = {}
+        """The type of what each step is given of a list, if it goes over one."""
+        self.signatures: dict[str, Signature] = {}
+        self.read = Reader(saga.data, self.fault).read
+
+    def fault(self, text: str) -> None:
+        if text not in self.faults:
+            self.faults.append(text)
+
+    def check_wait(self, step: Step[Any, ..., Any]) -> None:
+        assert step.wait is not None, "it waits"
+        message = step.wait.message
+        if message is None:
+            return
+        if not is_message(message):
+            self.fault(f"{step.name} waits for {named(message)}, no Message")
+        for other in self.steps.values():
+            if other is step:
+                return
+            if other.wait is not None and other.wait.message is message:
+                self.fault(
+                    f"{other.name} and {step.name} both wait for {named(message)}: whose is it "
+                    f"when it comes? derive a type for each"
+                )
+
+    def check_joins(self) -> None:
+        """A quorum can be reached, and nobody else needs those it may go on without."""
+        for name, step in self.steps.items():
+            if step.join is None:
+                continue
+            members, least = self.after[name], step.join.least
+            self.dispensable.update(members)
+            if not 1 <= least <= len(members):
+                self.fault(f"{name} needs {least} of {len(members)} steps: 1 to all are possible")
+            for member in members:
+                for other in self.steps.values():
+                    if member in self.after[other.name] and other.join is None:
+                        self.fault(
+                            f"{name} may go on without {member}, but {other.name} comes after it: "
+                            f"let it come after {name}, or gather({member})"
+                        )
+
+    def check_joins_come_early(self, pivot: str | None) -> None:
+        for name, step in self.steps.items():
+            if step.join is not None and pivot in self.ancestors[name]:
+                self.fault(
+                    f"{name} needs a quorum only, after the pivot {pivot}: there every step is "
+                    f"retried until done, and none is gone without"
+                )
+
+    def check_list(self, step: Step[Any, ..., Any]) -> Any:
+        """The type of the items that a step goes over, as far as it can be told."""
+        if step.each is None:
+            return NO_ITEM
+        name, each = step.name, step.each
+        if each.most is None:
+            self.fault(f"each= of {name} is unbounded: say most=, how long its list can be")
+        elif not 1 <= each.most <= MAX_ITEMS:
+            self.fault(f"most= of {name} is {each.most}: 1 to {MAX_ITEMS} are possible")
+        if each.at_once < 1:
+            self.fault(f"at_once= of {name} is {each.at_once}: it is at least 1")
+        if name in self.dispensable:
+            self.fault(f"{name} goes over a list, so no quorum can go on without it")
+        for other in self.steps:
+            if other != name and of_each(other) == name:
+                self.fault(f"{other} is what a step for an item of {name} will be called")
+        listed = self.read(f"each= of {name}", each.items, condition=True)
+        arguments = get_args(listed.hints.get("return"))
+        return arguments[0] if arguments else None
