@@ -49,7 +49,8 @@ reservations = sa.Table(
 parcels = sa.Table(
     "parcels",
     parcel_tables,
-    sa.Column("order_id", sa.Text, primary_key=True),
+    # Not unique: it is the inbox that keeps a second parcel from being sent.
+    sa.Column("order_id", sa.Text, nullable=False),
     sa.Column("town", sa.Text, nullable=False),
 )
 

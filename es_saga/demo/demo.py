@@ -64,8 +64,7 @@ class Demo:
                 async with compose.transport(ready.settings, ready.nats, "demo") as pipe:
                     client = Client(pipe, app.name)
                     play = Play(self._scenario, self._fates, ready, processes, client)
-                    await play.start()
-                    await play.watch(log)
+                    await play.run(log)
                 verdict = _ended(play)
                 if settled:
                     verdict &= await self._counted(ready, before)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from es_saga.cli import compose
 from es_saga.cli.console import clock, escape, say
 from es_saga.cli.looks import look_of
+from es_saga.cli.running import running_apps
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.core.messages import Event
 from es_saga.database import make_engine
@@ -62,26 +63,35 @@ class Play:
         self._processes = processes
         self._client = client
         run = f"{int(time.time()) % 0x100000:05x}"
-        self._fates = {f"{run}-{number:02}": fate for number, fate in enumerate(fates, 1)}
-        self._killed: set[str] = set()
-        self.fates: dict[str, Fate] = {}
+        self._keys = [f"{run}-{number:02}" for number in range(1, len(fates) + 1)]
+        saga_ids = [id_for(scenario.saga, key) for key in self._keys]
+        self.fates = dict(zip(saga_ids, fates, strict=True))
         """By saga."""
         self.ended: dict[str, str] = {}
         """By saga, its status in the end."""
+        self._killed: set[str] = set()
 
-    async def start(self) -> None:
-        """Start every saga."""
+    async def run(self, log: Queries) -> None:
+        """Start every saga, and look on until all are closed."""
         say("")
-        for key, fate in self._fates.items():
+        for saga_id, fate in self.fates.items():
+            say(f"  [bold]{saga_id}[/]  {fate.story}")
+        say("")
+        starting = asyncio.create_task(self._start())
+        try:
+            await self._watch(log, starting)
+        finally:
+            starting.cancel()
+
+    async def _start(self) -> None:
+        if self._scenario.begins:
+            await self._watched()
+        for key, fate in zip(self._keys, self.fates.values(), strict=True):
             data = {**self._scenario.data, **fate.changes, self._scenario.key: key}
             if self._scenario.begins:
                 await asyncio.to_thread(self._publish, data)
             else:
                 await self._ask(key, data)
-            saga_id = id_for(self._scenario.saga, key)
-            self.fates[saga_id] = fate
-            say(f"  [bold]{saga_id}[/]  {fate.story}")
-        say("")
 
     async def _ask(self, key: str, data: dict[str, Any]) -> None:
         """Have the conductor start one; the first one waits until it is there."""
@@ -99,6 +109,19 @@ class Play:
                 answer.result()
                 return
 
+    async def _watched(self) -> None:
+        """Wait for the conductor, who may come late to what nobody conducts, but shows it then.
+
+        Raises:
+            Unavailable: it is not there in time.
+        """
+        end = time.monotonic() + READY_SECONDS
+        while not running_apps(self._stage.settings):
+            self._processes.check()
+            if time.monotonic() > end:
+                raise Unavailable("The conductor did not start.")
+            await asyncio.sleep(LOOK_SECONDS)
+
     def _publish(self, data: dict[str, Any]) -> None:
         """Have a service begin one by an event of its own, as its web page would."""
         begin: Callable[[sa.Connection, Any], None] = compose.load(self._scenario.begins)
@@ -109,13 +132,15 @@ class Play:
             begin(connection, saga.data.model_validate(data))
         engine.dispose()
 
-    async def watch(self, log: Queries) -> None:
+    async def _watch(self, log: Queries, starting: asyncio.Task[None]) -> None:
         """Print what happens as it happens, until every saga is closed."""
         seen = dict.fromkeys(self.fates, 0)
         end = time.monotonic() + PLAY_SECONDS
         while len(self.ended) < len(self.fates) and time.monotonic() < end:
             await asyncio.sleep(LOOK_SECONDS)
             self._processes.check()
+            if starting.done():
+                starting.result()
             news: list[AuditRow] = []
             for saga_id in self.fates.keys() - self.ended.keys():
                 with contextlib.suppress(NotFound):

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +60,9 @@ class Processes:
     def kill(self, name: str) -> None:
         """Kill a process without a warning."""
         process = self._children[name].process
-        assert process is not None, "it was started"
-        process.kill()
+        if process is not None:
+            with suppress(ProcessLookupError):  # it has just died of itself
+                process.kill()
 
     def check(self) -> None:
         """Raise what keeps a process from running.

@@ -48,6 +48,7 @@ class Stage(NamedTuple):
 def stage(app: App, data: Path | None, *, postgres: bool) -> Generator[Stage, None, None]:
     """A stage in this folder; without one, in a folder that is thrown away afterwards."""
     with ExitStack() as stack:
+        kept = data is not None
         if data is None:
             data = Path(tempfile.mkdtemp(prefix="es-saga-demo-"))
             stack.callback(shutil.rmtree, data, ignore_errors=True)
@@ -55,7 +56,7 @@ def stage(app: App, data: Path | None, *, postgres: bool) -> Generator[Stage, No
         say(f"[dim]data in {data}[/]")
         settings = load_settings(data=data)
         if postgres:
-            settings = _on_postgres(data, app.participants, stack)
+            settings = _on_postgres(data, app.participants, stack, kept=kept)
         nats = EmbeddedNats(data / "nats", sync_always=True)
         stack.enter_context(nats)
         say(f"[dim]NATS server {nats.url}, every message synced to disk[/]")
@@ -68,10 +69,12 @@ def stage(app: App, data: Path | None, *, postgres: bool) -> Generator[Stage, No
         yield Stage(app, settings, nats.url)
 
 
-def _on_postgres(data: Path, services: Iterable[str], stack: ExitStack) -> Settings:
+def _on_postgres(data: Path, services: Iterable[str], stack: ExitStack, *, kept: bool) -> Settings:
     from es_saga.adapters.postgres import EmbeddedPostgres
 
-    url = stack.enter_context(EmbeddedPostgres(data / "postgres"))
+    # What is thrown away has to survive the death of processes, and not of the machine.
+    server = EmbeddedPostgres(data / "postgres", settings={} if kept else {"fsync": "off"})
+    url = stack.enter_context(server)
     admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         known = set(connection.exec_driver_sql("SELECT datname FROM pg_database").scalars())

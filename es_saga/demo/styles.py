@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from es_saga.demo.scenario import (
     COMPENSATED,
     COMPLETED,
@@ -45,6 +47,16 @@ TCC = Scenario(
     alone=("bank",),
 )
 
+# ── two-phase ────────────────────────────────────────────────────────────────────────────────────
+
+TWO_PHASE = replace(
+    TCC,
+    about="the same, strictly: holds are prepared transactions (PostgreSQL)",
+    app="domain.checkout.two_phase:app",
+    totals="domain.checkout.two_phase:totals",
+    postgres_only=True,
+)
+
 # ── choreography ─────────────────────────────────────────────────────────────────────────────────
 
 PENCE = 999
@@ -81,6 +93,31 @@ CHOREOGRAPHY = Scenario(
         ),
     ),
     totals="domain.fulfilment.participants:totals",
+)
+
+# ── outbox and inbox ─────────────────────────────────────────────────────────────────────────────
+
+OUTBOX = replace(
+    CHOREOGRAPHY,
+    about="who publishes is killed, and who listens: nothing lost, nothing twice",
+    fates=(
+        Fate("everybody does his part", COMPLETED, SHIPPED),
+        Fate(
+            "the orders service is killed with events in its outbox",
+            COMPLETED,
+            SHIPPED,
+            cues={"payment_completed": Kill("orders")},
+        ),
+        Fate(
+            "payments are killed while they listen",
+            COMPLETED,
+            SHIPPED,
+            cues={"stock_reserved": Kill("payments")},
+        ),
+        Fate("too few in stock: refunded", COMPENSATED, CANCELLED, {"quantity": 1_001}),
+    ),
+    alone=("orders", "payments"),
+    sagas=24,
 )
 
 # ── pipeline ─────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +187,9 @@ WAITING = Scenario(
 
 STYLES = {
     "tcc": TCC,
+    "two-phase": TWO_PHASE,
     "choreography": CHOREOGRAPHY,
+    "outbox": OUTBOX,
     "pipeline": PIPELINE,
     "waiting": WAITING,
 }
