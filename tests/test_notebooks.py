@@ -13,10 +13,21 @@ jupytext: Any = importlib.import_module("jupytext")
 nbclient: Any = importlib.import_module("nbclient")
 nbformat: Any = importlib.import_module("nbformat")
 
+ROWS = {
+    "04_choosing_a_style": ("R086", "R087", "R088", "R089", "R090", "R091", "R104"),
+}
+"""The rows of the requirements that a notebook shows by running."""
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.py"))
 
 
-@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(path, marks=pytest.mark.requirement(*ROWS.get(path.stem, ())), id=path.stem)
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs_offline(source: Path) -> None:
     notebook = jupytext.read(source)
     client = nbclient.NotebookClient(
