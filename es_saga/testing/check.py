@@ -257,13 +257,15 @@ def _schedules(
 ) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:
     """Some sagas of one type, and what goes wrong with them."""
 
+    ids = [f"saga-{number}" for number in range(1, MAX_SAGAS + 1)]
+    plans = {count: fault_plans(definition, ids[:count]) for count in range(1, MAX_SAGAS + 1)}
+
     def of(inputs: list[Message]) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:
-        ids = [f"saga-{number}" for number in range(1, len(inputs) + 1)]
         begins = [
             Begin(saga_id, definition.name, given.model_dump(mode="json"))
-            for saga_id, given in zip(ids, inputs, strict=True)
+            for saga_id, given in zip(ids, inputs, strict=False)
         ]
-        return st.tuples(st.just(begins), fault_plans(definition, ids))
+        return st.tuples(st.just(begins), plans[len(inputs)])
 
     return st.lists(data, min_size=1, max_size=MAX_SAGAS).flatmap(of)
 

@@ -153,30 +153,36 @@ def definitions() -> st.SearchStrategy[Definition]:
 # ── fault plans ──────────────────────────────────────────────────────────────────────────────────
 
 
-@st.composite
 def fault_plans(
-    draw: st.DrawFn,
-    definition: Definition,
-    saga_ids: Sequence[str] = ("saga-1",),
-    *,
-    most: int = MAX_TROUBLES,
-) -> FaultPlan:
+    definition: Definition, saga_ids: Sequence[str] = ("saga-1",), *, most: int = MAX_TROUBLES
+) -> st.SearchStrategy[FaultPlan]:
     """What may befall these sagas of one type: up to `most` troubles, of every kind there is.
 
     But for newer releases: they take several versions of the type.
 
     A trouble is one fault, or the same one for several attempts of a command.
     """
-    troubles = draw(st.lists(_troubles(definition, saga_ids), max_size=most))
     asking = [step for step in definition.steps.values() if step.wait is None]
     commands = sorted({step.command.__name__ for step in asking})
     scarcity = st.tuples(st.sampled_from(commands), st.integers(0, len(saga_ids)))
-    return FaultPlan(
-        tuple(dict.fromkeys(fault for trouble in troubles for fault in trouble)),
-        seed=draw(st.integers(0, 2**16)),
-        managers=draw(st.integers(1, MAX_MANAGERS)),
-        scarce=tuple(draw(st.lists(scarcity, max_size=1))) if len(saga_ids) > 1 else (),
+    # Made once and not for each plan: to make and validate them takes longer than to draw.
+    return st.builds(
+        _plan,
+        st.lists(_troubles(definition, saga_ids), max_size=most),
+        st.integers(0, 2**16),
+        st.integers(1, MAX_MANAGERS),
+        st.lists(scarcity, max_size=1) if len(saga_ids) > 1 else st.just([]),
     )
+
+
+def _plan(
+    troubles: Sequence[Sequence[Fault]],
+    seed: int,
+    managers: int,
+    scarce: Sequence[tuple[str, int]],
+) -> FaultPlan:
+    faults = dict.fromkeys(fault for trouble in troubles for fault in trouble)
+    return FaultPlan(tuple(faults), seed=seed, managers=managers, scarce=tuple(scarce))
 
 
 def _troubles(

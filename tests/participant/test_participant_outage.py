@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
+from es_saga import database
 from es_saga.adapters.postgres import EmbeddedPostgres
 from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Outcome
@@ -92,22 +93,21 @@ async def test_a_connection_that_was_cut_is_replaced_unnoticed(engine: sa.Engine
     assert left(engine, "pear") == 1
 
 
-async def test_a_database_that_stays_locked_does_not_fail_the_command(tmp_path: Path) -> None:
+async def test_a_database_that_stays_locked_does_not_fail_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "stock.db"
     engine = make_engine(f"sqlite:///{path}")
-
-    def be_impatient(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA busy_timeout=10").close()
-
-    event.listen(engine, "connect", be_impatient)
     create_tables(warehouse(), engine)
     fill(engine)
     command = ask(Hold(sku="pear", hold="h"))
     async with Server(warehouse(), engine) as server:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 0.1)
         with pytest.raises(Unavailable):
             await server.call(command)
+        monkeypatch.undo()
         other.execute("ROLLBACK")
         other.close()
         # A connect is tried again only after a moment, and this one worked: so this runs at once.

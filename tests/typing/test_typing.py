@@ -53,12 +53,9 @@ def _new_project(folder: Path) -> list[str]:
 
 def _mypy(folder: Path) -> Flagged:
     said = _run(
-        "mypy",
-        "--strict",
-        "--explicit-package-bases",
+        "mypy",  # with the settings of the project, and so with its cache
         "--no-error-summary",
         "--hide-error-context",
-        f"--cache-dir={folder / 'mypy'}",
         *(str(path) for path in [*RIGHT, *WRONG]),
         *_new_project(folder),
         cwd=ROOT,
