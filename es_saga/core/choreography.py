@@ -248,37 +248,49 @@ class _ChoreographyVerifier(Verifier):
     def never_told(self) -> list[str]:
         """Undos that no chain from a refusal reaches; those that wait for each other are among
         them."""
-        told, left = set(self.roles.refused), dict(self.roles.undone)
+        told = self.follow(self.roles.refused)
+        return [name for name in self.roles.undone if name not in told]
+
+    def follow(self, refusals: Iterable[str]) -> set[str]:
+        """All that is told in the end where these refusals are."""
+        told = set(refusals)
         while True:
-            next_ones = [
+            more = {
                 name
-                for name, undoing in left.items()
+                for name, undoing in self.roles.undone.items()
                 if any(cause.__name__ in told for cause in undoing.after)
-            ]
-            if not next_ones:
-                return list(left)
-            for name in next_ones:
-                told.add(name)
-                del left[name]
+            }
+            if more <= told:
+                return told
+            told |= more
 
     def check_left_behind(self) -> None:
-        """What may have been done when another step is refused is undone, or said to stay."""
-        undone = {undoing.of.__name__ for undoing in self.flow.undoings}
-        refusable = [name for name, one in self.named() if one.unless]
+        """What may have been done when another step is refused is undone then, or said to stay."""
+        undone = {undoing.of: undoing.event.__name__ for undoing in self.flow.undoings}
+        never = self.never_told()
         for name, one in self.named():
-            for other in refusable:
-                after = other in self.ancestors[name]
-                if (
-                    name != other
-                    and not after
-                    and not one.stays
-                    and one.event.__name__ not in undone
-                ):
+            undo = undone.get(one.event)
+            refusals = [] if one.stays or undo in never else self.refusals_beside(name)
+            if undo is None and refusals:
+                self.fault(
+                    f"{one.event.__name__} is not undone when there is {refusals[0]}: declare what "
+                    f"undoes it, or say stays=True"
+                )
+            for refusal in refusals:
+                if undo is not None and undo not in self.follow([refusal]):
                     self.fault(
-                        f"{one.event.__name__} is not undone when {other} is refused: declare what "
-                        f"undoes it, or say stays=True"
+                        f"{one.event.__name__} is not undone when there is {refusal}: nothing "
+                        f"leads from that to {undo}"
                     )
-                    break
+
+    def refusals_beside(self, name: str) -> list[str]:
+        """The refusals of other steps that may come when this one is done."""
+        return [
+            refusal.__name__
+            for other, one in self.named()
+            if other != name and other not in self.ancestors[name]
+            for refusal in one.unless
+        ]
 
     def observe(self, name: str, one: Expectation) -> StepDefinition:
         undoing = next((u for u in self.flow.undoings if u.of is one.event), None)
@@ -298,7 +310,12 @@ class _ChoreographyVerifier(Verifier):
             on_unknown="undo",
             undo=None if undoing is None else _undo(undoing),
             doc=inspect.getdoc(one.event) or "",
-            observed=Observed(one.event, one.unless, None if undoing is None else undoing.event),
+            observed=Observed(
+                one.event,
+                one.unless,
+                None if undoing is None else undoing.event,
+                () if undoing is None else undoing.after,
+            ),
         )
 
 

@@ -136,6 +136,8 @@ class Observed:
     done: type[Event]
     refused: tuple[type[Event], ...]
     undone: type[Event] | None
+    undone_after: tuple[type[Event], ...] = ()
+    """Any one of these brings the undo about."""
 
 
 Told: TypeAlias = tuple[str, str]

@@ -256,8 +256,21 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "ParcelSent comes after OrderCreated, which is neither a refusal nor an undo: name it in "
         "unless=, or in undoes(…)",
         "ParcelSent is never told: no refusal leads to it",
-        "OrderCreated is not undone when parcel_sent is refused: declare what undoes it, or say "
+        "OrderCreated is not undone when there is ParcelLost: declare what undoes it, or say "
         "stays=True",
+    )
+
+
+@pytest.mark.requirement("R043")
+def test_each_refusal_leads_to_every_undo_that_it_makes_necessary() -> None:
+    flow = fulfilment()
+    flow.expects(ParcelSent, after=StockReserved, within=MINUTE, unless=ParcelLost)
+    flow.undoes(ParcelBack, StockReserved, after=ParcelLost, within=MINUTE)
+    assert faults(flow) == (
+        "OrderCreated is not undone when there is ParcelLost: nothing leads from that to "
+        "OrderCancelled",
+        "PaymentCompleted is not undone when there is ParcelLost: nothing leads from that to "
+        "PaymentRefunded",
     )
 
 
@@ -270,6 +283,8 @@ def test_a_flow_is_watched_and_not_conducted() -> None:
         "it has steps: nobody conducts a Choreography; write expects(…)",
         "it is begun by its first event only: starts_on(…) is for conducted sagas",
         "OrderCreated is undone by two events",
+        "OrderCreated is not undone when there is PaymentDeclined: nothing leads from that to "
+        "ParcelBack",
     )
 
 
@@ -288,7 +303,7 @@ def test_what_may_have_happened_beside_a_refusal_is_undone_or_said_to_stay() -> 
     flow = fulfilment()
     flow.expects(ParcelSent, after=OrderCreated, within=MINUTE)
     (found,) = faults(flow)
-    assert found.startswith("ParcelSent is not undone when payment_completed is refused")
+    assert found.startswith("ParcelSent is not undone when there is PaymentDeclined: declare")
     flow = fulfilment()
     flow.expects(ParcelSent, after=OrderCreated, within=MINUTE, stays=True)
     assert flow.definition.steps["parcel_sent"].undo is None
