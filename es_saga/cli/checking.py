@@ -79,10 +79,6 @@ def check(
             row["warnings"] = list(exposed(definition))
             for warning in row["warnings"]:
                 say(f"[yellow]{escape(definition.name)}[/] {escape(warning)}")
-            if not definition.conducted:
-                say(f"[yellow]{escape(definition.name)}[/] is only watched: nothing to play.")
-                rows.append(row | {"ok": True, "steps": list(_steps(definition))})
-                continue
             try:
                 checked = check_saga(
                     definition,
@@ -251,15 +247,14 @@ def _show_rows(rows: list[dict[str, Any]], output: Output) -> None:
             "seconds": f"{row['seconds']:.1f}",
         }
         for row in rows
-        if "states" in row
+        if row["ok"]
     ]
     if told:
         sys.stdout.write("\n")
     numbers = [Column(name, right=True) for name in ("states", "schedules", "faults", "laws")]
     columns: list[str | Column] = ["saga", *numbers]
     columns += [Column("fates", folds=True), Column("seconds", right=True)]
-    if told:
-        show(told, Output.TABLE, columns, styles=_style)
+    show(told, Output.TABLE, columns, styles=_style)
 
 
 _KINDS = {"pivot": "bold magenta", "check": "cyan", "retriable": "green"}

@@ -90,8 +90,12 @@ class Choreography(Saga[E]):
     def __init__(
         self, name: str, begins: type[E], *, key: str | None = None, version: int = 1
     ) -> None:
-        # An undo that is not told in time takes a human, who may find that it was done.
-        super().__init__(name, begins, version=version, on_failed_undo=OnFailedUndo.ESCALATE)
+        # The order of undos is their services' own, so all are expected at once; one that is not
+        # told in time takes a human, who may find that it was done.
+        policy = OnFailedUndo.HALT
+        super().__init__(
+            name, begins, version=version, on_failed_undo=policy, undo_order="parallel"
+        )
         self.key = begins.about if key is None else key
         self.expectations = [Expectation(begins, (), timedelta(minutes=1))]
         self.undoings: list[Undoing] = []
@@ -127,7 +131,7 @@ class Choreography(Saga[E]):
 
         Args:
             after: refusals, or other undos: any one of them brings it about.
-            within: longest time to wait for it; after it the saga is stuck.
+            within: longest time from what brings it about; after it the saga is stuck.
         """
         self.undoings.append(Undoing(event, of, _events(after), within))
         self._compiled = None
@@ -195,6 +199,7 @@ class _ChoreographyVerifier(Verifier):
             steps={name: self.observe(name, one) for name, one in self.named()},
             deadline=None,
             on_failed_undo=self.saga.on_failed_undo,
+            undo_order=self.saga.undo_order,
             openings={told_by(begins): Opening(begins, itself)},
             correlations={told_by(event): one for event, one in self.correlations.items()},
         )
@@ -308,7 +313,7 @@ class _ChoreographyVerifier(Verifier):
             timeout=one.within.total_seconds(),
             retry=_ONCE,
             on_unknown="undo",
-            undo=None if undoing is None else _undo(undoing),
+            undo=None if undoing is None else self.observe_undo(undoing),
             doc=inspect.getdoc(one.event) or "",
             observed=Observed(
                 one.event,
@@ -318,6 +323,24 @@ class _ChoreographyVerifier(Verifier):
             ),
         )
 
+    def observe_undo(self, undoing: Undoing) -> UndoDefinition:
+        command = _expected(undoing.event)
+        return UndoDefinition(
+            fn=_asking(command),
+            command=command,
+            reply=None,
+            accepts_unknown=True,
+            binds=(),
+            timeout=self.patience(undoing).total_seconds(),
+            retry=_ONCE,
+        )
+
+    def patience(self, undoing: Undoing) -> timedelta:
+        """How long after a refusal an undo may come: those that lead to it take their time, too."""
+        undone = self.roles.undone
+        before = [undone[cause.__name__] for cause in undoing.after if cause.__name__ in undone]
+        return undoing.within + max(map(self.patience, before), default=timedelta(0))
+
 
 def _step(one: Expectation) -> Step[Any, ..., Any]:
     """What the checks of a saga's steps look at."""
@@ -325,19 +348,6 @@ def _step(one: Expectation) -> Step[Any, ..., Any]:
     nobody.__name__ = _snake(one.event.__name__)
     after = tuple(_snake(event.__name__) for event in one.after)
     return Step(nobody, StepKind.WAIT, after, one.within, _ONCE, "undo")
-
-
-def _undo(undoing: Undoing) -> UndoDefinition:
-    command = _expected(undoing.event)
-    return UndoDefinition(
-        fn=_asking(command),
-        command=command,
-        reply=None,
-        accepts_unknown=True,
-        binds=(),
-        timeout=undoing.within.total_seconds(),
-        retry=_ONCE,
-    )
 
 
 def _expected(event: type[Event]) -> type[Command[None]]:

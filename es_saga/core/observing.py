@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from es_saga.core.compiled import Definition, Meaning, misfits
 from es_saga.core.errors import InvalidInput, NotFound, NotYet
 from es_saga.core.inputs import Heard, Reply, Signal, Start
-from es_saga.core.messages import CommandKey, Direction
+from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.reaction import MAX_WHY_CHARS, Reaction
 from es_saga.core.replies import credit
 from es_saga.core.signals import hear
+from es_saga.core.state import WorkStatus
 
 
 def opening(definition: Definition, heard: Heard) -> Start:
@@ -65,6 +66,9 @@ def _credit(reaction: Reaction, heard: Heard, meaning: Meaning) -> None:
     """Take it for the answer of the step that it tells of."""
     state = reaction.state
     own = state.steps.get(meaning.step)
+    if meaning.outcome is Outcome.REFUSED and own is not None and own.undo is not None:
+        # Who says no after all, when the undo is expected, has nothing to undo.
+        meaning = Meaning(meaning.step, Direction.UNDO, Outcome.SUCCEEDED)
     work = own and (own.do if meaning.direction is Direction.DO else own.undo)
     if work is None:
         if state.closed is not None:
@@ -73,3 +77,8 @@ def _credit(reaction: Reaction, heard: Heard, meaning: Meaning) -> None:
     key = CommandKey(state.saga_id, meaning.step, meaning.direction, work.round)
     told = (heard.type, heard.data, heard.message_id)
     credit(reaction, Reply(key, work.attempt, meaning.outcome, *told))
+    state = reaction.state
+    refused = state.steps[meaning.step].do.status is WorkStatus.REFUSED
+    if refused and state.stuck is not None and not state.backward:
+        # It was stuck at another step, which no longer matters: the services turn back.
+        reaction.turn_back(heard.type, meaning.step)

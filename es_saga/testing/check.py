@@ -196,7 +196,7 @@ def check_saga(
     )
     tell: Progress = progress or _say_nothing
     exploration = _explored(definition, bounds, replies, participants, tell)
-    asked = {step.command.to for step in definition.steps.values()}
+    asked = {step.command.to for step in definition.steps.values() if not step.asks_nobody}
     checked = Checked(
         saga=definition.name,
         exploration=exploration,
@@ -257,7 +257,8 @@ def _schedules(
 ) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:
     """Some sagas of one type, and what goes wrong with them."""
 
-    ids = [f"saga-{number}" for number in range(1, MAX_SAGAS + 1)]
+    name = "saga" if definition.conducted else definition.name  # the id says the key, too
+    ids = [f"{name}-{number}" for number in range(1, MAX_SAGAS + 1)]
     plans = {count: fault_plans(definition, ids[:count]) for count in range(1, MAX_SAGAS + 1)}
 
     def of(inputs: list[Message]) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:

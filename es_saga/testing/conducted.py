@@ -1,4 +1,4 @@
-"""Which sagas can be played: those that somebody conducts."""
+"""Which sagas can be told as a scene: those that somebody conducts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def conducted(definition: Definition) -> Definition:
     """
     if not definition.conducted:
         raise InvalidInput(
-            f"Nobody conducts {definition.name}: it asks for nothing, so there is nothing to play.",
-            hint="`App.definitions()` looks for what its services do not tell or hear.",
+            f"Nobody conducts {definition.name}: it asks for nothing, so there is no scene of it.",
+            hint="`check_saga`, `explore` and `World` play it.",
         )
     return definition

@@ -47,12 +47,12 @@ from es_saga.core.compiled import Definition
 from es_saga.core.definition import Saga
 from es_saga.core.messages import Message
 from es_saga.participant.kit import Participant
-from es_saga.testing.conducted import conducted
 from es_saga.testing.examples import example
 from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample
 from es_saga.testing.exploration.explorer import Explorer, Outcome, Progress
 from es_saga.testing.exploration.roles import Answers, answers_of
+from es_saga.testing.exploration.watched import WatchedExplorer
 from es_saga.testing.laws import LAWS, StoryLaw
 from es_saga.testing.purity import Impurity, impurities
 
@@ -115,14 +115,15 @@ def explore(
 
     Raises:
         DefinitionError: the saga cannot be run.
-        InvalidInput: no example of the input or of a reply could be made, or nobody conducts it.
+        InvalidInput: no example of the input or of a reply could be made.
     """
     began = time.perf_counter()
-    definition = conducted(saga.definition if isinstance(saga, Saga) else saga)
+    definition = saga.definition if isinstance(saga, Saga) else saga
     data = data if data is not None else example(definition.data)
     answers = answers_of(definition, replies or {})
-    impure = impurities(definition, data=data, replies=answers)
-    explorer = Explorer(definition, bounds or Bounds(), data, answers, participants, laws)
+    impure = impurities(definition, data=data, replies=answers) if definition.conducted else ()
+    kind = Explorer if definition.conducted else WatchedExplorer
+    explorer = kind(definition, bounds or Bounds(), data, answers, participants, laws)
     found = None if impure else explorer.search(progress)
     return Exploration(
         saga=definition.name,

@@ -15,6 +15,7 @@ from es_saga.core.events import SagaCompensated, SagaCompleted
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaState
 from es_saga.engine.alerts import Alert
+from es_saga.engine.requests import HEARD_TYPE
 from es_saga.testing.begin import Begin
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.laws import LAWS, judge_system
@@ -140,7 +141,9 @@ class Outcome:
                 known[note.who] = frozenset(closed)
             elif note.what is What.SENT and note.about.sagaid in known.get(note.who, ()):
                 sent.append(note.about)
-        return sent if known else None
+        if not known:
+            return None
+        return [message for message in sent if message.type != HEARD_TYPE]  # that is passed on
 
     @cached_property
     def _rebuilt(self) -> Mapping[str, tuple[object, ...]] | CorruptHistory:

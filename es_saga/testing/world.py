@@ -23,7 +23,6 @@ from es_saga.participant.fence import judge as fence_rules
 from es_saga.participant.kit import Participant
 from es_saga.testing.begin import Begin
 from es_saga.testing.cast import Cast, Databases
-from es_saga.testing.conducted import conducted
 from es_saga.testing.faults import RATE, FaultPlan, draw
 from es_saga.testing.invariants import Invariant, Total
 from es_saga.testing.outcome import Outcome
@@ -37,6 +36,7 @@ from es_saga.testing.simulation.managers import Make, Managers
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.people import People
 from es_saga.testing.simulation.services import Book, Fence, Service, made_up
+from es_saga.testing.simulation.tellers import Teller, check_id_of
 
 LIMIT_SECONDS: Final = 7 * 24 * 3600.0
 """Simulated seconds after which a world is stopped: what is not over then never will be."""
@@ -54,7 +54,8 @@ class World:
         faults: the plan, instead of the one that the seed stands for.
         rate: how often commands meet with trouble in a plan that is drawn; 0 is a fair world.
         participants: those that are played by their own handlers, each on a database of its own;
-            all others are models. See `es_saga.testing.simulation.handlers`.
+            all others are models. See `es_saga.testing.simulation.handlers`. Services that react
+            to each other in a choreography are models, too.
         replies: what models answer, by command; what is not given is made up.
         invariant: asked of the participants' databases once all is settled; one or several.
         always: likewise, and besides after each of their transactions.
@@ -90,15 +91,14 @@ class World:
         self.sagas = tuple(sagas)
         self.manager = manager
         self.fence = fence
-        given = [one.definition if isinstance(one, Saga) else one for one in sagas]
-        self.definitions = [conducted(definition) for definition in given]
+        self.definitions = [one.definition if isinstance(one, Saga) else one for one in sagas]
         self._seed = seed
         self._faults = faults
         self._rate = rate
         self.replies = dict(replies or {})
         self.cast = Cast(
             participants,
-            self.definitions,
+            [definition for definition in self.definitions if definition.conducted],
             invariant=invariant,
             always=always,
             constant=constant,
@@ -114,6 +114,9 @@ class World:
         Args:
             sagas: which ones; or how many of each type, with inputs that are made up.
             faults: the plan, instead of the world's own.
+
+        Raises:
+            InvalidInput: a choreography has an id that no event can name.
         """
         begins = self._begins(sagas)
         return self._play(begins, faults or self._faults or self._plan(self._seed, begins))
@@ -146,7 +149,10 @@ class World:
 
     def _begins(self, sagas: int | Iterable[Begin]) -> tuple[Begin, ...]:
         if not isinstance(sagas, int):
-            return tuple(sagas)
+            given = tuple(sagas)
+            for begin in given:
+                check_id_of(self._types[begin.saga_type], begin.saga_id)
+            return given
         # Newer releases take time to come, so some sagas begin later.
         apart = float(len(self.definitions) > len(self._types))
         return tuple(
@@ -170,7 +176,8 @@ class World:
             totals: dict[str, list[int]] = {}
             self.cast.measure(databases, totals)
             services = self._services(network, log, effects, databases, totals)
-            people = People(network, log, self.definitions, services)
+            tellers = self._tellers(network, effects)
+            people = People(network, log, self.definitions, services, tellers)
             managers = Managers(
                 plan,
                 self.definitions,
@@ -200,7 +207,7 @@ class World:
                     journal.complain(law, "", why)
             reservations = tuple(self.cast.reservations(databases, loop.now))
             notes = list(journal.notes)
-            for service in services.values():
+            for service in (*services.values(), *tellers.values()):
                 service.end()
             loop.end()
         return Outcome(
@@ -260,6 +267,12 @@ class World:
                 )
                 played.append(service)
         return services
+
+    def _tellers(self, network: Network, effects: Effects) -> dict[str, Teller]:
+        """The services of flows that nobody conducts: always models."""
+        watched = [one for one in self._types.values() if not one.conducted]
+        names = dict.fromkeys(by for one in watched for by, _ in one.correlations)
+        return {name: Teller(name, watched, network, effects) for name in names}
 
     def smaller(self, outcome: Outcome, *, law: str | None = None) -> Outcome:
         """A finding with less around it: fewer sagas, fewer faults.

@@ -29,13 +29,13 @@ def test_check_lists_every_step_of_every_saga_and_what_was_looked_at(cli: Cli) -
     assert all(f"{row['states']:,}" in table.out for row in rows)
 
 
-def test_check_verifies_a_choreography_and_shows_who_tells_what(cli: Cli) -> None:
-    told = cli("check", "domain.fulfilment:app")
+def test_check_plays_a_choreography_too_and_shows_who_tells_what(cli: Cli) -> None:
+    told = cli("check", "domain.fulfilment:app", "--examples", "20")
 
     assert told.code == 0
     assert "stock_reserved" in told.out
     assert "StockReleased" in told.out
-    assert "fulfilment is only watched: nothing to play" in told.err
+    assert "1 saga without a fault" in told.err
 
 
 def test_a_saga_that_breaks_a_law_is_exit_6_and_its_history_is_kept(

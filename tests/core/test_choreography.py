@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from es_saga.core.aggregate import fold
 from es_saga.core.choreography import Choreography
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
 from es_saga.core.errors import DefinitionError, IllegalOperation, InvalidInput, NotFound, NotYet
-from es_saga.core.events import SagaEvent
+from es_saga.core.events import CompensationIssued, SagaEvent
 from es_saga.core.inputs import Cancel, Heard, Tick
 from es_saga.core.messages import Event, Subjects
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.engine.outgoing import Sender
 from es_saga.replay import Replay, diverges
 from es_saga.testing import Story, judge
+from tests.core.branching import FlightFull, HotelFull, TripDropped, TripPlanned, trip
 from tests.core.fulfilment import (
     MINUTE,
     OrderCancelled,
@@ -42,10 +44,11 @@ UNHAPPY: list[Event] = [CREATED, PAID, SOLD_OUT, REFUNDED, CANCELLED]
 
 
 class Watched:
-    """One saga, `fulfilment-1`, and what is heard of it."""
+    """One saga, with the key 1, and what is heard of it."""
 
-    def __init__(self) -> None:
-        self.definition = fulfilment().definition
+    def __init__(self, definition: Definition | None = None) -> None:
+        self.definition = definition or fulfilment().definition
+        self.saga_id = f"{self.definition.name}-1"
         self.state: SagaState | None = None
         self.log: list[SagaEvent] = []
         self.now = 0.0
@@ -56,7 +59,7 @@ class Watched:
         return self.put(event.by, type(event).__name__, data)
 
     def put(self, by: str, name: str, data: object) -> list[str]:
-        return self._react(Heard("fulfilment-1", by, name, data, f"m-{next(self._numbers)}"))
+        return self._react(Heard(self.saga_id, by, name, data, f"m-{next(self._numbers)}"))
 
     def wait(self, seconds: float) -> list[str]:
         self.now += seconds
@@ -66,7 +69,7 @@ class Watched:
         decided = react(self.definition, self.state, given, self.now)
         self.state = decided.state
         self.log += decided.events
-        assert fold("fulfilment-1", self.log) == self.state
+        assert fold(self.saga_id, self.log) == self.state
         return [type(event).__name__ for event in decided.events]
 
     @property
@@ -91,8 +94,14 @@ def test_each_undo_is_expected_once_and_told_by_its_own_event() -> None:
     saga = Watched()
     for event in UNHAPPY[:2]:
         saga.hear(event)
-    assert saga.hear(SOLD_OUT) == ["StepRefused", "CompensationStarted", "CompensationIssued"]
-    assert saga.hear(REFUNDED) == ["CompensationSucceeded", "CompensationIssued"]
+    assert saga.hear(SOLD_OUT) == [
+        "StepRefused",
+        "CompensationStarted",
+        *["CompensationIssued"] * 2,
+    ]
+    dues = [event.due for event in saga.log if isinstance(event, CompensationIssued)]
+    assert dues == [2 * MINUTE.total_seconds(), MINUTE.total_seconds()], "one leads to the other"
+    assert saga.hear(REFUNDED) == ["CompensationSucceeded"]
     assert saga.hear(CANCELLED) == ["CompensationSucceeded", "SagaCompensated"]
     assert saga.status is SagaStatus.COMPENSATED
 
@@ -136,7 +145,7 @@ def test_a_missing_event_takes_a_human_and_coming_after_all_it_goes_on(told: lis
     saga = Watched()
     for event in told[:-1]:
         saga.hear(event)
-    saga.wait(MINUTE.total_seconds())
+    saga.wait(2 * MINUTE.total_seconds())
     assert saga.status is SagaStatus.STUCK
     assert saga.state is not None
     assert not saga.state.backward or told is UNHAPPY
@@ -154,6 +163,16 @@ def test_what_is_heard_after_the_end_changes_nothing() -> None:
         [],
         [],
     ]
+
+
+def test_a_no_that_comes_when_the_undo_is_expected_leaves_nothing_to_undo() -> None:
+    saga = Watched(trip().definition)
+    saga.hear(TripPlanned(trip_id="1"))
+    saga.wait(MINUTE.total_seconds())
+    assert saga.status is SagaStatus.STUCK, "both are missing"
+    assert saga.hear(HotelFull(trip_id="1"))[-2:] == ["CompensationIssued"] * 2
+    assert saga.hear(FlightFull(trip_id="1")) == ["CompensationSucceeded"]
+    assert saga.hear(TripDropped(trip_id="1")) == ["CompensationSucceeded", "SagaCompensated"]
 
 
 def test_what_nobody_conducts_nobody_turns_back() -> None:
@@ -187,7 +206,7 @@ def test_laws_and_replay_take_its_log_for_that_of_any_saga(
         saga.hear(event)
         saga.now += 1
     if not in_time:
-        saga.wait(MINUTE.total_seconds())
+        saga.wait(2 * MINUTE.total_seconds())
     saga.hear(told[-1])
     story = Story(saga.definition, "fulfilment-1", saga.log, sent=())
     assert judge(story).violations == []

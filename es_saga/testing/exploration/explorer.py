@@ -11,9 +11,9 @@ from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
 from es_saga.core.errors import CorruptHistory, SagaError
 from es_saga.core.events import SagaEvent, SagaStuck, StepRefused
-from es_saga.core.inputs import Start
+from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Direction, Message
-from es_saga.core.state import SagaState, SagaStatus
+from es_saga.core.state import SagaStatus
 from es_saga.participant.kit import Participant
 from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample, Turn
@@ -165,16 +165,28 @@ class Explorer:
         return self._trapped()
 
     def _begin(self) -> None:
-        beginning = Start(SAGA_ID, self.data.model_dump(mode="json"), message_id="start")
+        beginning, services = self._begin_with()
         events, saga = react(self.definition, None, beginning, NOON)
         asked = note_asked({}, events, saga, self.roles)
-        after = Situation(saga, Services(), NOON, asked)
+        after = Situation(saga, services, NOON, asked)
         node = _Node(after, "the saga starts", tuple(events), 0)
         self._arrive(node, node.events)
 
+    def _begin_with(self) -> tuple[Input, Services]:
+        """What begins the saga, and what its participants have done by then."""
+        return Start(SAGA_ID, self.data.model_dump(mode="json"), message_id="start"), Services()
+
+    def _moves(self, situation: Situation) -> Iterator[Move]:
+        """All that can happen next."""
+        return moves(situation, self.roles, self.bounds)
+
+    def _key(self, situation: Situation) -> Key:
+        """What a situation is told apart by."""
+        return self._identity(situation)
+
     def _expand(self, node: _Node) -> None:
         history, most = node.history(), self.bounds.faults
-        for move in moves(node.situation, self.roles, self.bounds):
+        for move in self._moves(node.situation):
             faults = node.faults + move.faults
             if most is not None and faults > most:
                 continue
@@ -206,7 +218,7 @@ class Explorer:
         if violation is not None:
             self._found(node, violation)
             return
-        node.key = self._identity(node.situation)
+        node.key = self._key(node.situation)
         known = self._best.get(node.key)
         if known is None:
             node.index = len(self._nodes)
@@ -261,12 +273,13 @@ class Explorer:
         if judgement.violations:
             return judgement.violations[0]
         before = len(history) - len(node.events)
-        return self._shortcoming(situation.saga, enumerate(node.events, before + 1))
+        return self._shortcoming(situation, enumerate(node.events, before + 1))
 
     def _shortcoming(
-        self, saga: SagaState, events: Iterable[tuple[int, SagaEvent]]
+        self, situation: Situation, events: Iterable[tuple[int, SagaEvent]]
     ) -> Violation | None:
         """What no history shows by itself: it is known from the definition and the participants."""
+        saga = situation.saga
         for number, event in events:
             if isinstance(event, SagaStuck) and event.detail:
                 why = f"{event.why}: it would again, so the saga never ends"

@@ -25,6 +25,8 @@ class Fate(StrEnum):
     """An undo that found nothing done: it succeeds without an effect (law L21)."""
     UNDONE = "undone before it came"
     """A forward command whose undo was here first: it is refused (law L22)."""
+    FORGOTTEN = "never told"
+    """What a service was to do of its own accord, and did not."""
 
 
 class Slot(NamedTuple):

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from es_saga.core.compiled import Definition
 from es_saga.core.events import Json
 from es_saga.core.fanning import unfolded
-from es_saga.core.messages import Direction, Envelope, Outcome, Subjects, command_id
+from es_saga.core.messages import Direction, Envelope, Message, Outcome, Subjects, command_id
 from es_saga.core.state import GIVEN_UP, SagaState
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
@@ -19,6 +19,7 @@ from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.services import Screen, made_up
+from es_saga.testing.simulation.tellers import Teller, event_of, subject_of
 
 APP: Final = "simulated"
 """The app of every simulated world."""
@@ -41,6 +42,7 @@ class People:
         log: Log,
         definitions: Iterable[Definition],
         services: Mapping[str, Screen],
+        tellers: Mapping[str, Teller],
     ) -> None:
         self.busy = 0
         """Interferences that are still to come."""
@@ -49,6 +51,7 @@ class People:
         log.awaited = self.hear
         self._definitions = {(one.name, one.version): one for one in definitions}
         self._services = services
+        self._tellers = tellers
         self._subjects = Subjects()
         self._begins: dict[str, Begin] = {}
         self._acts: Counter[str] = Counter()
@@ -68,6 +71,11 @@ class People:
         self._network.loop.after(PATIENCE_SECONDS, self._ask, begin, times + 1)
 
     def _start(self, begin: Begin, message_id: str) -> None:
+        flow = next(one for name, one in self._definitions.items() if name[0] == begin.saga_type)
+        if not flow.conducted:
+            (by, _), *_ = flow.openings
+            self._tellers[by].begin(begin.saga_type, begin.saga_id, begin.data, message_id)
+            return
         request = {"saga_type": begin.saga_type, "data": begin.data}
         self._send("client", begin.saga_id, message_id, START_TYPE, request)
 
@@ -85,9 +93,22 @@ class People:
             return  # it sleeps
         # Named like the answer to a command, so that the same faults befall it.
         message_id = f"{command_id(state.saga_id, step, Direction.DO)}/{attempt}/r"
+        if (event := self._event(state, planned.reply, message_id)) is not None:
+            tell = ("outside", subject_of(event), event)
+            self._network.loop.after(HEARD_SECONDS, self._network.carry, *tell)
+            return
         signal = {"type": planned.asks, "data": made_up(planned.reply).model_dump(mode="json")}
         send = ("outside", state.saga_id, message_id, SIGNAL_TYPE, signal)
         self._network.loop.after(HEARD_SECONDS, self._send, *send)
+
+    def _event(self, state: SagaState, message: type[Message], id: str) -> Envelope | None:
+        """What it waits for, if that is an event of a service which can name it."""
+        origin = state.origin
+        listening = self._definitions[origin.saga_type, origin.definition].correlations
+        found = next((one for one in listening.values() if one.event is message), None)
+        if found is None or not state.saga_id.startswith(f"{origin.saga_type}-"):
+            return None
+        return event_of(found, origin.saga_type, state.saga_id, id)
 
     # ── operating ────────────────────────────────────────────────────────────────────────────────
 
@@ -141,7 +162,8 @@ class People:
         forward = command_id(saga_id, step, Direction.DO, own.do.round)
         command = planned.undo.command if undo and planned.undo is not None else planned.command
         direction = Direction.UNDO if undo else Direction.DO
-        found = self._services[command.to].settle_by_hand(
+        screens: Mapping[str, Screen] = self._services if definition.conducted else self._tellers
+        found = screens[command.to].settle_by_hand(
             command_id(saga_id, step, direction, work.round),
             command.__name__,
             undoes=forward if undo else None,

@@ -104,8 +104,8 @@ class Book:
         self._others = others
         for definition in definitions:
             for step in definition.steps.values():
-                if step.wait is not None:
-                    continue  # nobody is asked
+                if step.asks_nobody:
+                    continue
                 self._add(step.command)
                 if step.kind is StepKind.CHECK:
                     self.looking.add((definition.name, step.name))
