@@ -40,14 +40,19 @@ TCC = Scenario(
             "the bank is killed while it holds the money",
             COMPLETED,
             BOUGHT,
-            cues={"funds": Kill("bank")},
+            {"show": "Macbeth", "card": "amex"},
+            {"funds": Kill("bank")},
         ),
     ),
     totals="domain.checkout.participants:totals",
     alone=("bank",),
+    environment={"DOMAIN_PATIENCE_SECONDS": "4"},
 )
 
 # ── two-phase ────────────────────────────────────────────────────────────────────────────────────
+
+# What is prepared locks its rows. So the one whose bank dies has a show and a card of its own: two
+# that wait for each other's rows would both give up in the end.
 
 TWO_PHASE = replace(
     TCC,
@@ -150,6 +155,7 @@ PIPELINE = Scenario(
         Fate("one gives no answer in time", COMPLETED, SETTLED, {"evidence": "photos!garbled"}),
     ),
     totals="domain.intake.offices:totals",
+    environment={"DOMAIN_PATIENCE_SECONDS": "3"},
 )
 
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────
