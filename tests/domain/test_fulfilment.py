@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from domain.fulfilment import app, fulfilment
 from domain.fulfilment.events import (
@@ -19,106 +17,30 @@ from domain.fulfilment.events import (
 )
 from domain.fulfilment.participants import charges, parcels, place, placed, reservations
 from es_saga import App, DefinitionError, Participant
-from es_saga.adapters.clock import SystemClock
-from es_saga.adapters.memory import MemoryStore, MemoryTransport
-from es_saga.adapters.nats import NatsTransport
-from es_saga.adapters.nats_streams import StreamLimits
 from es_saga.core.aggregate import fold
-from es_saga.core.events import CompensationSucceeded, SagaEvent, StepRefused
+from es_saga.core.events import CompensationSucceeded, StepRefused
 from es_saga.core.messages import Envelope, Subjects
-from es_saga.core.state import CLOSED, SagaStatus
-from es_saga.database import make_engine
-from es_saga.engine.leases import SoleOwner
-from es_saga.engine.manager import ProcessManager
-from es_saga.participant import PollingRelay, Subscriber, create_tables
+from es_saga.core.state import SagaStatus
 from es_saga.testing.contracts.pipes import eventually
+from tests.domain.watched import Watched, watched
 
 pytestmark = pytest.mark.anyio
 
 AN_ORDER = OrderCreated(order_id="1", card="visa", pence=999, sku="teapot", quantity=1, town="York")
 
-SMALL = StreamLimits(cmd_bytes=2**20, rpl_bytes=2**24, evt_bytes=2**24, dlq_bytes=2**20)
-
-
-class Shop:
-    """The four services, each with its database, and the manager that watches them."""
-
-    def __init__(self, folder: Path, transport: MemoryTransport | NatsTransport, tenant: str):
-        self.transport, self.tenant = transport, tenant
-        self.store = MemoryStore()
-        self.engines = {
-            name: make_engine(f"sqlite:///{folder / name}.db", pool_size=5)
-            for name in app.participants
-        }
-        for name, participant in app.participants.items():
-            create_tables(participant, self.engines[name])
-        self._services = AsyncExitStack()
-
-    def manager(self) -> ProcessManager:
-        return ProcessManager(
-            app.name,
-            app.definitions(),
-            store=self.store,
-            transport=self.transport,
-            clock=SystemClock(),
-            leases=SoleOwner(),
-            tenant=self.tenant,
-        )
-
-    async def open(self) -> None:
-        for name, participant in app.participants.items():
-            around = (self.engines[name], self.transport)
-            for service in (
-                PollingRelay(name, *around, tenant=self.tenant),
-                Subscriber(participant, *around, tenant=self.tenant),
-            ):
-                await self._services.enter_async_context(service)
-
-    async def close(self) -> None:
-        await self._services.aclose()
-        for engine in self.engines.values():
-            engine.dispose()
-
-    def place(self, order: OrderCreated) -> None:
-        with self.engines["orders"].begin() as connection:
-            place(connection, order)
-
-    async def closed(self, *order_ids: str) -> dict[str, list[SagaEvent]]:
-        """The histories of these orders, once all are over."""
-        names = [f"fulfilment-{order_id}" for order_id in order_ids]
-        while True:
-            found = await self.store.load(names)
-            states = [fold(name, events) for name, events in found.items()]
-            if sum(state is not None and state.status in CLOSED for state in states) == len(names):
-                return {name: list(events) for name, events in found.items()}
-            await asyncio.sleep(0.02)
-
-    def rows(self, name: str, table: sa.Table) -> list[tuple[object, ...]]:
-        with self.engines[name].begin() as connection:
-            return [tuple(row) for row in connection.execute(sa.select(table))]
-
 
 @pytest.fixture(params=["memory", "nats"])
-async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shop]:
-    transport: MemoryTransport | NatsTransport
-    if request.param == "memory":
-        transport, tenant = MemoryTransport(), "main"
-    else:
-        tenant = request.getfixturevalue("nats_tenant")
-        url = request.getfixturevalue("nats_url")
-        transport = await NatsTransport.connect(url, tenant=tenant, limits=SMALL)
-    shop = Shop(tmp_path, transport, tenant)
-    await shop.open()
-    yield shop
-    await shop.close()
-    await transport.close()
+async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Watched]:
+    async with watched(app, request, tmp_path) as shop:
+        await shop.open()
+        yield shop
 
 
 @pytest.mark.requirement("R002", "R102")
-async def test_an_order_is_fulfilled_and_nobody_conducts(shop: Shop) -> None:
+async def test_an_order_is_fulfilled_and_nobody_conducts(shop: Watched) -> None:
     async with shop.manager():
-        shop.place(AN_ORDER)
-        log = (await shop.closed("1"))["fulfilment-1"]
+        shop.place(place, AN_ORDER)
+        log = (await shop.closed("fulfilment-1"))["fulfilment-1"]
     assert [type(event).__name__ for event in log] == [
         "SagaStarted",
         *["StepStarted", "StepSucceeded"] * 4,
@@ -142,32 +64,32 @@ async def test_an_order_is_fulfilled_and_nobody_conducts(shop: Shop) -> None:
     ],
 )
 async def test_each_service_undoes_its_own_when_it_hears_why(
-    shop: Shop, change: dict[str, object], refused: str, undone: list[str]
+    shop: Watched, change: dict[str, object], refused: str, undone: list[str]
 ) -> None:
     async with shop.manager():
-        shop.place(AN_ORDER.model_copy(update=change))
-        log = (await shop.closed("1"))["fulfilment-1"]
+        shop.place(place, AN_ORDER.model_copy(update=change))
+        log = (await shop.closed("fulfilment-1"))["fulfilment-1"]
     assert [e.refusal_type for e in log if isinstance(e, StepRefused)] == [refused]
     assert [e.step for e in log if isinstance(e, CompensationSucceeded)] == undone
     assert shop.rows("orders", placed) == [("1", "cancelled")]
     assert shop.rows("payments", charges) == shop.rows("stock", reservations) == []
 
 
-async def test_a_watcher_that_was_away_catches_up(shop: Shop) -> None:
+async def test_a_watcher_that_was_away_catches_up(shop: Watched) -> None:
     async with shop.manager():
         pass  # from now on the stream keeps for it what it has not seen
     for number in range(20):
         change = {"order_id": str(number), "town": "Atlantis" if number % 3 else "York"}
-        shop.place(AN_ORDER.model_copy(update=change))
+        shop.place(place, AN_ORDER.model_copy(update=change))
     await eventually(lambda: all(row[1] != "open" for row in shop.rows("orders", placed)))
     async with shop.manager():
-        logs = await shop.closed(*map(str, range(20)))
+        logs = await shop.closed(*(f"fulfilment-{number}" for number in range(20)))
     ends = {name: fold(name, log) for name, log in logs.items()}
     completed = {n for n, s in ends.items() if s and s.status is SagaStatus.COMPLETED}
     assert completed == {f"fulfilment-{number}" for number in range(0, 20, 3)}
 
 
-async def test_an_event_that_does_not_say_which_flow_it_is_of_is_put_aside(shop: Shop) -> None:
+async def test_an_event_that_does_not_say_which_flow_it_is_of_is_put_aside(shop: Watched) -> None:
     event = Envelope(id="odd", source="svc/payments", type="PaymentCompleted", data={"order": 1})
     async with shop.manager():
         subject = Subjects(shop.tenant).event("payments", "1", "PaymentCompleted")
@@ -177,7 +99,7 @@ async def test_an_event_that_does_not_say_which_flow_it_is_of_is_put_aside(shop:
                 await asyncio.sleep(0.02)
 
 
-async def put_aside(shop: Shop, consumer: str) -> bool:
+async def put_aside(shop: Watched, consumer: str) -> bool:
     letters = await shop.transport.dead_letters()
     return any(letter.id.startswith(f"{consumer}/") for _, letter in letters)
 
