@@ -10,6 +10,8 @@
     backlog         start-up, and a log with many open sagas
     projections     the read models: catching up, rebuilding, answering, being behind
     sample_log      the log that they read
+    styles          saga, try-confirm-cancel and two-phase, under the same faults
+    styled          the business that they have in common
     outbox          from a service's commit until another one has its event
     plan            which of these are run, one after the other
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from es_saga.bench.cost import Clocks, Figures, read
 from es_saga.bench.orders import MAX_GRAMS, order
+from es_saga.core.definition import Saga
 from es_saga.core.errors import SagaError
 from es_saga.core.state import SagaStatus
 from es_saga.engine.manager import ProcessManager
@@ -21,6 +22,26 @@ WARM_UP: Final = 0.25
 
 DRAIN_SECONDS: Final = 60.0
 """How long the orders in flight at the end may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a load consists of."""
+
+    saga: Saga[Any]
+    input: Callable[[str], dict[str, Any]]
+    """Of a saga with this id."""
+    ends: frozenset[SagaStatus]
+    """How they may end."""
+
+
+def _order(grams: int) -> Callable[[str], dict[str, Any]]:
+    return lambda saga_id: {"order_id": saga_id, "sku": "teapot", "pence": 4_999, "grams": grams}
+
+
+COMPLETING: Final = Kind(order, _order(750), frozenset({SagaStatus.COMPLETED}))
+REFUSED: Final = Kind(order, _order(MAX_GRAMS + 1), frozenset({SagaStatus.COMPENSATED}))
+"""The carrier takes none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +79,15 @@ class Window:
 
 
 class Load:
-    """Orders on a running manager. With `refused`, the carrier takes none of them.
+    """Sagas of one kind on a running manager.
 
     Every saga has to end as it must; the figures of a system that loses some are worth nothing.
     """
 
-    def __init__(self, manager: ProcessManager, in_flight: int, *, refused: bool = False) -> None:
+    def __init__(self, manager: ProcessManager, in_flight: int, kind: Kind = COMPLETING) -> None:
         self._manager = manager
         self._in_flight = in_flight
-        self._grams = MAX_GRAMS + 1 if refused else 750
-        self._expected = SagaStatus.COMPENSATED if refused else SagaStatus.COMPLETED
+        self._kind = kind
         self._begun: dict[str, float] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._latencies: list[float] = []
@@ -121,9 +141,9 @@ class Load:
     def _begin(self) -> None:
         saga_id = new_id()
         self._begun[saga_id] = time.perf_counter()
-        data = {"order_id": saga_id, "sku": "teapot", "pence": 4_999, "grams": self._grams}
+        kind = self._kind
         task: asyncio.Task[object] = asyncio.ensure_future(
-            self._manager.begin(order, data, saga_id=saga_id)
+            self._manager.begin(kind.saga, kind.input(saga_id), saga_id=saga_id)
         )
         self._tasks.add(task)
         task.add_done_callback(self._was_begun)
@@ -145,7 +165,7 @@ class Load:
                 continue  # of another load
             self._latencies.append(time.perf_counter() - begun)
             self._sagas += 1
-            if state.status is not self._expected and not self._ended.done():
+            if state.status not in self._kind.ends and not self._ended.done():
                 self._ended.set_exception(SagaError(f"A saga ended {state.status.value}."))
             if self._going:
                 self._begin()

@@ -17,14 +17,17 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from es_saga.adapters.postgres import EmbeddedPostgres
-from es_saga.bench import backlog, engine, outbox, projections, system
+from es_saga.bench import backlog, engine, outbox, projections, styles, system
 from es_saga.bench.cost import Figures
 from es_saga.database import make_engine
 
-Part = Literal["engine", "system", "projections", "outbox"]
+Part = Literal["engine", "system", "projections", "outbox", "styles"]
 Database = Literal["sqlite", "postgres"]
 
 Measure = Callable[[Callable[[], str], float], Coroutine[Any, Any, Figures]]
+
+_POSTGRES: Final = {"wal_level": "logical", "max_prepared_transactions": "512"}
+"""So that the log can be tailed, and each order in flight be prepared by everybody."""
 
 _SYSTEM: Final[Sequence[tuple[str, Measure]]] = (
     ("orders that complete", system.completed),
@@ -92,6 +95,8 @@ def stages(only: Part | None, databases: Sequence[Database]) -> list[Stage]:
                     outbox.tailed,
                 )
             )
+    if only in (None, "styles") and "postgres" in databases:
+        found.append(Stage("styles compared", ("styles",), "postgres", styles.compared))
     return found
 
 
@@ -138,8 +143,7 @@ class Bench:
 
     def _in_postgres(self) -> str:
         if self._postgres is None:
-            logical = {"wal_level": "logical"}  # so that the log can be tailed
-            server = EmbeddedPostgres(self._folder / "postgres", settings=logical)
+            server = EmbeddedPostgres(self._folder / "postgres", settings=_POSTGRES)
             self._postgres = self._stack.enter_context(server)
         name = f"log_{next(self._numbers)}"
         made = make_engine(self._postgres)

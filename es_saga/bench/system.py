@@ -21,7 +21,7 @@ from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.store import connect
 from es_saga.bench import pipe_floor
 from es_saga.bench.cost import Clocks, Figures, cpu_of, disk_of, memory_of, own_cpu
-from es_saga.bench.load import Load
+from es_saga.bench.load import REFUSED, Load
 from es_saga.bench.orders import app
 from es_saga.bench.process import child
 from es_saga.engine.leases import SoleOwner
@@ -119,7 +119,7 @@ async def compensated(fresh: Callable[[], str], seconds: float) -> Figures:
     """Orders whose third step is refused: five commands each."""
     with tempfile.TemporaryDirectory(prefix="es-saga-bench-") as folder:
         async with running(Path(folder), fresh()) as system:
-            load = Load(system.manager, IN_FLIGHT, refused=True)
+            load = Load(system.manager, IN_FLIGHT, REFUSED)
             window = await load.measure(seconds, system.clocks)
     figures = window.figures()
     return {"compensated_per_s": figures["sagas_per_s"], "compensated": figures}

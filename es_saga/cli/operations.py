@@ -23,6 +23,7 @@ class Part(StrEnum):
     SYSTEM = "system"
     PROJECTIONS = "projections"
     OUTBOX = "outbox"
+    STYLES = "styles"
 
 
 class Database(StrEnum):
@@ -36,7 +37,8 @@ def bench(
     part: Annotated[
         Part | None,
         typer.Argument(
-            metavar="[PART]", help="engine, system, projections or outbox; default: all."
+            metavar="[PART]",
+            help="engine, system, projections, outbox or styles; default: all.",
         ),
     ] = None,
     seconds: Annotated[

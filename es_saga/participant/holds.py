@@ -109,9 +109,11 @@ VALUES (:hold, :command, :data, :reply, 'held', :expires_at)
 _CONFIRM = """
 UPDATE es_holds SET status = 'confirmed', settled_at = :now
 WHERE hold = :hold AND status = 'held' AND expires_at > :now
+RETURNING hold, command, data, reply, status, expires_at
 """
 _RELEASE = """
 UPDATE es_holds SET status = :status, settled_at = :now WHERE hold = :hold AND status = 'held'
+RETURNING hold, command, data, reply, status, expires_at
 """
 _FIND = "SELECT hold, command, data, reply, status, expires_at FROM es_holds WHERE hold = :hold"
 
@@ -157,14 +159,15 @@ def settle(job: Job, work: Work, now: float) -> Holding | Settled:
     if hold is None:
         raise Terminal(f"{envelope.type} does not say which hold it settles.")
     if confirms:
-        taken = work.changed(_CONFIRM, {"hold": hold, "now": now})
+        taken = work.run(_CONFIRM, {"hold": hold, "now": now}, reading=False).first()
     else:
         status = HoldStatus.EXPIRED if isinstance(job, Expiry) else HoldStatus.CANCELLED
-        taken = work.changed(_RELEASE, {"hold": hold, "now": now, "status": status.value})
+        of = {"hold": hold, "now": now, "status": status.value}
+        taken = work.run(_RELEASE, of, reading=False).first()
+    if taken is not None:
+        return Holding(*taken)
     row = work.run(_FIND, {"hold": hold}, reading=True).first()
     found = None if row is None else Holding(*row)
-    if taken and found is not None:
-        return found
     return Settled(_why_not(hold, found, confirms=confirms))
 
 

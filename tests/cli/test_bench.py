@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from es_saga.bench.plan import rows
+from es_saga.bench import plan, styles
+from es_saga.bench.process import run
 
 SECONDS = "0.1"
 """The shortest there is: nobody reads the figures of a test."""
@@ -37,7 +40,7 @@ def test_the_engine_is_measured_beside_the_raw_driver(store: str, form: str) -> 
     """A table has one line a figure."""
     told = printed("engine", "--store", store, "-o", form)
     lines = (line.split()[:2] for line in told.splitlines()[1:])
-    figures = dict(rows(json.loads(told)) if form == "json" else lines)
+    figures = dict(plan.rows(json.loads(told)) if form == "json" else lines)
     assert all(name.startswith(("machine.", f"engine.{store}.")) for name in figures), figures
     cost, floor, ratio, speed = (
         float(figures[f"engine.{store}.{name}"])
@@ -99,3 +102,20 @@ def test_the_whole_system_is_measured_beside_the_bare_pipe() -> None:
     assert system["in_flight_1000"]["sagas_per_s"] > 0
     assert system["open_sagas"]["count"] == 2_000
     assert system["open_sagas"]["restart_s"] > 0
+
+
+@pytest.mark.requirement("R085", "R086")
+def test_a_style_is_measured_undisturbed_and_under_faults() -> None:
+    """One of the three: whatever they show is judged by people, and `bench styles` has them all."""
+    with plan.Bench(float(SECONDS)) as bench:
+        (stage,) = plan.stages("styles", ["postgres"])
+        assert stage.measure is styles.compared
+        only = replace(stage, measure=partial(styles.measured, "two_phase"))
+        found: Any = run(bench.run(only))
+    assert found["orders_per_s"] > 0
+    assert found["messages"] > 10, "each hold is asked for, and settled"
+    assert 0 < found["in_doubt_p50_ms"] <= found["in_doubt_p99_ms"]
+    faults = found["faults"]
+    assert faults["orders"] > 0
+    assert (faults["seen_reserved"], faults["seen_taken_back_per_1000"]) == (0, 0)
+    assert faults["others_wait_most_ms"] > 0
