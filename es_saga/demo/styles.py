@@ -191,6 +191,48 @@ WAITING = Scenario(
     environment={"DOMAIN_DAY_SECONDS": "1.5"},
 )
 
+# ── each ─────────────────────────────────────────────────────────────────────────────────────────
+
+CUPS = [{"sku": "cup", "pieces": n} for n in range(1, 9)]
+"""Lines of one order: 36 cups of 300 pence."""
+
+DELIVERED: Totals = {
+    "warehouse": {"available": -36, "consumed": 36},
+    "accounts": {"pence": 10_800},
+}
+
+EACH = Scenario(
+    about="a step over a list: all lines of an order, three at once",
+    app="domain.wholesale:app",
+    saga="wholesale",
+    data={"shop": "ann's", "lines": CUPS},
+    key="order_id",
+    fates=(
+        Fate("eight lines are reserved, invoiced and shipped", COMPLETED, DELIVERED),
+        Fate(
+            "the last line is sold out: seven are given back",
+            COMPENSATED,
+            {},
+            {"lines": [*CUPS[:-1], {"sku": "unicorn", "pieces": 1}]},
+        ),
+        Fate(
+            "no credit for so much: all lines are given back",
+            COMPENSATED,
+            {},
+            {"lines": [{"sku": "pan", "pieces": 12}] * len(CUPS)},
+        ),
+        Fate(
+            "the warehouse is killed between two lines",
+            COMPLETED,
+            DELIVERED,
+            cues={"reserve-4": Kill("warehouse")},
+        ),
+    ),
+    totals="domain.wholesale.participants:totals",
+    alone=("warehouse",),
+    environment={"DOMAIN_PATIENCE_SECONDS": "4"},
+)
+
 STYLES = {
     "tcc": TCC,
     "two-phase": TWO_PHASE,
@@ -198,4 +240,5 @@ STYLES = {
     "outbox": OUTBOX,
     "pipeline": PIPELINE,
     "waiting": WAITING,
+    "each": EACH,
 }
