@@ -72,8 +72,10 @@ def stage(app: App, data: Path | None, *, postgres: bool) -> Generator[Stage, No
 def _on_postgres(data: Path, services: Iterable[str], stack: ExitStack, *, kept: bool) -> Settings:
     from es_saga.adapters.postgres import EmbeddedPostgres
 
-    # What is thrown away has to survive the death of processes, and not of the machine.
-    server = EmbeddedPostgres(data / "postgres", settings={} if kept else {"fsync": "off"})
+    options = {"wal_level": "logical"}  # so that a relay can follow the log: ES_SAGA_RELAY=tailing
+    if not kept:  # what is thrown away survives the death of processes, and not of the machine
+        options["fsync"] = "off"
+    server = EmbeddedPostgres(data / "postgres", settings=options)
     url = stack.enter_context(server)
     admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
