@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any, get_args
 
 from es_saga.core.definition import Saga, Step
@@ -40,9 +41,7 @@ class FlowVerifier:
             return
         if not is_message(message):
             self.fault(f"{step.name} waits for {named(message)}, no Message")
-        for other in self.steps.values():
-            if other is step:
-                return
+        for other in takewhile(lambda other: other is not step, self.steps.values()):
             if other.wait is not None and other.wait.message is message:
                 self.fault(
                     f"{other.name} and {step.name} both wait for {named(message)}: whose is it "

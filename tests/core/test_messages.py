@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,36 @@ def test_a_command_id_can_be_taken_apart_again(
 ) -> None:
     key = parse_command_id(command_id(saga_id, step, direction, round))
     assert (key.saga_id, key.step, key.direction, key.round) == (saga_id, step, direction, round)
+
+
+def _filter(pattern: str) -> re.Pattern[str]:
+    """A filter of NATS as an expression: `*` is one token, `>` one or more at the end."""
+    *tokens, last = pattern.split(".")
+    words = [re.escape(token) if token != "*" else "[^.]+" for token in tokens]
+    return re.compile(r"\.".join([*words, ".+" if last == ">" else re.escape(last)]))
+
+
+@given(tokens, tokens, tokens, tokens)
+def test_no_two_kinds_of_messages_share_a_subject_and_each_filter_takes_its_own(
+    tenant: str, service: str, name: str, kind: str
+) -> None:
+    subjects = Subjects(tenant)
+    made = {
+        subjects.command(service, 3, kind): subjects.commands_of(service),
+        subjects.inbox(service, name): subjects.inbox_of_part(service, part_of(name)),
+        subjects.event(service, name, kind): subjects.events_of(service),
+        subjects.query(service, kind): None,
+        subjects.dead_letter(service, kind): None,
+        subjects.alert(service, kind): None,
+    }
+    filters = {one for one in made.values() if one is not None}
+    assert len(made) == 6
+    for subject, own in made.items():
+        taking = {one for one in filters if _filter(one).fullmatch(subject)}
+        assert taking == ({own} if own else set())
+        assert subject.startswith(f"saga.v1.{tenant}.")
+        everybodys = _filter(subjects.events).fullmatch(subject)
+        assert bool(everybodys) is (own == subjects.events_of(service))
 
 
 @pytest.mark.requirement("R025", "R026")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from es_saga.core.after import quorum
 from es_saga.core.compiled import Bind, StepKind
 from es_saga.core.decide import react
 from es_saga.core.definition import START, of
@@ -15,7 +16,15 @@ from es_saga.core.errors import DefinitionError, IllegalOperation
 from es_saga.core.inputs import Start
 from es_saga.core.messages import Command, Message, Refusal, Subjects
 from es_saga.core.policy import FOR_EVER, Retry
-from es_saga.core.tcc import MAX_HOLDS, Tcc, cancel_of, confirm_of
+from es_saga.core.tcc import (
+    MAX_HOLDS,
+    CancelHold,
+    ConfirmHold,
+    Tcc,
+    cancel_of,
+    confirm_of,
+    settled_by,
+)
 from es_saga.engine.outgoing import Sender
 from es_saga.testing import given
 from es_saga.testing.check import check_saga
@@ -108,6 +117,18 @@ def test_what_settles_a_hold_carries_the_hold() -> None:
     assert confirm_of(HoldFunds) is ConfirmFunds
     sent = ConfirmFunds.model_validate({"hold": {"row": "A"}})
     assert sent.model_dump() == {"hold": {"row": "A"}}
+
+
+@pytest.mark.requirement("R085")
+@pytest.mark.parametrize("hold", [HoldSeats, HoldFunds])
+def test_of_a_command_that_settles_it_is_known_which_hold_it_settles_and_how(
+    hold: type[Command[Any]],
+) -> None:
+    assert settled_by(confirm_of(hold)) == ("confirm_of", hold)
+    assert settled_by(cancel_of(hold)) == ("cancel_of", hold)
+    assert confirm_of(hold) is confirm_of(hold), "one class a hold"
+    for other in (hold, Command, ConfirmHold, CancelHold, Message):
+        assert settled_by(other) is None
 
 
 def test_a_hold_says_how_long_and_a_confirm_what() -> None:
@@ -204,6 +225,18 @@ def test_it_has_holds_only() -> None:
     tcc = holds("a")
     tcc.pivot(do("pay"))
     assert only(tcc) == "pay is a pivot step: a Tcc has holds only"
+
+
+def test_it_needs_all_its_holds() -> None:
+    tcc = holds("a", "b")
+    tcc.hold(expires=HOUR, after=quorum(1, "a", "b"))(do("c"))
+    with pytest.raises(DefinitionError, match="c comes after a quorum: a Tcc needs all its holds"):
+        _ = tcc.definition
+
+
+def test_a_hold_that_cannot_be_tried_as_it_says_is_told_that_and_no_more() -> None:
+    """How long it may take follows from its retries, which make no sense here."""
+    assert "coefficient" in only(holds("a", retry=Retry(coefficient=0.5)))
 
 
 def test_a_hold_has_no_compensation() -> None:
