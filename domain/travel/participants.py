@@ -162,3 +162,13 @@ async def print_itinerary(cmd: PrintItinerary, tx: Tx) -> ItineraryPrinted:
 def document_totals(engine: sa.Engine) -> dict[str, int]:
     """How many itineraries were printed."""
     return count(engine, printed=sa.select(sa.func.count()).select_from(itineraries))
+
+
+totals = {
+    "flights": seats.totals,
+    "rooms": hotel_rooms.totals,
+    "cars": fleet.totals,
+    "wallet": wallet_totals,
+    "documents": document_totals,
+}
+"""What counts the holdings of each."""

@@ -53,7 +53,7 @@ class Demo:
         app = compose.load_app(self._scenario.app)
         with stage(app, self._data, postgres=self._postgres) as ready:
             log = compose.queries(ready.settings)
-            before = count(ready.settings, self._scenario)
+            before = count(self._scenario, ready)
             settled = log.counts().keys() <= CLOSED
             dashboard = None if self._once else _free_port()
             environment = {**ready.environment, **self._scenario.environment}
@@ -104,7 +104,7 @@ class Demo:
         """Every effect exactly once, every undone one not at all; who is slow gets some time."""
         end = time.monotonic() + SETTLE_SECONDS
         while True:
-            found = entries(before, count(ready.settings, self._scenario), self._fates)
+            found = entries(before, count(self._scenario, ready), self._fates)
             right = all(entry.right for service in found.values() for entry in service)
             if right or time.monotonic() > end:
                 return found

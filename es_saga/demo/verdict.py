@@ -9,9 +9,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from es_saga.cli import compose
-from es_saga.config import Settings
 from es_saga.database import make_engine
 from es_saga.demo.scenario import Fate, Scenario, Totals
+from es_saga.demo.stage import Stage
 
 
 class Entry(NamedTuple):
@@ -49,14 +49,15 @@ def entries(before: Totals, after: Totals, fates: Iterable[Fate]) -> dict[str, l
     return found
 
 
-def count(settings: Settings, scenario: Scenario) -> Totals:
-    """What every service holds now, from its own database."""
+def count(scenario: Scenario, stage: Stage) -> Totals:
+    """What every service of the app holds now, from its own database."""
     counting: Mapping[str, Callable[[sa.Engine], dict[str, int]]] = compose.load(scenario.totals)
     found: dict[str, dict[str, int]] = {}
-    for service, totals in counting.items():
-        engine = make_engine(settings.participant_url(service))
-        try:
-            found[service] = totals(engine)
-        finally:
-            engine.dispose()
+    for service in stage.app.participants:
+        if service in counting:
+            engine = make_engine(stage.settings.participant_url(service))
+            try:
+                found[service] = counting[service](engine)
+            finally:
+                engine.dispose()
     return found

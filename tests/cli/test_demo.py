@@ -25,7 +25,7 @@ def test_a_scenario_fits_the_business_that_it_plays(name: str) -> None:
     saga = next(one for one in app.sagas if one.name == played.saga)
     definition, services = saga.definition, app.participants.keys()
     keeping = {name for name, service in app.participants.items() if service.tables is not None}
-    assert compose.load(played.totals).keys() == keeping, "everybody is counted"
+    assert compose.load(played.totals).keys() >= keeping, "everybody is counted"
     assert services >= set(played.alone)
     assert isinstance(saga, Choreography) == bool(played.begins and compose.load(played.begins))
     for fate in played.fates:

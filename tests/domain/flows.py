@@ -14,7 +14,8 @@ from domain.checkout.contracts import Cart
 from domain.credit import participants as lending
 from domain.credit.contracts import BuyOnCredit
 from domain.orders.contracts import PlaceOrder
-from domain.orders.participants import card_payments, carrier, order_book, stockroom
+from domain.orders.participants import totals as shop_totals
+from domain.totals import Counting
 from domain.transfer import participants as banking
 from domain.transfer.contracts import SendMoney
 from domain.travel import participants as agency
@@ -53,22 +54,18 @@ class Flow:
 
 
 def _shop(world: World) -> Totals:
-    return {
-        **_named("orders", order_book.totals(world.engines["orders"])),
-        **_named("payments", card_payments.totals(world.engines["payments"])),
-        **_named("stock", stockroom.totals(world.engines["stock"])),
-        **_named("shipping", carrier.totals(world.engines["shipping"])),
-    }
+    return _counted(world, shop_totals)
 
 
 def _travel(world: World) -> Totals:
-    return {
-        **_named("flights", agency.seats.totals(world.engines["flights"])),
-        **_named("rooms", agency.hotel_rooms.totals(world.engines["rooms"])),
-        **_named("cars", agency.fleet.totals(world.engines["cars"])),
-        **_named("wallet", agency.wallet_totals(world.engines["wallet"])),
-        **_named("documents", agency.document_totals(world.engines["documents"])),
-    }
+    return _counted(world, agency.totals)
+
+
+def _counted(world: World, counting: Mapping[str, Counting]) -> Totals:
+    found: Totals = {}
+    for service, count in counting.items():
+        found |= _named(service, count(world.engines[service]))
+    return found
 
 
 def _banks(world: World) -> Totals:
