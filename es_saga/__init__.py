@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from es_saga.core.messages import Command, Message, Query, Refusal
+    from es_saga.core.nested import ChildSaga
     from es_saga.core.policy import OnFailedUndo, Retry
     from es_saga.core.sensitive import Sensitive
     from es_saga.core.state import SagaState, SagaStatus
@@ -42,6 +43,7 @@ __all__ = [
     "Add",
     "App",
     "Change",
+    "ChildSaga",
     "Choreography",
     "Command",
     "ConflictError",
@@ -84,6 +86,7 @@ _HOMES = {
     "es_saga.core.after": ("START", "gather", "quorum"),
     "es_saga.core.definition": ("Saga", "Step", "of"),
     "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
+    "es_saga.core.nested": ("ChildSaga",),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),
     "es_saga.core.state": ("SagaState", "SagaStatus"),

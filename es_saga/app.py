@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from es_saga.core.choreography import Choreography
@@ -58,6 +58,7 @@ class App:
             faults += self._untold(definition)
             if isinstance(saga, Choreography):
                 faults += self._unheard(saga)
+        faults += _orphans(found)
         for participant in self.participants.values():
             faults += participant.faults()
         if faults:
@@ -96,3 +97,15 @@ class App:
                         f"{flow.name} expects {name} after {cause.__name__}, and there is no "
                         f"@{event.by}.on({cause.__name__})"
                     )
+
+
+def _orphans(found: Mapping[tuple[str, int], Definition]) -> Iterator[str]:
+    """Sagas that one of these runs, and that are not among them."""
+    for definition in found.values():
+        for step in definition.steps.values():
+            child = step.child
+            if child is not None and found.get((child.name, child.version)) is not child:
+                yield (
+                    f"{step.name} of {definition.name!r} runs {child.name!r}, version "
+                    f"{child.version}, which is none of its sagas: add it to sagas=[…]"
+                )

@@ -28,6 +28,8 @@ _LOOKS: Final = {
     "CompensationIssued": Look("↶", "yellow"),
     "CompensationSucceeded": Look("✓", "blue"),
     "CompensationFailed": Look("!", "red"),
+    "SagaHeld": Look("□", "green"),
+    "ParentDecided": Look("☟", "cyan"),
     "SagaCompleted": Look("■", "bold green"),
     "SagaCompensated": Look("■", "bold blue"),
     "SagaStuck": Look("■", "bold red"),

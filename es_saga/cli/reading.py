@@ -86,6 +86,7 @@ def status(
         show_one({**flat(standing), **beside}, output)
         return
     _show_head(row)
+    _show_kin(standing)
     if row.status == "stuck":
         why = _stuck_at(list(whole(queries, saga_id)))
         put(f"[dim]stuck[/]    [bold red]{escape(why)}[/]", hang=9)
@@ -120,6 +121,13 @@ def _show_head(row: SagaRow) -> None:
     for exception in row.exceptions:
         what = f"{exception['step']}: {short(exception['error'])}"
         put(f"[dim]owed[/]     [magenta]{escape(what)}[/]", hang=9)
+
+
+def _show_kin(standing: Standing) -> None:
+    if standing.parent is not None:
+        put(f"[dim]run by[/]   {standing.parent}")
+    for step, child in standing.children.items():
+        put(f"[dim]runs[/]     {child} [dim]({escape(step)})[/]", hang=9)
 
 
 def _stuck_at(rows: Sequence[AuditRow]) -> str:

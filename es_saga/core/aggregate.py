@@ -20,9 +20,11 @@ from es_saga.core.events import (
     CompensationSucceeded,
     DeadlineExceeded,
     LateReplyNoted,
+    ParentDecided,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
+    SagaHeld,
     SagaStarted,
     SagaStuck,
     SignalReceived,
@@ -79,6 +81,7 @@ def start(saga_id: str, event: SagaStarted) -> SagaState:
             deadline=event.deadline,
             notify=event.notify,
             trace=event.trace,
+            parent=event.parent,
         ),
         version=1,
         status=SagaStatus.RUNNING,
@@ -314,9 +317,24 @@ def _compensation_failed(state: SagaState, event: CompensationFailed) -> SagaSta
 # ── the saga as a whole ──────────────────────────────────────────────────────────────────────────
 
 
+@_on(SagaHeld)
+def _saga_held(state: SagaState, event: SagaHeld) -> SagaState:
+    assert state.bound, "nobody decides for it"
+    assert not state.backward, "what is undone is not held"
+    return moved(state, event, status=SagaStatus.WAITING, held=True)
+
+
+@_on(ParentDecided)
+def _parent_decided(state: SagaState, event: ParentDecided) -> SagaState:
+    assert state.origin.parent is not None, "it has none"
+    status = SagaStatus.RUNNING if state.held else state.status
+    return moved(state, event, status=status, held=False, decided=event)
+
+
 @_on(SagaCompleted)
 def _saga_completed(state: SagaState, event: SagaCompleted) -> SagaState:
     assert not state.backward, "what is undone cannot complete"
+    assert not state.bound, "its parent has not decided"
     return moved(state, event, status=SagaStatus.COMPLETED, closed=event.at)
 
 

@@ -34,6 +34,8 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
         state.signals,
         state.waiting,
         state.fans,
+        state.held,
+        state.decided,
     )
     return rested(moved) if moved.waiting else moved
 

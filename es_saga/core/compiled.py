@@ -26,7 +26,7 @@ from es_saga.core.messages import (
 )
 from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.sensitive import sensitive_paths
-from es_saga.core.state import SagaState
+from es_saga.core.state import SagaState, WorkStatus
 
 C = TypeVar("C", bound=Command[Any])
 
@@ -178,7 +178,7 @@ class StepDefinition:
     expires: float | None = None
     """Of a hold: how long its participant keeps it unsettled, in seconds."""
     confirms: str | None = None
-    """The hold that this step makes final."""
+    """The step that this one makes final: a hold, or one that runs a saga."""
     when: Condition | None = None
     wait: Await | None = None
     observed: Observed | None = None
@@ -187,6 +187,8 @@ class StepDefinition:
     """It goes over a list."""
     item: int | None = None
     """Which item of the list it is for, from 0; None with `each`: it stands for all of them."""
+    child: Definition | None = None
+    """The saga that it runs."""
 
     @property
     def asks(self) -> str:
@@ -284,10 +286,14 @@ class Definition:
     def wanted(self, step: StepDefinition, state: SagaState) -> bool:
         """Call the step's condition on what is known so far; without one, it is wanted.
 
+        To make something final, if it was done.
+
         Raises:
             TypeError: it returned something else than a bool.
             Exception: whatever the condition raises.
         """
+        if step.confirms is not None:
+            return state.steps[step.confirms].do.status is WorkStatus.SUCCEEDED
         if step.when is None:
             return True
         data = self.data.model_validate(state.origin.data)
@@ -416,6 +422,8 @@ def _shape(step: StepDefinition) -> Json:
         shape["join"] = [step.join.least, step.join.all_settled]
     if step.each is not None:
         shape["each"] = [step.each.most, step.each.at_once]
+    if step.child is not None:
+        shape["saga"] = step.child.name
     return shape
 
 

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from es_saga.core.aggregate import start
+from es_saga.core.child import obey
 from es_saga.core.definition import Definition, StepDefinition, StepKind
-from es_saga.core.errors import ConflictError, NotFound
+from es_saga.core.errors import NotFound
 from es_saga.core.events import (
     CompensationFailed,
     DeadlineExceeded,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
-    SagaStarted,
+    SagaHeld,
     StepTimedOut,
     UndoException,
 )
-from es_saga.core.inputs import Heard, Input, Reply, Signal, Start, Tick
+from es_saga.core.inputs import FromParent, Heard, Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import Direction
 from es_saga.core.observing import observe, opening
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.reaction import Reaction
 from es_saga.core.replies import credit
 from es_saga.core.signals import hear
+from es_saga.core.starting import begin
 from es_saga.core.state import GIVEN_UP, SagaState, StepState, WorkStatus
 from es_saga.core.verbs import operate
 
@@ -63,13 +64,15 @@ def decide(
 
 def react(definition: Definition, state: SagaState | None, input: Input, now: float) -> Decided:
     """Like `decide`, with the state after the events, which the engine needs next."""
-    if isinstance(input, Start):
-        return _start(definition, state, input, now)
     if isinstance(input, Heard):
         return _hear_of(definition, state, input, now)
-    if state is None:
+    if isinstance(input, Start):
+        reaction = begin(definition, state, input, now)
+    elif isinstance(input, FromParent):
+        reaction = obey(definition, state, input, now)
+    elif state is None:
         raise NotFound("There is no such saga.")
-    if isinstance(input, Reply):
+    elif isinstance(input, Reply):
         reaction = Reaction(definition, state, now, input.message_id)
         credit(reaction, input)
     elif isinstance(input, Signal):
@@ -88,36 +91,12 @@ def react(definition: Definition, state: SagaState | None, input: Input, now: fl
     return Decided(reaction.events, reaction.state)
 
 
-def _start(definition: Definition, state: SagaState | None, input: Start, now: float) -> Decided:
-    if state is not None:
-        if state.origin.saga_type == definition.name and state.origin.data == input.data:
-            return Decided([], state)
-        raise ConflictError(
-            f"Saga {input.saga_id!r} was started with another input.",
-            hint="Use another key, or the same input.",
-        )
-    event = SagaStarted(
-        at=now,
-        cause=input.message_id,
-        saga_type=definition.name,
-        definition=definition.version,
-        fingerprint=definition.fingerprint,
-        data=input.data,
-        key=input.key,
-        deadline=None if definition.deadline is None else now + definition.deadline,
-        notify=input.notify,
-        trace=input.trace,
-    )
-    reaction = Reaction(definition, start(input.saga_id, event), now, input.message_id)
-    reaction.events.append(event)
-    _follow(reaction)
-    return Decided(reaction.events, reaction.state)
-
-
 def _hear_of(definition: Definition, state: SagaState | None, input: Heard, now: float) -> Decided:
     begun: list[SagaEvent] = []
     if state is None:
-        begun, state = _start(definition, None, opening(definition, input), now)
+        opened = begin(definition, None, opening(definition, input), now)
+        _follow(opened)
+        begun, state = opened.events, opened.state
     reaction = Reaction(definition, state, now, input.message_id)
     observe(reaction, input)
     if reaction.events:
@@ -209,7 +188,7 @@ def _follow(reaction: Reaction) -> None:
 
 
 def _go_forward(reaction: Reaction) -> None:
-    definition = reaction.definition
+    definition, bound = reaction.definition, reaction.state.bound
     done: set[str] = set()
     for name, own in reaction.state.steps.items():
         status = own.do.status
@@ -228,6 +207,8 @@ def _go_forward(reaction: Reaction) -> None:
         for name, step in reaction.definition.steps.items():
             if name in reaction.state.steps or not _ready(reaction, step, done):
                 continue
+            if bound and step.confirms:
+                continue  # what makes a child's own children and holds final waits for its parent
             if step.join and _within_reach(reaction, step) < step.join.least:
                 _give_up_quorum(reaction, step)
                 return
@@ -240,13 +221,16 @@ def _go_forward(reaction: Reaction) -> None:
             if reaction.state.steps[name].do.status in _DONE:
                 done.add(name)
                 begun = True
-    if len(done) == len(reaction.definition.steps):
-        reaction.emit(SagaCompleted(at=reaction.now, cause=reaction.cause))
+    steps = reaction.definition.steps.values()
+    later = sum(bound and step.confirms is not None for step in steps)
+    if len(done) + later == len(steps) and not reaction.state.held:
+        end = SagaHeld if bound else SagaCompleted
+        reaction.emit(end(at=reaction.now, cause=reaction.cause))
 
 
 def _ready(reaction: Reaction, step: StepDefinition, done: set[str]) -> bool:
     """What it comes after is done; of a quorum, enough, or so little that it is out of reach."""
-    if step.kind is StepKind.PIVOT:  # nor is anything that could turn the saga back under way
+    if step.kind is StepKind.PIVOT or step.confirms:  # nor is what could turn the saga back open
         return done.issuperset(step.ancestors)
     if step.join is None or done.issuperset(step.after):
         return done.issuperset(step.after)

@@ -35,7 +35,8 @@ from es_saga.core.compiled import (
 )
 from es_saga.core.correlation import Header
 from es_saga.core.messages import Command, Event, Message
-from es_saga.core.policy import DEFAULT_TIMEOUT, OnFailedUndo, Retry
+from es_saga.core.nested import BeginSaga, beginning
+from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, NESTED_TIMEOUT, OnFailedUndo, Retry
 from es_saga.core.step import (
     AT_ONCE,
     C,
@@ -50,6 +51,7 @@ from es_saga.core.step import (
 )
 
 E = TypeVar("E", bound=Event)
+I_ = TypeVar("I_", bound=Message)
 M = TypeVar("M", bound=Message)
 
 
@@ -246,6 +248,40 @@ class Saga(Generic[D]):
         made = Beginning[E, D](event, key, header)
         self.beginnings.append(made)
         return made
+
+    def saga(
+        self,
+        child: Saga[I_],
+        /,
+        *,
+        after: After = None,
+        timeout: timedelta = NESTED_TIMEOUT,
+        retry: Retry | None = FOR_EVER,
+        when: When[D] | None = None,
+    ) -> Callable[[Callable[Concatenate[D, P], I_]], Step[D, P, BeginSaga[I_]]]:
+        """A step that runs another saga: the function makes that one's input.
+
+        What the child did stays undoable until this saga ends, and is undone if this one is; so the
+        step has no compensation of its own. A child that was undone by itself, cancelled by its
+        operator for instance, refuses the step. One that has a pivot cannot be undone after it, so
+        the step is this saga's pivot. After the pivot the child ends by itself.
+
+        Args:
+            child: it belongs to the same app. Its id is made of this saga's and the step's name.
+            after, when: as for steps.
+            timeout: how long it may take before it is asked for again, which changes nothing.
+            retry: how often that is; default: for ever.
+        """
+
+        def register(fn: Callable[Concatenate[D, P], I_]) -> Step[D, P, BeginSaga[I_]]:
+            begin, kind = beginning(fn, child), StepKind.COMPENSATABLE
+            step: Step[D, P, BeginSaga[I_]] = Step(
+                begin, kind, names(after), timeout, retry, "undo", when, child=child
+            )
+            self.steps.append(step)
+            return step
+
+        return register
 
     def wait(
         self,

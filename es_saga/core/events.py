@@ -27,6 +27,20 @@ class SagaEvent(BaseModel):
     """Id of the message that led to it; None when a timer did."""
 
 
+class Parent(BaseModel):
+    """The step of another saga that a saga was begun by."""
+
+    model_config = ConfigDict(frozen=True)
+
+    command_id: str
+    undoable: bool
+    """Once its steps are done it is held, until the parent has it closed or undone."""
+
+    @property
+    def saga_id(self) -> str:
+        return self.command_id.split("/", 1)[0]
+
+
 class SagaStarted(SagaEvent):
     """A saga began, under this version of its definition."""
 
@@ -41,6 +55,8 @@ class SagaStarted(SagaEvent):
     """Address that is told the outcome."""
     trace: str | None = None
     """W3C traceparent of whoever started it."""
+    parent: Parent | None = None
+    """What answers for it, if another saga runs it."""
 
 
 class StepStarted(SagaEvent):
@@ -156,6 +172,18 @@ class CompensationFailed(SagaEvent):
     refused: bool = False
     retry_at: float | None = None
     """When it is sent again; None when it now takes a human."""
+
+
+class SagaHeld(SagaEvent):
+    """A child's steps are done, and its parent may still have them undone."""
+
+
+class ParentDecided(SagaEvent):
+    """What becomes of a child: it may complete, or it is undone."""
+
+    close: bool
+    command_id: str
+    """Of the parent's command, which is answered at the end."""
 
 
 class SagaCompleted(SagaEvent):
@@ -283,6 +311,8 @@ EVENTS: dict[str, type[SagaEvent]] = {
         CompensationIssued,
         CompensationSucceeded,
         CompensationFailed,
+        SagaHeld,
+        ParentDecided,
         SagaCompleted,
         SagaCompensated,
         SagaStuck,

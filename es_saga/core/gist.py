@@ -20,6 +20,7 @@ from es_saga.core.events import (
     OperatorResent,
     OperatorResolved,
     OperatorResumed,
+    ParentDecided,
     SagaCompensated,
     SagaEvent,
     SagaStarted,
@@ -64,6 +65,8 @@ def _said(event: SagaEvent) -> str:
             return event.why
         case SagaCompensated():
             return ", ".join(f"{one.step} not undone: {one.error}" for one in event.exceptions)
+        case ParentDecided():
+            return "close" if event.close else "undo"
         case LateReplyNoted():
             return f"{event.direction} {event.outcome}"
         case OperatorResolved():

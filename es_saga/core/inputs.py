@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from es_saga.core.events import Json
+from es_saga.core.events import Json, Parent
 from es_saga.core.messages import CommandKey, Direction, Outcome
+from es_saga.core.nested import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Start:
     notify: str | None = None
     trace: str | None = None
     message_id: str | None = None
+    parent: Parent | None = None
 
 
 class Reply(NamedTuple):
@@ -54,6 +56,15 @@ class Heard(NamedTuple):
     key: str | None = None
     """The business key that it names the saga by."""
     trace: str | None = None
+
+
+class FromParent(NamedTuple):
+    """What the saga that runs it wants of a child."""
+
+    begin: Start
+    """How the child begins, or began."""
+    order: Order
+    command_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +132,4 @@ class Resend(Verb):
 
 
 OperatorVerb = RetryStuck | Skip | Resolve | Cancel | Compensate | Resume | Resend
-Input = Start | Reply | Signal | Heard | Tick | OperatorVerb
+Input = Start | Reply | Signal | Heard | FromParent | Tick | OperatorVerb

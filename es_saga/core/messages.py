@@ -236,6 +236,8 @@ class Envelope(BaseModel):
     """On an undo: the id of the forward command, whose fence record it closes."""
     confirms: str | None = None
     """On a confirm: the id of the hold that it makes final."""
+    runs: str | None = None
+    """On a command that is for a saga: its type."""
     expires: float | None = None
     """On a hold: how long the participant keeps it unsettled, in seconds from when it held it."""
     attempt: int = 1

@@ -10,6 +10,9 @@ from enum import StrEnum
 DEFAULT_TIMEOUT = timedelta(seconds=30)
 """How long one attempt of a step may stay unanswered (requirement R049)."""
 
+NESTED_TIMEOUT = timedelta(minutes=5)
+"""How long a saga that another one runs may take before it is asked for again."""
+
 MAX_ATTEMPTS = 10_000
 """A bound on what a policy may ask for; `attempts=None` means for ever."""
 

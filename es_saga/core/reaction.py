@@ -195,8 +195,11 @@ class Reaction:
     def pivot_begun(self) -> bool:
         """The pivot is under way, passed, or unknown: nothing may be undone from outside.
 
-        Where there is none, as in a `Tcc`, the first retriable step that begins stands for it.
+        Where there is none, as in a `Tcc`, the first retriable step that begins stands for it. And
+        a child that is held is undone by its parent only.
         """
+        if self.state.held:
+            return True
         steps, pivot = self.state.steps, self.definition.pivot
         if pivot is None:
             return any(self.definition.steps[name].after_pivot for name in steps)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from es_saga.core.events import Json, UndoException
+from es_saga.core.events import Json, Parent, ParentDecided, UndoException
 
 REMEMBERED_VERBS = 16
 """How many operators' message ids a saga remembers, so that a redelivered verb acts once."""
@@ -127,6 +127,7 @@ class Origin(NamedTuple):
     deadline: float | None = None
     notify: str | None = None
     trace: str | None = None
+    parent: Parent | None = None
 
 
 class Failure(NamedTuple):
@@ -170,10 +171,20 @@ class SagaState(NamedTuple):
     """Steps that wait for one, or for time to pass."""
     fans: Mapping[str, int] = _NO_FANS
     """Steps over a list that have begun, and how many stand for each."""
+    held: bool = False
+    """Its steps are done, and its parent has not decided."""
+    decided: ParentDecided | None = None
+    """What its parent has decided."""
 
     @property
     def saga_id(self) -> str:
         return self.origin.saga_id
+
+    @property
+    def bound(self) -> bool:
+        """Whether it may not complete yet: its parent has not decided."""
+        parent, decided = self.origin.parent, self.decided
+        return parent is not None and parent.undoable and not (decided and decided.close)
 
     @property
     def next_due(self) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Final,
@@ -25,6 +26,9 @@ from es_saga.core.after import Quorum
 from es_saga.core.compiled import Await, OnUnknown, StepKind
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import Retry
+
+if TYPE_CHECKING:
+    from es_saga.core.definition import Saga
 
 D = TypeVar("D", bound=Message)
 R = TypeVar("R")
@@ -112,12 +116,14 @@ class Step(Generic[D, P, C_co]):
         when: Callable[..., bool] | None = None,
         wait: Await | None = None,
         each: Each | None = None,
+        child: Saga[Any] | None = None,
     ) -> None:
         self.fn = fn
         self.name: str = getattr(fn, "__name__", "?")  # what has none is refused by `verify`
         self.when = when
         self.wait = wait
         self.each = each
+        self.child = child
         self.kind = kind
         self.after = after.steps if isinstance(after, Quorum) else after
         self.join = after.join if isinstance(after, Quorum) else None

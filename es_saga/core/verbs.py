@@ -136,9 +136,12 @@ def _no_way_back(reaction: Reaction) -> str | None:
         )
     if not reaction.pivot_begun():
         return None
+    if state.held:
+        assert state.origin.parent is not None, "it holds it"
+        return f"it is done, and {state.origin.parent.saga_id}, which runs it, decides: ask that"
     pivot = reaction.definition.pivot
     if pivot is None:
-        return "all its holds have succeeded and are being confirmed: the saga can only go on"
+        return "all of it is done and is being made final: the saga can only go on"
     if state.steps[pivot].do.status is WorkStatus.SUCCEEDED:
         return f"the pivot {pivot} has succeeded: the saga can only go on"
     return f"the pivot {pivot} is under way and its outcome not known yet"

@@ -55,8 +55,12 @@ class Verifier(FlowVerifier):
                 self.signatures[name] = _WAITING
                 self.replies[name] = step.wait.message or type(None)
                 continue
-            self.items[name] = self.check_list(step)
-            self.signatures[name] = signature = self.read(name, step.fn, item=self.items[name])
+            if step.child is not None:
+                signature = self.children.read(step, self.read)
+            else:
+                self.items[name] = self.check_list(step)
+                signature = self.read(name, step.fn, item=self.items[name])
+            self.signatures[name] = signature
             if signature.command is not None:
                 self.replies[name] = reply_type(signature.command)
         compiled = [self.compile_step(step, pivot) for step in self.steps.values()]
@@ -67,7 +71,7 @@ class Verifier(FlowVerifier):
             name=self.saga.name,
             version=self.saga.version,
             data=self.saga.data,
-            steps={step.name: step for step in compiled if step is not None},
+            steps=self.children.closed({step.name: step for step in compiled if step is not None}),
             deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
             on_failed_undo=self.saga.on_failed_undo,
             undo_order=self.saga.undo_order,
@@ -131,9 +135,11 @@ class Verifier(FlowVerifier):
         self.ancestors = {name: frozenset(found) for name, found in reached.items()}
 
     def check_pivot(self) -> str | None:
-        pivots = [name for name, step in self.steps.items() if step.kind is StepKind.PIVOT]
+        kind = self.children.kind
+        pivots = [name for name, step in self.steps.items() if kind(step) is StepKind.PIVOT]
         if len(pivots) > 1:
-            self.fault(f"there can be one pivot, not {len(pivots)}: {', '.join(pivots)}")
+            told = ", ".join(map(self.children.label, pivots))
+            self.fault(f"there can be one pivot, not {len(pivots)}: {told}")
         if len(pivots) != 1:
             return None
         pivot = pivots[0]
@@ -206,7 +212,7 @@ class Verifier(FlowVerifier):
     def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
         name, signature = step.name, self.signatures[step.name]
         after_pivot = pivot is not None and pivot in self.ancestors[name]
-        kind = step.kind
+        kind = self.children.kind(step)
         if kind is StepKind.COMPENSATABLE and after_pivot:
             kind = StepKind.RETRIABLE
         retry = step.retry or (FOR_EVER if after_pivot else Retry())
@@ -214,11 +220,11 @@ class Verifier(FlowVerifier):
         binds = self.bind(name, name, signature)
         when = self.compile_condition(step)
         self.check_compensation(step, kind, pivot)
-        undo = self.compile_undo(step) if step.undos else None
+        undo = self.compile_undo(step) if step.undos and step.child is None else None
         if signature.command is None:
             return None
         reply = self.replies.get(name)
-        return StepDefinition(
+        compiled = StepDefinition(
             name=name,
             kind=kind,
             after_pivot=after_pivot,
@@ -238,6 +244,7 @@ class Verifier(FlowVerifier):
             join=step.join,
             each=self.compile_list(step),
         )
+        return self.children.compile(compiled)
 
     def compile_list(self, step: Step[Any, ..., Any]) -> Fan | None:
         if step.each is None:
@@ -261,6 +268,9 @@ class Verifier(FlowVerifier):
         self, step: Step[Any, ..., Any], kind: StepKind, pivot: str | None
     ) -> None:
         name = step.name
+        if step.child is not None:
+            self.children.check(step)
+            return
         if kind is StepKind.COMPENSATABLE and not step.undos:
             self.fault(
                 f"{name} has no compensation: write one with @{name}.compensation, or make it a "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any, get_args
 
+from es_saga.core.children import Children
 from es_saga.core.definition import Saga, Step
 from es_saga.core.messages import of_each
 from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
@@ -29,6 +30,7 @@ class FlowVerifier:
         """The type of what each step is given of a list, if it goes over one."""
         self.signatures: dict[str, Signature] = {}
         self.read = Reader(saga.data, self.fault).read
+        self.children = Children(saga, self.fault)
 
     def fault(self, text: str) -> None:
         if text not in self.faults:

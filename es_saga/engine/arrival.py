@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Envelope, Outcome, check_id
+from es_saga.engine.nested import read_request, refusing, replying
 from es_saga.engine.outgoing import summary
 from es_saga.engine.ports import Delivery, Transport
 from es_saga.engine.preview import Preview
@@ -28,6 +31,8 @@ from es_saga.engine.requests import (
     read_verb,
     verb_input,
 )
+
+_log = structlog.get_logger("es_saga.arrival")
 
 UNREADY_SECONDS = 5.0
 """When a delivery that could not be handled for now is delivered again."""
@@ -99,6 +104,9 @@ class Arrival:
                 self.input = read_signal(envelope)
             elif envelope.type == HEARD_TYPE:
                 self._read_heard(envelope, registry)
+            elif envelope.runs is not None:
+                self.input, self.definition = read_request(envelope, registry)
+                self.saga_id = self.input.begin.saga_id
             else:
                 reply = read_reply(envelope)
                 self.saga_id = reply.key.saga_id
@@ -163,6 +171,9 @@ class Arrival:
                     saga=summary(state), created=created, events=events, commands=commands
                 )
                 self._answer(told)
+            elif self._from_parent and not changed:
+                assert state is not None, "a child that does not exist has begun"
+                self._reply(replying(self._delivery.envelope, state))
             self._delivery.ack()
 
     def fail(self, error: SagaError) -> None:
@@ -178,6 +189,9 @@ class Arrival:
             self._delivery.ack()
         elif isinstance(error, Unavailable):
             self._delivery.nak(UNREADY_SECONDS)
+        elif self._from_parent and (reply := refusing(self._delivery.envelope, error)) is not None:
+            self._reply(reply)
+            self._delivery.ack()
         else:
             self._delivery.reject(_reason(error, self._delivery.envelope.type), error.message)
 
@@ -207,6 +221,17 @@ class Arrival:
             return envelope.replyto is not None
         return envelope.type in (START_TYPE, VERB_TYPE)
 
+    @property
+    def _from_parent(self) -> bool:
+        """Whether the saga that runs it sent it; that asks again if it hears nothing."""
+        return self._delivery is not None and self._delivery.envelope.runs is not None
+
+    def _reply(self, reply: Envelope | None) -> None:
+        assert self._delivery is not None
+        address = self._delivery.envelope.replyto
+        if reply is not None and address is not None and self._transport is not None:
+            self._transport.publish(address, reply).add_done_callback(_confirmed)
+
     def _answer(self, answer: Answer) -> None:
         assert self._delivery is not None
         envelope = self._delivery.envelope
@@ -224,6 +249,12 @@ class Arrival:
                 data=answer.model_dump(mode="json", exclude_none=True),
             ),
         )
+
+
+def _confirmed(done: asyncio.Future[None]) -> None:
+    """A reply that the broker never took is asked for again."""
+    if not done.cancelled() and done.exception() is not None:
+        _log.warning("not_published", error=str(done.exception()))
 
 
 def _reason(error: SagaError, type: str) -> str:

@@ -17,6 +17,7 @@ from es_saga.core.messages import (
     command_id,
     part_of,
 )
+from es_saga.engine.nested import for_saga, reply_due
 
 
 class Outgoing(NamedTuple):
@@ -44,10 +45,14 @@ class Sender:
 
         What is not in flight any more by then is left out: events that came together may hold a
         command and its answer, as when a reply is read right after the timer asked again. A step
-        that waits for the world outside sends nothing, nor does one that is only expected.
+        that waits for the world outside sends nothing, nor does one that is only expected. Of a
+        saga that another one runs, what that one is answered comes with them.
         """
         for event in events:
             if not isinstance(event, _SENDING):
+                reply = reply_due(state, event)
+                if reply is not None and reply.sagaid is not None:
+                    yield Outgoing(self.subjects.inbox(self.app, reply.sagaid), reply, None)
                 continue
             undo = isinstance(event, CompensationIssued)
             own = state.steps[event.step]
@@ -93,11 +98,12 @@ class Sender:
             direction="CANCEL" if undo else "REQUEST",
             data=sent.data,
         )
-        return Outgoing(
-            self.subjects.command(sent.to, part_of(origin.saga_id), sent.type),
-            envelope,
-            None if found is None else self._ttl(found),
-        )
+        subject = self.subjects.command(sent.to, part_of(origin.saga_id), sent.type)
+        run = for_saga(envelope, sent)
+        if run is not None:
+            child, envelope = run
+            subject = self.subjects.inbox(self.app, child)
+        return Outgoing(subject, envelope, None if found is None else self._ttl(found))
 
     @staticmethod
     def _ttl(found: StepDefinition) -> float | None:

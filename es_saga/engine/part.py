@@ -22,7 +22,7 @@ from es_saga.core.decide import react
 from es_saga.core.definition import Definition
 from es_saga.core.errors import ConflictError, NotFound, NotYet, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
-from es_saga.core.inputs import Heard, Input, OperatorVerb, Reply, Start, Tick
+from es_saga.core.inputs import FromParent, Heard, Input, OperatorVerb, Reply, Start, Tick
 from es_saga.core.messages import Envelope
 from es_saga.engine.arrival import Arrival
 from es_saga.engine.outgoing import Outgoing
@@ -194,17 +194,17 @@ class Part:
         In the order of the events (law L45); who waits for the end is told of it once more.
         """
         around = self._around
-        definitions: dict[str, Definition] = {}
+        definitions: dict[str, Definition | None] = {}
         for saga_id, state in moved.states.items():
             if state.closed is not None:
                 self._notify(state)
+                definitions[saga_id] = None  # nothing is in flight: only its parent is answered
             elif (definition := self._registered(state)) is not None:
                 definitions[saga_id] = definition
         messages: list[Outgoing] = []
         for recorded in moved.events:
-            definition = definitions.get(recorded.saga_id)
-            if definition is not None:
-                state = moved.states[recorded.saga_id]
+            if recorded.saga_id in definitions:
+                definition, state = definitions[recorded.saga_id], moved.states[recorded.saga_id]
                 messages += around.sender.commands(definition, state, (recorded.event,))
         self.relay.send(moved.position, messages)
 
@@ -392,7 +392,7 @@ class Part:
     def _definition(self, input: Input, state: SagaState | None, arrival: Arrival) -> Definition:
         if state is not None:
             return self._around.registry.of(state)
-        if isinstance(input, Start | Heard):
+        if isinstance(input, Start | Heard | FromParent):
             assert arrival.definition is not None, "read with what begins it"
             return arrival.definition
         raise NotFound(f"There is no saga {arrival.saga_id!r}.", hint="`es-saga list` shows them.")

@@ -37,6 +37,17 @@ class Registry:
             )
         return found
 
+    def version(self, saga_type: str, version: int) -> Definition:
+        """One version of a type.
+
+        Raises:
+            NotFound: it is not registered.
+        """
+        found = self._all.get((saga_type, version))
+        if found is None:
+            raise NotFound(f"There is no version {version} of saga type {saga_type[:80]!r} here.")
+        return found
+
     def of(self, state: SagaState) -> Definition:
         """The definition a saga began with (law L51).
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
@@ -29,6 +30,7 @@ from es_saga.projections import (
 from es_saga.projections.alerts import AlertRow
 from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.incidents import Incidents
+from es_saga.projections.kin import Kin, kin
 from es_saga.projections.listing import MAX_PAGE, STATUSES, Count, Cursor, Page, SagaFilter
 from es_saga.projections.pending import PendingWork, StepLoad
 from es_saga.projections.standing import SagaRow, Standing, saga_row, standing
@@ -81,10 +83,27 @@ class Queries:
             NotFound: there is no such saga.
         """
         row = self.status(saga_id)
-        known = self._ask(lambda connection: definitions.known(connection, row.type))
-        shape = next((one.shape for one in known if one.version == row.definition), None)
+        shape = self._shape(row)
         by = self._ask(lambda connection: trail.settled_by(connection, saga_id))
-        return standing(row, shape, by, time.time() if now is None else now)
+        stands = standing(row, shape, by, time.time() if now is None else now)
+        near = self._ask(lambda connection: kin(connection, row, shape))
+        return replace(stands, parent=near.parent, children=near.children)
+
+    def kin(self, saga_id: str) -> Kin:
+        """Who runs a saga, and whom it runs.
+
+        Raises:
+            NotFound: there is no such saga.
+        """
+        row = self.status(saga_id)
+        shape = self._shape(row)
+        return self._ask(lambda connection: kin(connection, row, shape))
+
+    def _shape(self, row: SagaRow) -> Mapping[str, Any] | None:
+        known = self._ask(
+            lambda connection: definitions.known(connection, row.type, row.definition)
+        )
+        return known[0].shape if known else None
 
     def history(self, saga_id: str, *, after: int = 0, limit: int = MAX_PAGE) -> list[AuditRow]:
         """A saga's audit trail, oldest first, from the event after number `after`.

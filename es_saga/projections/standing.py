@@ -50,6 +50,10 @@ class Standing:
     """Steps, or on the way back undos, in their order; None: the log has not its definition."""
     ledger: tuple[Entry, ...] | None
     """One entry for each step that can be undone; None as above."""
+    parent: str | None = None
+    """The saga that runs it."""
+    children: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The sagas that it runs, by the steps that do."""
 
 
 def saga_row(row: sa.RowMapping) -> SagaRow:

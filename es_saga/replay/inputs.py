@@ -25,6 +25,7 @@ from es_saga.core.events import (
     OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
+    ParentDecided,
     SagaEvent,
     SagaStarted,
     SignalReceived,
@@ -38,6 +39,7 @@ from es_saga.core.events import (
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
+    FromParent,
     Input,
     Reply,
     Resend,
@@ -72,6 +74,8 @@ class Kind(StrEnum):
     LATE = "late"
     """An answer that could change nothing any more."""
     SIGNAL = "signal"
+    PARENT = "parent"
+    """What the saga that runs it has decided."""
     VERB = "verb"
     """An operator's."""
     NONE = "none"
@@ -109,6 +113,7 @@ _KINDS: Final[dict[type[SagaEvent], Kind]] = {
     DeadlineExceeded: Kind.DEADLINE,
     LateReplyNoted: Kind.LATE,
     SignalReceived: Kind.SIGNAL,
+    ParentDecided: Kind.PARENT,
 }
 
 TIMES: Final = frozenset({Kind.TIMEOUT, Kind.RETRY, Kind.OVER, Kind.DEADLINE})
@@ -119,11 +124,17 @@ def input_of(saga_id: str, state: SagaState | None, events: Sequence[SagaEvent])
     """What a saga in this state was told, that these events came of it; None: nothing known."""
     event = events[0]
     if isinstance(event, SagaStarted):
-        return Start(
-            saga_id, event.data, event.key, event.notify, event.trace, message_id=event.cause
+        start = Start(
+            saga_id, event.data, event.key, event.notify, event.trace, event.cause, event.parent
         )
+        decided = next((one for one in events if isinstance(one, ParentDecided)), None)
+        return start if decided is None else FromParent(start, "undo", decided.command_id)
     if state is None:
         return None
+    if isinstance(event, ParentDecided):
+        origin = state.origin
+        begin = Start(saga_id, origin.data, message_id=event.cause, parent=origin.parent)
+        return FromParent(begin, "close" if event.close else "undo", event.command_id)
     if isinstance(event, OperatorEvent):
         return _verb(event, [one for one in events if isinstance(one, OperatorEvent)])
     if kind_of(event, state.waiting) in TIMES:

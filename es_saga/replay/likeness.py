@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from es_saga.core.events import Json, SagaEvent
+from es_saga.core.events import Json, ParentDecided, SagaEvent, SagaStarted
 
 _WHEN: Final = frozenset({"at", "cause", "due", "deadline", "trace", "notify"})
 """When it was, how it is told on, and which message brought it."""
@@ -26,5 +26,9 @@ def _story(event: SagaEvent) -> Json:
     told = event.model_dump(exclude=set(_WHEN))
     if _WHETHER in told:
         told[_WHETHER] = told[_WHETHER] is not None
+    if isinstance(event, SagaStarted) and event.parent is not None:
+        told["parent"] = event.parent.undoable
+    if isinstance(event, ParentDecided):
+        del told["command_id"]  # whoever its parent is
     told.pop("detail", None)  # an exception's own words, or a traceback: where code stands
     return told

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from es_saga.core.events import (
     OperatorEvent,
+    ParentDecided,
     SagaEvent,
     SagaStarted,
     SignalReceived,
@@ -80,6 +81,8 @@ def _begins(events: Sequence[SagaEvent], begin: int, index: int, waits: frozense
         return event.cause is None or event.cause != first.cause
     if isinstance(event, SagaStarted):
         return True
+    if isinstance(event, ParentDecided):  # it may decide before the child has begun
+        return event.cause != first.cause
     if kind in TIMES:
         return _begins_by_time(events, begin, index, waits)
     if kind is Kind.NONE:

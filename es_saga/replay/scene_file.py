@@ -60,6 +60,8 @@ class SceneFile:
         items.append(("saga_id=", quoted(self._replay.saga_id)))
         if origin.key is not None:
             items.append(("key=", quoted(origin.key)))
+        if origin.parent is not None:
+            items.append(("child=", "True"))
         begin: str | Group = Group("given", tuple(items), always=True)
         chains = list(_cut(self._calls))
         for number, chain in enumerate(chains):

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from pydantic import BaseModel
 
 from es_saga.core.errors import InvalidInput
+from es_saga.core.nested import nested_command, order_of
 from es_saga.core.tcc import settled_by
 
 WIDTH: Final = 88
@@ -90,11 +91,16 @@ class Imports:
         return f"{alias}.{rest}" if rest else alias
 
     def of(self, kind: type[Any]) -> str:
-        """A class; one that follows from a hold, by what makes it."""
+        """A class; one that follows from a hold or a child, by what makes it."""
         made = settled_by(kind)
         if made is not None:
             maker, hold = made
             return f"{self.name(settled_by.__module__, maker)}({self.of(hold)})"
+        asked = order_of(kind)
+        if asked is not None:
+            order, saga, data = asked
+            maker = self.name(order_of.__module__, nested_command.__name__)
+            return f"{maker}({quoted(order)}, {quoted(saga)}, {self.of(data)})"
         return self.name(kind.__module__, kind.__qualname__)
 
     def lines(self, library: Sequence[str], own: str) -> str:

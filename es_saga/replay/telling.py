@@ -24,8 +24,9 @@ from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
-    Heard,
+    FromParent,
     Input,
+    OperatorVerb,
     Reply,
     Resend,
     Resolve,
@@ -33,7 +34,6 @@ from es_saga.core.inputs import (
     RetryStuck,
     Signal,
     Skip,
-    Start,
     Tick,
 )
 from es_saga.core.messages import Command, Direction, Message, Outcome, check_id
@@ -132,8 +132,14 @@ class _Telling:
         self.calls: list[Call] = []
         self.data = definition.data.model_validate(replay.state.origin.data)
         self._punctual = punctual
-        key = replay.state.origin.key
-        self._scene: Scene = given(home.saga, self.data, saga_id=replay.saga_id, key=key)
+        origin = replay.state.origin
+        self._scene: Scene = given(
+            home.saga,
+            self.data,
+            saga_id=replay.saga_id,
+            key=origin.key,
+            child=origin.parent is not None,
+        )
         self._new: list[SagaEvent] = []
         """What was sent and is not expected yet."""
 
@@ -170,7 +176,7 @@ class _Telling:
     # ── one reaction ─────────────────────────────────────────────────────────────────────────────
 
     def _tell(self, reaction: Reaction, came: Input) -> None:
-        if isinstance(came, Start) or len(self._scene.history) >= reaction.last:
+        if reaction.first == 1 or len(self._scene.history) >= reaction.last:
             return  # timers have gone ahead: what was due by then has happened
         if self._punctual:
             self._wait_until(reaction)
@@ -182,6 +188,9 @@ class _Telling:
         elif isinstance(came, Signal):
             self._expect()
             self._hear(came)
+        elif isinstance(came, FromParent):
+            self._expect()
+            self._do(Call(f"parent_{came.order}s"))
         else:
             self._expect()
             self._operate(came)
@@ -316,7 +325,7 @@ class _Telling:
     # ── operators ────────────────────────────────────────────────────────────────────────────────
 
     def _operate(self, verb: Input) -> None:
-        assert not isinstance(verb, Start | Reply | Signal | Heard | Tick), "a human did it"
+        assert isinstance(verb, OperatorVerb), "a human did it"
         said = (("reason", verb.reason), ("actor", verb.actor))
         backward = Direction.UNDO if self._scene.state.backward else Direction.DO
         match verb:
@@ -366,6 +375,8 @@ class _Telling:
             self._do(Call("compensated", (), (("owing", owed),)))
         elif state.stuck is not None:
             self._do(Call("stuck"))
+        elif state.held:
+            self._do(Call("held"))
 
     def _do(self, said: Call) -> None:
         self._scene = getattr(self._scene, said.method)(*said.arguments, **dict(said.options))

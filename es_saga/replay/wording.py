@@ -13,6 +13,7 @@ from es_saga.core.events import (
     OperatorCancelled,
     OperatorEvent,
     OperatorResolved,
+    ParentDecided,
     SagaEvent,
     SagaStarted,
     SignalReceived,
@@ -78,6 +79,8 @@ def _said(event: SagaEvent) -> str:
             return f"a late answer to {_work(event.step, event.direction)}: {event.outcome}"
         case SignalReceived():
             return f"signal {event.name}"
+        case ParentDecided():
+            return f"its parent has it {'closed' if event.close else 'undone'}"
         case _:
             return "nothing known"
 

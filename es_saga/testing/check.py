@@ -38,6 +38,7 @@ from es_saga.testing.begin import Begin
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.invariants import Invariant, Total
+from es_saga.testing.kin import with_children
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.story import Story, Violation
 from es_saga.testing.strategies import fault_plans, messages
@@ -93,6 +94,8 @@ class Checked:
 
     saga: str
     exploration: Exploration
+    children: tuple[Exploration, ...] = ()
+    """Of the sagas that it runs, each as a child."""
     schedules: int = 0
     laws: set[str] = field(default_factory=set[str])
     """Numbers of the laws that had something to look at."""
@@ -122,7 +125,8 @@ class Checked:
             f"{len(self.faults)} kinds{played}, {len(self.laws)} laws hold; {fates} "
             f"({self.seconds:.1f} s)"
         )
-        return "\n".join(line for line in (told, self.hint, str(self.exploration)) if line)
+        explored = map(str, (self.exploration, *self.children))
+        return "\n".join(line for line in (told, self.hint, *explored) if line)
 
 
 Progress = Callable[[str, int, int], None]
@@ -195,12 +199,17 @@ def check_saga(
         residue=residue,
     )
     tell: Progress = progress or _say_nothing
-    exploration = _explored(definition, bounds, replies, participants, tell)
-    asked = {step.command.to for step in definition.steps.values() if not step.asks_nobody}
+    kin = with_children([definition])
+    exploration, *children = (
+        _explored(one, bounds, replies, participants, tell, child=one is not definition)
+        for one in kin
+    )
+    asked = {step.command.to for one in kin for step in one.steps.values() if not step.asks_nobody}
     checked = Checked(
         saga=definition.name,
         exploration=exploration,
-        laws=set(exploration.laws),
+        children=tuple(children),
+        laws=set().union(*(one.laws for one in (exploration, *children))),
         played=tuple(one.name for one in participants if one.name in asked),
     )
 
@@ -226,6 +235,8 @@ def _explored(
     replies: Replies,
     participants: Iterable[Participant],
     tell: Progress,
+    *,
+    child: bool,
 ) -> Exploration:
     """What was seen of one saga alone.
 
@@ -242,6 +253,7 @@ def _explored(
         bounds=bounds,
         replies=by_step,
         participants=participants,
+        child=child,
         progress=lambda done, waiting: tell("explored", done, done + waiting),
     )
     if not exploration:

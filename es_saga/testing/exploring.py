@@ -100,6 +100,7 @@ def explore(
     replies: Answers | None = None,
     participants: Iterable[Participant] = (),
     laws: Sequence[StoryLaw] = LAWS,
+    child: bool = False,
     progress: Progress | None = None,
 ) -> Exploration:
     """Look for the shortest schedule that breaks a law.
@@ -111,6 +112,7 @@ def explore(
         participants: they say which commands they never refuse, and what they refuse with; any
             other command may be refused.
         laws: those that judge.
+        child: another saga runs it, and has it closed or undone.
         progress: called every few hundred situations.
 
     Raises:
@@ -123,7 +125,7 @@ def explore(
     answers = answers_of(definition, replies or {})
     impure = impurities(definition, data=data, replies=answers) if definition.conducted else ()
     kind = Explorer if definition.conducted else WatchedExplorer
-    explorer = kind(definition, bounds or Bounds(), data, answers, participants, laws)
+    explorer = kind(definition, bounds or Bounds(), data, answers, participants, laws, child=child)
     found = None if impure else explorer.search(progress)
     return Exploration(
         saga=definition.name,

@@ -78,7 +78,7 @@ class Outcome:
 
     @cached_property
     def stories(self) -> tuple[Story, ...]:
-        """Each saga's story, in the order in which they were to begin."""
+        """Each saga's story, in the order in which they were to begin; then of those they ran."""
         effects: defaultdict[str, list[Effect]] = defaultdict(list)
         for effect in self.effects:
             effects[effect.saga_id].append(effect)
@@ -86,6 +86,12 @@ class Outcome:
         for note in self.notes:
             if note.what is What.SENT and note.about.replyto is not None:
                 sent[note.about.sagaid].append(note.about)
+        begun = {begin.saga_id for begin in self.begins}
+        children = (
+            Begin(saga_id, state.origin.saga_type, state.origin.data)
+            for saga_id, state in self.states.items()
+            if saga_id not in begun
+        )
         return tuple(
             Story(
                 self.world.definition_of(begin, self.states.get(begin.saga_id)),
@@ -94,7 +100,7 @@ class Outcome:
                 effects[begin.saga_id],
                 sent[begin.saga_id],
             )
-            for begin in self.begins
+            for begin in (*self.begins, *children)
         )
 
     @cached_property
@@ -139,7 +145,7 @@ class Outcome:
                 continue
             elif note.what is What.LIFE:
                 known[note.who] = frozenset(closed)
-            elif note.what is What.SENT and note.about.sagaid in known.get(note.who, ()):
+            elif note.what is What.SENT and _of(note.about) in known.get(note.who, ()):
                 sent.append(note.about)
         if not known:
             return None
@@ -167,7 +173,7 @@ class Outcome:
         inside = [Violation("engine", "", None, trouble) for trouble in self.troubles]
         if isinstance(self._rebuilt, CorruptHistory):
             inside.append(Violation("L38", "", None, self._rebuilt.message))
-        if not self.finished and not self.log.open and not self.objections:
+        if not self.finished and self.log.over and not self.objections:
             inside.append(Violation("engine", "", None, "messages come again and again for ever"))
         return (*self.objections, *self.judgement.violations, *inside)
 
@@ -221,6 +227,11 @@ class Outcome:
         ends = Counter(state.status.value for state in self.states.values())
         told = ", ".join(f"{number} {status}" for status, number in sorted(ends.items()))
         return f"{len(self.begins)} sagas: {told}; {len(self.judgement.applied)} laws hold."
+
+
+def _of(sent: Envelope) -> str | None:
+    """The saga that a manager sends for; the answer of a child names its parent."""
+    return sent.sagaid if sent.outcome is None else None
 
 
 def _rows(rows: Mapping[str, tuple[object, ...]]) -> dict[str, dict[str, object]]:

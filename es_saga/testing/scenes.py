@@ -39,6 +39,7 @@ from es_saga.core.messages import (
     reply_type,
 )
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.testing.belonging import Belonging, parent_of
 from es_saga.testing.conducted import conducted
 from es_saga.testing.meddling import Meddling
 from es_saga.testing.stage import AnyCommand, Sent, Stage, listed, name_of, open_stage
@@ -49,8 +50,18 @@ R = TypeVar("R")
 R1 = TypeVar("R1")
 
 
-def given(saga: Saga[D], data: D, *, saga_id: str | None = None, key: str | None = None) -> Scene:
+def given(
+    saga: Saga[D],
+    data: D,
+    *,
+    saga_id: str | None = None,
+    key: str | None = None,
+    child: bool = False,
+) -> Scene:
     """A saga that has just been started with this input; its id is `<name>-1` unless given.
+
+    Args:
+        child: another saga runs it: it does not complete before that one lets it.
 
     Raises:
         DefinitionError: the saga cannot be run.
@@ -58,11 +69,12 @@ def given(saga: Saga[D], data: D, *, saga_id: str | None = None, key: str | None
     """
     definition = conducted(saga.definition)
     checked = definition.check_input(data.model_dump(mode="json"))
-    start = Start(saga_id or f"{saga.name}-1", checked, key=key, message_id="start")
+    chosen, parent = saga_id or f"{saga.name}-1", parent_of(definition) if child else None
+    start = Start(chosen, checked, key=key, message_id="start", parent=parent)
     return Scene(open_stage(definition, start))
 
 
-class Scene(Meddling["Scene"]):
+class Scene(Meddling["Scene"], Belonging["Scene"]):
     """One saga, as far as its story was told. See `given`."""
 
     def __init__(self, stage: Stage) -> None:

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from es_saga.core.compiled import Definition
 from es_saga.core.messages import Direction, command_id
+from es_saga.core.nested import order_of
 from es_saga.testing.faults import (
     DUPLICATE_WINDOW_SECONDS,
     MAX_MANAGERS,
@@ -29,6 +30,7 @@ from es_saga.testing.faults import (
     Kind,
     Moment,
 )
+from es_saga.testing.kin import family
 from es_saga.testing.plans import build, plans
 
 M = TypeVar("M", bound=BaseModel)
@@ -156,19 +158,23 @@ def definitions() -> st.SearchStrategy[Definition]:
 def fault_plans(
     definition: Definition, saga_ids: Sequence[str] = ("saga-1",), *, most: int = MAX_TROUBLES
 ) -> st.SearchStrategy[FaultPlan]:
-    """What may befall these sagas of one type: up to `most` troubles, of every kind there is.
+    """What may befall these sagas of one type, and those that they run: up to `most` troubles, of
+    every kind there is.
 
     But for newer releases: they take several versions of the type.
 
     A trouble is one fault, or the same one for several attempts of a command.
     """
-    asking = [step for step in definition.steps.values() if step.wait is None]
-    commands = sorted({step.command.__name__ for step in asking})
+    kin = list(zip(*(family(saga_id, definition) for saga_id in saga_ids), strict=True))
+    of_each = [_troubles(alike[0][1], [saga_id for saga_id, _ in alike]) for alike in kin]
+    steps = [step for alike in kin for step in alike[0][1].steps.values()]
+    asking = [step.command for step in steps if step.wait is None and not order_of(step.command)]
+    commands = sorted({command.__name__ for command in asking})
     scarcity = st.tuples(st.sampled_from(commands), st.integers(0, len(saga_ids)))
     # Made once and not for each plan: to make and validate them takes longer than to draw.
     return st.builds(
         _plan,
-        st.lists(_troubles(definition, saga_ids), max_size=most),
+        st.lists(st.one_of(of_each), max_size=most),
         st.integers(0, 2**16),
         st.integers(1, MAX_MANAGERS),
         st.lists(scarcity, max_size=1) if len(saga_ids) > 1 else st.just([]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from es_saga.core.compiled import Definition
@@ -25,6 +26,7 @@ from es_saga.testing.begin import Begin
 from es_saga.testing.cast import Cast, Databases
 from es_saga.testing.faults import RATE, FaultPlan, draw
 from es_saga.testing.invariants import Invariant, Total
+from es_saga.testing.kin import family, with_children
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.shrinking import fewest_sagas, shrink, simplify
 from es_saga.testing.simulation.effects import Effects
@@ -34,6 +36,7 @@ from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.simulation.managers import Make, Managers
 from es_saga.testing.simulation.network import Network
+from es_saga.testing.simulation.offspring import Offspring
 from es_saga.testing.simulation.people import People
 from es_saga.testing.simulation.services import Book, Fence, Service, made_up
 from es_saga.testing.simulation.tellers import Teller, check_id_of
@@ -91,7 +94,9 @@ class World:
         self.sagas = tuple(sagas)
         self.manager = manager
         self.fence = fence
-        self.definitions = [one.definition if isinstance(one, Saga) else one for one in sagas]
+        given = [one.definition if isinstance(one, Saga) else one for one in sagas]
+        self.definitions = with_children(given)
+        self._given = {definition.name for definition in given}
         self._seed = seed
         self._faults = faults
         self._rate = rate
@@ -158,11 +163,14 @@ class World:
         return tuple(
             Begin(f"{name}-{number}", name, data, apart * (number - 1))
             for name, data in self._made_up().items()
+            if name in self._given
             for number in range(1, sagas + 1)
         )
 
     def _plan(self, seed: int, begins: Sequence[Begin]) -> FaultPlan:
-        pairs = [(begin.saga_id, self._types[begin.saga_type]) for begin in begins]
+        pairs = list(
+            chain.from_iterable(family(one.saga_id, self._types[one.saga_type]) for one in begins)
+        )
         releases = len(self.definitions) - len(self._types)
         return draw(seed, pairs, rate=self._rate, releases=releases)
 
@@ -172,6 +180,7 @@ class World:
         network = Network(loop, journal, plan.seed)
         log = Log(loop, journal)
         effects = Effects(journal, loop, dict(plan.scarce))
+        log.committed = Offspring(effects).committed
         with journal.listening(), loop.running(), self.cast.ready(plan.seed) as databases:
             totals: dict[str, list[int]] = {}
             self.cast.measure(databases, totals)
@@ -191,7 +200,7 @@ class World:
                 people.begin(begin)
 
             def over() -> bool:
-                done = len(log.states) == len(begins) and not log.open
+                done = all(begin.saga_id in log.states for begin in begins) and log.over
                 return done and not people.busy and network.quiet
 
             def wrong() -> bool:

@@ -107,7 +107,7 @@ def test_what_was_settled_at_the_start_is_kept() -> None:
     )
     first = events[0]
     assert isinstance(first, SagaStarted)
-    assert (first.key, first.deadline, first.notify, first.trace) == origin[-4:]
+    assert (first.key, first.deadline, first.notify, first.trace) == origin[-5:-1]
     assert state.origin == origin
     alone = fold("s-1", events[:1])
     assert alone is not None

@@ -18,6 +18,7 @@ from domain.orders import order
 from domain.orders.contracts import CancelOrder, CardDeclined, ChargeCard, CreateOrder, OrderCreated
 from domain.plots import exchange
 from domain.plots.participants import plots, registrar
+from domain.together import together
 from es_saga import START, DefinitionError, Retry, Saga, Tcc
 from es_saga.core.definition import Definition
 from es_saga.core.messages import part_of
@@ -108,19 +109,20 @@ def _definitions(law: str | None) -> Found | None:
 # ── random worlds ────────────────────────────────────────────────────────────────────────────────
 
 
-def worlds(rate: float = RATE, sagas: int = 2) -> Search:
+def worlds(rate: float = RATE, sagas: int = 2, saga: Saga[Any] = order) -> Search:
     """Orders in one random world after the other; what is found is made small."""
 
     def run(law: str | None) -> Found | None:
         for seed in range(MOST_WORLDS):
-            world = World([order], seed=seed, rate=rate, fence=vars(runner)["judge"])
+            world = World([saga], seed=seed, rate=rate, fence=vars(runner)["judge"])
             outcome = world.run(sagas)
             if law in _broken(outcome) if law else outcome.findings:
                 small = world.smaller(outcome, law=law)
                 return Found(_broken(small), seed + 1, str(small))
         return None
 
-    return Search(f"worlds with {rate:.0%} trouble", run)
+    of = "" if saga is order else f" of {saga.name}"
+    return Search(f"worlds{of} with {rate:.0%} trouble", run)
 
 
 def reservation() -> Tcc[Trip]:
@@ -333,5 +335,6 @@ releases: Final = Search("a release at every moment", _releases)
 scene_of_a_refusal: Final = Search("scene of a refusal", _refusal)
 scenes_of_either_order: Final = Search("scenes of two answers in either order", _either_order)
 suite_of_fences: Final = Search("suite of fences", _fences)
+families: Final = worlds(saga=together)
 crossings: Final = Search("worlds of exchanges that cross", _crossings)
 promises: Final = Search("the promises of countermeasures", _promises)

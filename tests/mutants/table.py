@@ -15,12 +15,14 @@ from tests.mutants import planted_engine as engine
 from tests.mutants import planted_holds as holds
 from tests.mutants import planted_interpreter as interpreter
 from tests.mutants import planted_isolation as isolation
+from tests.mutants import planted_nested as nested
 from tests.mutants import planted_participant as participant
 from tests.mutants.planted import Planted
 from tests.mutants.searches import (
     HARSH,
     crossings,
     definitions,
+    families,
     poison,
     promises,
     releases,
@@ -137,6 +139,10 @@ PLANTED = [
     Planted(participant.remembers_nothing, suite_of_fences, "L23"),
     Planted(participant.keeps_what_it_wrote_before_it_refused, suite_of_fences, "L25"),
     Planted(participant.answers_a_refusal_with_an_error, suite_of_fences, "L25", ("D04",)),
+    # sagas that sagas run
+    Planted(nested.completes_before_its_parent, families, "L59"),
+    Planted(nested.lets_anybody_turn_back_what_is_held, families, "L59"),
+    Planted(nested.is_cancelled_with_its_child, families, "L60"),
     # data that several sagas share
     Planted(isolation.keeps_its_locks_when_it_ends, crossings, "L63"),
     Planted(isolation.waits_in_a_circle_for_ever, crossings, "L64"),

@@ -6,7 +6,7 @@ import math
 
 from hypothesis import strategies as st
 
-from es_saga.core.events import EVENTS, OperatorCancelled, SagaEvent
+from es_saga.core.events import EVENTS, OperatorCancelled, Parent, SagaEvent
 from es_saga.core.messages import Direction, Envelope, Outcome
 from es_saga.testing.story import Effect, Story
 from tests.core.sagas import beside, chain, with_pivot
@@ -25,6 +25,7 @@ _FIELDS: dict[str, st.SearchStrategy[object]] = {
     "at": _numbers,
     "attempt": _counts,
     "cause": st.none() | _texts,
+    "close": st.booleans(),
     "command": st.just({}),
     "data": st.just({}),
     "deadline": st.none() | _numbers,
@@ -34,6 +35,7 @@ _FIELDS: dict[str, st.SearchStrategy[object]] = {
     "expected": st.booleans(),
     "exceptions": st.lists(st.fixed_dictionaries({"step": _steps, "error": _texts}), max_size=2),
     "outcome": st.sampled_from(Outcome),
+    "parent": st.none() | st.builds(Parent, command_id=_texts, undoable=st.booleans()),
     "refusal": st.just({}),
     "refused": st.booleans(),
     "reply": st.sampled_from([None, {}, {"by": math.nan}, {"by": (1, 2)}]),

@@ -26,7 +26,7 @@ from tests.core.run import Run
 from tests.core.sagas import TWICE, chain
 from tests.core.worlds import runs
 from tests.testing import broken
-from tests.testing.broken import ambiguity, parallel, pivot, shape, tcc, undoing
+from tests.testing.broken import ambiguity, nested, parallel, pivot, shape, tcc, undoing
 from tests.testing.broken import sourcing as broken_sourcing
 from tests.testing.broken import system as broken_system
 from tests.testing.nonsense import stories
@@ -41,7 +41,11 @@ _BROKEN = [
     *parallel.BROKEN,
     *tcc.BROKEN,
 ]
-_BROKEN_SYSTEMS = [*broken_system.BROKEN_SYSTEMS, *tcc.BROKEN_SYSTEMS]
+_BROKEN_SYSTEMS = [
+    *broken_system.BROKEN_SYSTEMS,
+    *tcc.BROKEN_SYSTEMS,
+    *nested.BROKEN_SYSTEMS,
+]
 
 _TCC = frozenset({"L71", "L72", "L73"})
 """Laws of sagas that hold, confirm and cancel: `tests/core/test_tcc.py` plays them."""
@@ -216,10 +220,11 @@ def test_a_function_that_is_called_again_frees_the_saga_and_what_else_waits_does
 
 
 def test_a_system_that_keeps_its_books_breaks_no_law() -> None:
-    ended = Told(chain("a")).do("a").ok("a").completed().story()
+    parent, child = nested.kept()
+    ended = parent.story()
     told = Told(chain("a", "b")).do("a").ok("a").do("b").no("b").back().undo("a").undo_fails("a")
     stuck = told.stuck("a").retried().undo("a").undo_fails("a").stuck("a").story()
-    stories = [ended, stuck._replace(saga_id="s-2")]
+    stories = [ended, stuck._replace(saga_id="s-2"), child]
     log = [
         Recorded(part, number, one.saga_id, number, event, b"{}")
         for part, one in enumerate(stories)
@@ -231,7 +236,7 @@ def test_a_system_that_keeps_its_books_breaks_no_law() -> None:
         (AlertKind.DEADLINE, True),
         (AlertKind.STUCK, True),
     ]
-    status: dict[str, Row] = {SAGA: {"status": "completed"}, "s-2": {"status": "stuck"}}
+    status: dict[str, Row] = {SAGA: {"status": "compensated"}, "s-2": {"status": "stuck"}}
     judged = judge_system(
         System(
             stories,

@@ -15,6 +15,7 @@ from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Direction, Message
 from es_saga.core.state import SagaStatus
 from es_saga.participant.kit import Participant
+from es_saga.testing.belonging import parent_of
 from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.counterexample import Counterexample, Turn
 from es_saga.testing.exploration.identity import Identity, Key
@@ -101,8 +102,11 @@ class Explorer:
         answers: Answers,
         participants: Iterable[Participant],
         laws: Sequence[StoryLaw] = LAWS,
+        *,
+        child: bool = False,
     ) -> None:
         self.definition = cut_short(definition, bounds.attempts)
+        self.parent = parent_of(definition) if child else None
         self.bounds = bounds
         self.data = data
         whole = foreseen(self.definition, data, answers)
@@ -174,7 +178,8 @@ class Explorer:
 
     def _begin_with(self) -> tuple[Input, Services]:
         """What begins the saga, and what its participants have done by then."""
-        return Start(SAGA_ID, self.data.model_dump(mode="json"), message_id="start"), Services()
+        data = self.data.model_dump(mode="json")
+        return Start(SAGA_ID, data, message_id="start", parent=self.parent), Services()
 
     def _moves(self, situation: Situation) -> Iterator[Move]:
         """All that can happen next."""
@@ -293,7 +298,8 @@ class Explorer:
                         f"{event.refusal_type}: the saga can go neither on nor back"
                     )
                     return Violation("L11", SAGA_ID, number, why)
-        if saga.closed is None and saga.stuck is None and saga.next_due is None:
+        rests = saga.stuck is not None or saga.held
+        if saga.closed is None and not rests and saga.next_due is None:
             return Violation("L53", SAGA_ID, saga.version, "it is open, and nothing will happen")
         return None
 

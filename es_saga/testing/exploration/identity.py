@@ -41,7 +41,8 @@ class Identity:
                 parts[place] = part
         raised = stuck is not None and bool(stuck.detail)
         heard = tuple(sorted(saga.signals))
-        return (saga.status, saga.backward, saga.deadline_noted, raised, heard, *parts)
+        family = saga.held, saga.decided is not None and saga.decided.close
+        return (saga.status, saga.backward, saga.deadline_noted, raised, heard, family, *parts)
 
 
 def _step(own: StepState, role: Role, situation: Situation) -> Key:

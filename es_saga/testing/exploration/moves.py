@@ -21,6 +21,7 @@ from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, Step
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
+    FromParent,
     Input,
     Reply,
     Resend,
@@ -29,6 +30,7 @@ from es_saga.core.inputs import (
     RetryStuck,
     Signal,
     Skip,
+    Start,
     Tick,
 )
 from es_saga.core.messages import CommandKey, Direction, Outcome
@@ -131,6 +133,7 @@ def moves(situation: Situation, roles: Mapping[str, Role], bounds: Bounds) -> It
         yield from _answers(situation, unit)
     if situation.saga.closed is not None:
         return
+    yield from _parent(situation)
     yield from _signals(situation, roles)
     yield from _timers(situation, found)
     if not bounds.operators:
@@ -222,6 +225,20 @@ def _signals(situation: Situation, roles: Mapping[str, Role]) -> Iterator[Move]:
             yield Move(f"{kind} comes", 0, situation, signal)
         else:
             yield Move(f"{kind} comes, and is not waited for", 1, situation, signal)
+
+
+def _parent(situation: Situation) -> Iterator[Move]:
+    """The saga that runs it decides, once: it is undone at any time, closed when it is held."""
+    saga = situation.saga
+    parent = saga.origin.parent
+    if parent is None or not parent.undoable or saga.decided is not None:
+        return
+    begin = Start(saga.saga_id, saga.origin.data, message_id="decided", parent=parent)
+    undo = FromParent(begin, "undo", f"{parent.saga_id}/run/undo")
+    yield Move("its parent has it undone", int(not saga.held), situation, undo)
+    if saga.held:
+        close = FromParent(begin, "close", f"{parent.saga_id}/close_run/do")
+        yield Move("its parent has it closed", 0, situation, close)
 
 
 def _reply(

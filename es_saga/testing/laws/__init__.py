@@ -22,6 +22,7 @@ from es_saga.testing.laws import (
     ambiguity,
     holds,
     isolation,
+    nested,
     outbox,
     parallel,
     pivot,
@@ -50,7 +51,7 @@ LAWS: Final[tuple[StoryLaw, ...]] = tuple(
 )
 """The laws of one saga, in the order of their numbers."""
 
-SYSTEM_LAWS: Final[tuple[SystemLaw, ...]] = tuple(_laws_in(system, holds))
+SYSTEM_LAWS: Final[tuple[SystemLaw, ...]] = tuple(_laws_in(system, holds, nested))
 """The laws of several sagas together, and of what was kept and told of them."""
 
 DATA_LAWS: Final[tuple[DataLaw, ...]] = tuple(_laws_in(isolation))
@@ -62,8 +63,6 @@ AT_ALL_TIMES: Final = frozenset({"L64"})
 NOT_JUDGED: Final[Mapping[str, str]] = {
     "L16": "there are no save-points: a saga is undone as a whole, or up to the pivot",
     "L55": "no history shows it: a log that was encrypted and shredded does",
-    "L59": "there are no nested sagas yet",
-    "L60": "there are no nested sagas yet",
 }
 """Numbers without a law here, and why. What L65 to L69 ask is promised by one helper each, in every
 order: see `commutative`, `pessimistic_view`, `reread`, `version_file`, `by_value`.

@@ -133,7 +133,7 @@ def a_cancel_undoes_before_the_pivot_and_is_refused_after(reading: Reading) -> I
                 yield index, f"{what} was accepted, and nothing was undone"
         elif not event.refused.strip():
             yield index, "a cancel was refused without a reason"
-        elif passed:
+        elif passed or reading.held_before(index):
             continue
         elif mark is None or mark.status in (WorkStatus.REFUSED, WorkStatus.FAILED):
             yield index, f"a cancel was refused though nothing had passed: {event.refused}"

@@ -28,9 +28,12 @@ from es_saga.core.events import (
     OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
+    Parent,
+    ParentDecided,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
+    SagaHeld,
     SagaStarted,
     SagaStuck,
     StepFailed,
@@ -79,6 +82,8 @@ class Reading:
         self.deadlines: list[tuple[int, DeadlineExceeded]] = []
         self.operators: list[tuple[int, OperatorEvent]] = []
         self.ends: list[tuple[int, SagaCompleted | SagaCompensated]] = []
+        self.held: list[int] = []
+        self.decided: list[tuple[int, ParentDecided]] = []
         self.strangers: list[tuple[int, str]] = []
         """Steps that the definition does not have."""
         for index, event in enumerate(story.history):
@@ -100,6 +105,11 @@ class Reading:
         yield from self.undo.values()
 
     @property
+    def parent(self) -> Parent | None:
+        """The step of another saga that it was begun by."""
+        return self.started[0][1].parent if self.started else None
+
+    @property
     def closed(self) -> int | None:
         """The first closing event."""
         return self.ends[0][0] if self.ends else None
@@ -115,6 +125,12 @@ class Reading:
         for deed in self.undo.values():
             if deed.sendings:
                 yield deed.sendings[0][0], deed
+
+    def held_before(self, index: int) -> bool:
+        """Whether all its steps were done by then, and its parent had not decided."""
+        return any(begin < index for begin in self.held) and not any(
+            decided < index for decided, _ in self.decided
+        )
 
     def stuck_before(self, index: int) -> bool:
         """Whether it took a human when that event came."""
@@ -392,6 +408,8 @@ _RULES: dict[type[SagaEvent], Callable[[Reading, int, Any], None]] = {
     CompensationIssued: _on_undo,
     CompensationSucceeded: _on_undone,
     CompensationFailed: _on_undo_failure,
+    SagaHeld: lambda reading, index, _: reading.held.append(index),
+    ParentDecided: lambda reading, index, event: reading.decided.append((index, event)),
     SagaCompleted: lambda reading, index, event: reading.ends.append((index, event)),
     SagaCompensated: lambda reading, index, event: reading.ends.append((index, event)),
     SagaStuck: _on_alarm,

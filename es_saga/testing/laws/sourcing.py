@@ -23,6 +23,7 @@ from es_saga.core.events import (
     OperatorResumed,
     OperatorRetried,
     OperatorSkipped,
+    ParentDecided,
     SagaCompleted,
     SagaStarted,
     SignalReceived,
@@ -45,6 +46,7 @@ _INPUTS = frozenset(
         CompensationFailed,
         LateReplyNoted,
         SignalReceived,
+        ParentDecided,
         OperatorRetried,
         OperatorSkipped,
         OperatorResolved,
@@ -231,10 +233,11 @@ def what_was_tampered_with_is_refused(reading: Reading) -> Iterator[Found]:
 def what_is_open_waits_for_something(reading: Reading) -> Iterator[Found]:
     """Every saga closes under fair participants; what cannot go on is visibly stuck (R082).
 
-    So one that is neither closed nor stuck has something under way. How long it may take is the
-    system's law of this number.
+    So one that is neither closed nor stuck has something under way, or is held by its parent. How
+    long it may take is the system's law of this number.
     """
-    if reading.ends or reading.stuck_before(reading.length):
+    end = reading.length
+    if reading.ends or reading.stuck_before(end) or reading.held_before(end):
         return
     if not any(deed.last in OPEN for deed in reading.deeds):
         yield reading.length - 1, "it is neither closed nor stuck, and nothing is under way"

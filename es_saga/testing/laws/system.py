@@ -21,6 +21,12 @@ class Overview(NamedTuple):
     readings: Sequence[Reading]
     """In the order of the stories."""
 
+    def children(self, reading: Reading) -> Iterator[Reading]:
+        """The sagas that one runs."""
+        for other in self.readings:
+            if other.parent is not None and other.parent.saga_id == reading.saga_id:
+                yield other
+
 
 SystemLaw = Law[Overview, SystemFound]
 
@@ -110,23 +116,36 @@ def versions_have_neither_gap_nor_twin(seen: Overview) -> Iterator[SystemFound]:
 def poison_stops_no_other_saga(seen: Overview) -> Iterator[SystemFound]:
     """A poison instance does not stop any other, and no event queued behind it is lost (ES)."""
     for reading in seen.readings:
-        if reading.saga_id not in seen.system.poisoned and _unfinished(reading):
+        if reading.saga_id not in seen.system.poisoned and _unfinished(seen, reading):
             who = ", ".join(sorted(seen.system.poisoned))
             yield reading.saga_id, None, f"it did not come to its end; poisoned was {who}"
 
 
-def _unfinished(reading: Reading) -> bool:
-    """Neither closed nor waiting for a human."""
-    return reading.closed is None and not reading.stuck_before(reading.length)
+def _unfinished(seen: Overview, reading: Reading) -> bool:
+    """Neither closed nor waiting for a human, its own or that of a saga which it runs.
+
+    A child that is held waits as long as its parent does.
+    """
+    end = reading.length
+    rests = reading.stuck_before(end) or reading.held_before(end) or _stuck_below(seen, reading)
+    return reading.closed is None and not rests
+
+
+def _stuck_below(seen: Overview, reading: Reading) -> bool:
+    """Whether it waits for a saga that waits for a human."""
+    return any(
+        child.closed is None and (child.stuck_before(child.length) or _stuck_below(seen, child))
+        for child in seen.children(reading)
+    )
 
 
 @law("L53", settled)
 def every_saga_closes_or_is_visibly_stuck(seen: Overview) -> Iterator[SystemFound]:
     """Under fair participants and finitely many faults every saga closes, or is seen stuck."""
     for reading in seen.readings:
-        if _unfinished(reading):
+        if _unfinished(seen, reading):
             yield reading.saga_id, None, "it is neither closed nor stuck"
-        elif reading.closed is None and seen.system.status is not None:
+        elif reading.stuck_before(reading.length) and seen.system.status is not None:
             shown = seen.system.status.get(reading.saga_id, {}).get("status", "missing")
             if shown != "stuck":
                 yield reading.saga_id, None, f"it is stuck, and its status is shown as {shown}"

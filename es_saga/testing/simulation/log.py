@@ -47,17 +47,22 @@ class Log:
         self.journal = journal
         self.states: dict[str, SagaState] = {}
         self.open: set[str] = set()
-        """Sagas that are neither closed nor stuck."""
+        """Sagas that are neither closed nor stuck, nor held by their parents."""
         self.status: dict[str, Row] = {}
         """The status view: its row of each saga, as `StatusView` would write it. It follows behind
         and has caught up in the end."""
         self.audit: list[Row] = []
         """The audit view's rows, in the order in which they were added."""
+        self._stuck_children: set[str] = set()
         self._views = StatusView(), AuditView()
         self._news: list[Recorded] = []
         self._moved: dict[str, SagaState] = {}
         self.awaited: Callable[[SagaState, str], None] = lambda _saga, _step: None
         """Is told when a saga begins to wait for the world outside, and at which step."""
+        self.committed: Callable[[SagaState, Sequence[SagaEvent]], None] = lambda _saga, _added: (
+            None
+        )
+        """Is told what was added to a saga's history."""
         self._watched: dict[str, float] = {}
         """When somebody will see to it that a saga that is due is looked at."""
 
@@ -79,13 +84,29 @@ class Log:
             for event in events if state.waiting else ():
                 if isinstance(event, StepStarted | StepRetried) and event.step in state.waiting:
                     self.awaited(state, event.step)
-            if state.closed is None and state.status is not SagaStatus.STUCK:
+            self.committed(state, events)
+            if state.closed is None and state.status is not SagaStatus.STUCK and not state.held:
                 self.open.add(saga_id)
             else:
                 self.open.discard(saga_id)
+            if state.status is SagaStatus.STUCK and state.origin.parent is not None:
+                self._stuck_children.add(saga_id)
+            else:
+                self._stuck_children.discard(saga_id)
         if len(self._news) > BACKLOG + len(self.audit):
             self.catch_up()
         return positions
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is open but what waits for a child that is stuck."""
+        waiting: set[str] = set()
+        for child in self._stuck_children if self.open else ():
+            parent = self.states[child].origin.parent
+            while parent is not None:
+                waiting.add(parent.saga_id)
+                parent = self.states[parent.saga_id].origin.parent
+        return self.open <= waiting
 
     def catch_up(self) -> None:
         """Bring the views up to the log."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from es_saga.core.compiled import Definition
-from es_saga.core.messages import part_of
+from es_saga.core.messages import PARTS, part_of
 from es_saga.core.state import SagaState
 from es_saga.engine.alerts import Alert
 from es_saga.engine.manager import (
@@ -60,7 +60,9 @@ class Managers:
         people: People,
     ) -> None:
         self.alerts: list[Alert] = []
-        self._parts = sorted({part_of(saga_id) for saga_id in sagas})
+        parents = any(step.child for one in definitions for step in one.steps.values())
+        ours = range(PARTS) if parents else {part_of(saga_id) for saga_id in sagas}
+        self._parts = sorted(ours)
         released = any(fault.kind is Kind.RELEASED for fault in plan.faults)
         self._release = 0 if released else max(0, *_ages(definitions))
         """Managers that begin now know definitions of this age, and older ones."""

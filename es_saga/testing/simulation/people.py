@@ -12,6 +12,7 @@ from es_saga.core.compiled import Definition
 from es_saga.core.events import Json
 from es_saga.core.fanning import unfolded
 from es_saga.core.messages import Direction, Envelope, Message, Outcome, Subjects, command_id
+from es_saga.core.nested import order_of
 from es_saga.core.state import GIVEN_UP, SagaState
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
@@ -53,14 +54,12 @@ class People:
         self._services = services
         self._tellers = tellers
         self._subjects = Subjects()
-        self._begins: dict[str, Begin] = {}
         self._acts: Counter[str] = Counter()
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, begin: Begin) -> None:
         """Start a saga when it is time, and again until it is there."""
-        self._begins[begin.saga_id] = begin
         self._network.loop.after(begin.after, self._ask, begin, 1)
 
     def _ask(self, begin: Begin, times: int) -> None:
@@ -122,7 +121,9 @@ class People:
         self._acts[saga_id] += 1
         number = self._acts[saga_id]
         if kind is Kind.STARTED_AGAIN:
-            self._start(self._begins[saga_id], f"{saga_id}/start/again-{number}")
+            origin = self._log.states[saga_id].origin
+            begin = Begin(saga_id, origin.saga_type, origin.data)  # of a child: it is refused
+            self._start(begin, f"{saga_id}/start/again-{number}")
             return
         request = self._request(kind, self._log.states[saga_id])
         message_id = f"{saga_id}/{request.verb}/{number}"
@@ -153,7 +154,7 @@ class People:
         planned = definition.steps[step]
         own = state.steps.get(step)
         work = None if own is None else own.undo or own.do
-        if own is None or work is None or work.status not in GIVEN_UP:
+        if own is None or work is None or work.status not in GIVEN_UP or order_of(planned.command):
             return VerbRequest(verb="retry", actor="bob", reason="it is mended")
         if planned.wait is not None:
             told = None if planned.reply is None else made_up(planned.reply).model_dump(mode="json")

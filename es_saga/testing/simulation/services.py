@@ -21,6 +21,7 @@ from es_saga.core.messages import (
     parse_command_id,
     reply_type,
 )
+from es_saga.core.nested import order_of
 from es_saga.engine.ports import Consumer, Delivery
 from es_saga.participant.fence import Record, Rule, Status, Verdict, is_undo
 from es_saga.participant.reply import (
@@ -113,6 +114,8 @@ class Book:
                     self._add(step.undo.command)
 
     def _add(self, command: type[Command[Any]]) -> None:
+        if order_of(command) is not None:
+            return  # a saga answers
         self.services[command.to] = None
         if command.to in self._others:
             return

@@ -102,6 +102,11 @@ class Saga(SagaLine):
         description="Steps, or on the way back undos, that are still to be done; null: unknown."
     )
     ledger: list[LedgerEntry] | None = Field(description="What is done, undone and owed.")
+    parent: str | None = Field(description="The saga that runs it.")
+    children: dict[str, str] = Field(
+        description="The sagas that it runs, by the steps that do.",
+        examples=[{"ship": "order-1--ship"}],
+    )
 
     @classmethod
     def of(cls, standing: Standing) -> Saga:
@@ -120,6 +125,8 @@ class Saga(SagaLine):
             ledger=None
             if standing.ledger is None
             else [LedgerEntry.model_validate(entry) for entry in standing.ledger],
+            parent=standing.parent,
+            children=dict(standing.children),
         )
 
 

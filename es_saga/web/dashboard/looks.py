@@ -66,6 +66,8 @@ _EVENTS: Final[dict[str, Look]] = {
     "CompensationIssued": Look("back", "send", "Undo sent"),
     "CompensationSucceeded": Look("undone", "undone", "Undo confirmed"),
     "CompensationFailed": Look("owed", "owed", "Undo failed"),
+    "SagaHeld": Look("wait", "done", "Saga held by its parent"),
+    "ParentDecided": Look("wait", "send", "Parent decided"),
     "SagaCompleted": Look("good", "done", "Saga completed"),
     "SagaCompensated": Look("undone", "undone", "Saga compensated"),
     "SagaStuck": Look("bad", "stuck", "Saga stuck"),

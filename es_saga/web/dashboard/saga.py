@@ -20,6 +20,7 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
     steps = await pages.shapes.plan(row.type, row.definition)
     return {
         "saga": row,
+        "kin": await pages.desk.ask(pages.desk.queries.kin, row.saga_id),
         "plan": steps,
         "track": track(row.steps, steps),
         "why": why(row),

@@ -1,0 +1,51 @@
+"""Who runs a saga, and whom it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from es_saga.core.messages import CommandKey, Direction
+from es_saga.core.nested import child_id
+from es_saga.projections.standing import SagaRow
+from es_saga.projections.trail import EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The nearest relatives of a saga, by their ids."""
+
+    parent: str | None = None
+    """The saga that runs it."""
+    children: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The sagas that it runs, by the steps that do."""
+
+
+def kin(connection: sa.Connection, row: SagaRow, shape: Mapping[str, Any] | None) -> Kin:
+    """The relatives of a saga; its children, as far as the log has its definition.
+
+    Args:
+        shape: of its definition.
+    """
+    first = sa.select(EVENTS.c.state).where(
+        EVENTS.c.originator_id == row.saga_id, EVENTS.c.originator_version == 1
+    )
+    begun = json.loads(connection.execute(first).scalar() or "{}").get("parent")
+    parent = begun["command_id"].partition("/")[0] if begun else None
+    children = {
+        step["name"]: _child(row, step["name"])
+        for step in (shape or {}).get("steps", ())
+        if "saga" in step and step["name"] in row.steps
+    }
+    return Kin(parent, children)
+
+
+def _child(row: SagaRow, step: str) -> str:
+    """The one that answered; else the first that was asked."""
+    reply = row.steps[step].get("reply") or {}
+    first = child_id(CommandKey(row.saga_id, step, Direction.DO, 1))
+    return str(reply.get("saga_id", first))
