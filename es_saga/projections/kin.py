@@ -46,6 +46,6 @@ def kin(connection: sa.Connection, row: SagaRow, shape: Mapping[str, Any] | None
 
 def _child(row: SagaRow, step: str) -> str:
     """The one that answered; else the first that was asked."""
-    reply = row.steps[step].get("reply") or {}
+    reply: Mapping[str, Any] = row.steps[step].get("reply") or {}
     first = child_id(CommandKey(row.saga_id, step, Direction.DO, 1))
     return str(reply.get("saga_id", first))

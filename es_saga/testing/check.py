@@ -209,7 +209,7 @@ def check_saga(
         saga=definition.name,
         exploration=exploration,
         children=tuple(children),
-        laws=set().union(*(one.laws for one in (exploration, *children))),
+        laws={law for one in (exploration, *children) for law in one.laws},
         played=tuple(one.name for one in participants if one.name in asked),
     )
 

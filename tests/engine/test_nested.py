@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from es_saga.core.state import SagaState, SagaStatus
 from es_saga.engine.ports import Transport
 from es_saga.engine.requests import VerbRequest
 from tests.engine.conftest import Ground
-from tests.engine.errand import Answer, Silence, World, willing, world
+from tests.engine.errand import REPLIES, Answer, Silence, World, willing, world
 from tests.engine.voyage import Booking, No, Voyage, booking, hasty, voyage
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,9 @@ CHILD = "v1--book"
 CANCEL = VerbRequest(verb="cancel", actor="ann", reason="it rains")
 
 
-def around(ground: Ground, transport: object = None, **options: Any) -> Any:
+def around(
+    ground: Ground, transport: object = None, **options: Any
+) -> AbstractAsyncContextManager[World]:
     pipe = cast(Transport, transport or ground.transport)
     return world(ground.store, pipe, tenant=ground.tenant, definitions=DEFINITIONS, **options)
 
@@ -94,11 +97,15 @@ async def test_a_child_that_is_refused_refuses_its_parents_step(ground: Ground) 
 
 @pytest.mark.law("L60")
 async def test_a_child_that_its_operator_cancels_refuses_and_no_more(ground: Ground) -> None:
-    script: list[Callable[[Envelope], Answer]] = [silent("BookSeat")]
-    async with around(ground, script=lambda envelope: script[0](envelope)) as w:
+    willing_by_now = [silent("BookSeat")]
+
+    def script(envelope: Envelope) -> Answer:
+        return willing_by_now[-1](envelope)
+
+    async with around(ground, script=script) as w:
         await begin(w)
         await w.until(CHILD, lambda saga: "seat" in saga.steps)
-        script[0] = willing
+        willing_by_now.append(lambda envelope: REPLIES.get(envelope.type))
         await w.manager.operate(CHILD, CANCEL)
         assert (await w.closed("v1")).status is SagaStatus.COMPENSATED
         history = await w.history("v1")
