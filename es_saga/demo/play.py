@@ -158,7 +158,7 @@ class Play:
         match self.fates[begun.saga_id].cues.get(begun.step or ""):
             case Kill(process) if process not in self._killed:
                 self._killed.add(process)
-                self._processes.kill(process)
+                await self._processes.kill(process)
             case Tell(message, data):
                 answer = await self._client.signal(begun.saga_id, message, dict(data))
                 answer.result()

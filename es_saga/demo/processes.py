@@ -57,12 +57,13 @@ class Processes:
         """How often one died."""
         return sum(child.deaths for child in self._children.values())
 
-    def kill(self, name: str) -> None:
-        """Kill a process without a warning."""
+    async def kill(self, name: str) -> None:
+        """Kill a process without a warning, and see it dead."""
         process = self._children[name].process
         if process is not None:
             with suppress(ProcessLookupError):  # it has just died of itself
                 process.kill()
+            await process.wait()
 
     def check(self) -> None:
         """Raise what keeps a process from running.
