@@ -26,6 +26,8 @@ _TEST_SETTINGS = {
 }
 _numbers = itertools.count(1)
 
+LONG = ("chaos", "cli/test_bench.py", "typing", "test_readme.py", "test_notebooks.py")
+"""What takes longest. Begun last, it would keep one core busy while the others are done."""
 
 configure_logging("warning")
 
@@ -40,6 +42,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     requirements_report.register(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; else as they were collected."""
+    long = tuple(str(Path(__file__).parent / place) for place in LONG)
+    items.sort(key=lambda item: not str(item.path).startswith(long))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for processes, and some for the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -70,7 +83,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     server = sa.make_url(postgres_server)
     plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"CREATE DATABASE {name} STRATEGY = FILE_COPY".encode())
         yield server.set(database=name).render_as_string(hide_password=False)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
