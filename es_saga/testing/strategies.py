@@ -48,6 +48,8 @@ MAX_EVENTS: Final = 9
 _TIMES: Final = st.sampled_from([1, 1, 1, 2, 3, 5])
 _SECONDS: Final = st.sampled_from([0.02, 1.0, 20.0, DUPLICATE_WINDOW_SECONDS + 10, 400.0])
 _BACKWARD: Final = st.sampled_from([-5.0, -3600.0])
+_TEXT: Final = st.characters(exclude_categories=["Cs"])
+"""All that UTF-8 can say. Asked for as UTF-8, its table takes a second, once in every project."""
 _EITHER: Final = st.sampled_from(["", "/r"])
 
 
@@ -115,9 +117,9 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 def _container(origin: Any, arguments: tuple[Any, ...], constraints: tuple[Any, ...]) -> Drawn:
     """Collections of models; what else they keep than their length is left to trial."""
-    least = max([0, *(getattr(one, "min_length", 0) for one in constraints)])
+    least, longest = _lengths(constraints)
     most = max(least, MAX_ITEMS)
-    most = min([most, *(getattr(one, "max_length", None) or most for one in constraints)])
+    most = most if longest is None else min(most, longest)
     if origin is dict:
         keys, values = map(_of_type, arguments)
         return st.dictionaries(keys, values, min_size=least, max_size=most)
@@ -128,12 +130,22 @@ def _container(origin: Any, arguments: tuple[Any, ...], constraints: tuple[Any, 
     return st.lists(_of_type(arguments[0]), min_size=least, max_size=most).map(made)
 
 
+def _lengths(constraints: tuple[Any, ...]) -> tuple[int, int | None]:
+    """The smallest and the largest that all of them allow."""
+    least = [getattr(one, "min_length", None) or 0 for one in constraints]
+    most = [getattr(one, "max_length", None) for one in constraints]
+    return max(least, default=0), min((one for one in most if one is not None), default=None)
+
+
 def _plain(annotation: Any, constraints: tuple[Any, ...]) -> Drawn:
     """Values of a type without models in it."""
     patterns = [one.pattern for one in constraints if getattr(one, "pattern", None)]
     if annotation is str and patterns:
         pattern: str = patterns[0]
         return st.from_regex(pattern)  # the lengths are left to trial
+    if annotation is str:
+        least, most = _lengths(constraints)
+        return st.text(_TEXT, min_size=least, max_size=most)
     known = [one for one in constraints if isinstance(one, (BaseMetadata, GroupedMetadata))]
     if annotation is float:  # JSON has no infinity and no NaN
         known.append(Predicate(math.isfinite))
