@@ -196,8 +196,8 @@ async def test_a_foreign_name_that_points_here_is_not_answered(host: str, office
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080"])
-async def test_names_of_this_machine_are_answered(host: str, office: Office) -> None:
-    answer = await office.http.get("/api/v1/openapi.json", headers={"Host": host})
+async def test_names_of_this_machine_are_answered(host: str, still: Office) -> None:
+    answer = await still.http.get("/api/v1/openapi.json", headers={"Host": host})
     assert answer.status_code == 200
 
 

@@ -43,9 +43,9 @@ BAD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", BAD)
-async def test_what_is_out_of_bounds_is_refused(office: Office, change: dict[str, Any]) -> None:
+async def test_what_is_out_of_bounds_is_refused(still: Office, change: dict[str, Any]) -> None:
     body: dict[str, Any] = {"questions": {}, **change}
-    answer = await office.http.post("/api/v1/sagas/errand-1/composition", json=body)
+    answer = await still.http.post("/api/v1/sagas/errand-1/composition", json=body)
     assert fault(answer)[0] == 422
 
 

@@ -166,8 +166,8 @@ async def test_what_others_did_moves_the_place_of_a_listener_on_too(
 
 
 @pytest.mark.parametrize("bad", ["x", "1.2.3", ".".join(["zzzzzzzzzzzz"] * 16), "%00", "1" * 300])
-async def test_an_id_that_no_stream_gave_is_refused(bad: str, office: Office) -> None:
-    answer = await office.http.get(f"/api/v1/events?after={bad}")
+async def test_an_id_that_no_stream_gave_is_refused(bad: str, still: Office) -> None:
+    answer = await still.http.get(f"/api/v1/events?after={bad}")
     assert fault(answer) == (422, "invalid-input")
 
 

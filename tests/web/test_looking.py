@@ -85,8 +85,8 @@ BAD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_a_bad_filter_is_refused_in_words(case: str, office: Office) -> None:
-    answer = await office.http.get("/api/v1/sagas", params=BAD[case])
+async def test_a_bad_filter_is_refused_in_words(case: str, still: Office) -> None:
+    answer = await still.http.get("/api/v1/sagas", params=BAD[case])
     assert fault(answer) == (422, "invalid-input")
 
 
@@ -223,8 +223,8 @@ async def test_two_runs_are_compared(office: Office) -> None:
         "/definitions/nothing/1",
     ],
 )
-async def test_what_is_not_there_is_not_found(path: str, office: Office) -> None:
-    assert fault(await office.http.get(f"/api/v1{path}")) == (404, "not-found")
+async def test_what_is_not_there_is_not_found(path: str, still: Office) -> None:
+    assert fault(await still.http.get(f"/api/v1{path}")) == (404, "not-found")
 
 
 async def test_without_the_code_nothing_is_decided_again(tmp_path: Path) -> None:

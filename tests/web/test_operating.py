@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -146,19 +147,19 @@ ILLEGAL: dict[str, tuple[str, dict[str, Any], int, str]] = {
 
 @pytest.mark.parametrize("case", ILLEGAL)
 async def test_an_illegal_verb_is_refused_in_words_and_changes_nothing(
-    case: str, office: Office
+    case: str, still: Office
 ) -> None:
     name, body, status, code = ILLEGAL[case]
-    saga_id = await waiting(office)
-    before = await office.world.history(saga_id)
-    assert fault(await verb(office, saga_id, name, body)) == (status, code)
-    assert await office.world.history(saga_id) == before
+    saga_id = await waiting(still, key=uuid4().hex)
+    before = await still.world.history(saga_id)
+    assert fault(await verb(still, saga_id, name, body)) == (status, code)
+    assert await still.world.history(saga_id) == before
 
 
 @pytest.mark.parametrize("tag", ["x", '"a"', "7, 8", "9" * 10])
-async def test_a_tag_that_is_no_version_is_refused(tag: str, office: Office) -> None:
-    saga_id = await waiting(office)
-    answer = await verb(office, saga_id, "cancel", WHY, If_Match=tag)
+async def test_a_tag_that_is_no_version_is_refused(tag: str, still: Office) -> None:
+    saga_id = await waiting(still, key=uuid4().hex)
+    answer = await verb(still, saga_id, "cancel", WHY, If_Match=tag)
     assert fault(answer) == (422, "invalid-input")
 
 
@@ -262,11 +263,11 @@ async def test_more_than_a_thousand_that_match_are_refused_as_a_whole(
     ],
 )
 async def test_a_bad_request_on_many_is_refused_as_a_whole(
-    change: dict[str, Any], office: Office
+    change: dict[str, Any], still: Office
 ) -> None:
-    saga_id = await waiting(office)
-    before = await office.world.history(saga_id)
+    saga_id = await waiting(still, key=uuid4().hex)
+    before = await still.world.history(saga_id)
     body = {"verb": "cancel", "sagas": [saga_id], **WHY, **change}
-    answer = await office.http.post("/api/v1/operations", json=body)
+    answer = await still.http.post("/api/v1/operations", json=body)
     assert fault(answer) == (422, "invalid-input")
-    assert await office.world.history(saga_id) == before
+    assert await still.world.history(saga_id) == before

@@ -126,13 +126,11 @@ BAD: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_a_bad_start_is_refused_in_words_and_nothing_begins(
-    case: str, office: Office
-) -> None:
+async def test_a_bad_start_is_refused_in_words_and_nothing_begins(case: str, still: Office) -> None:
     body, status, code = BAD[case]
-    answer = await office.http.post("/api/v1/sagas", json=body)
+    answer = await still.http.post("/api/v1/sagas", json=body)
     assert fault(answer) == (status, code)
-    assert office.desk.queries.counts() == {}
+    assert still.desk.queries.counts() == {}
 
 
 @pytest.mark.parametrize(
@@ -148,12 +146,12 @@ async def test_a_bad_start_is_refused_in_words_and_nothing_begins(
     ],
     ids=["empty", "cut", "null", "NaN", "half a character", "no text", "deep"],
 )
-async def test_a_body_that_is_no_json_is_refused(raw: bytes, office: Office) -> None:
-    answer = await office.http.post(
+async def test_a_body_that_is_no_json_is_refused(raw: bytes, still: Office) -> None:
+    answer = await still.http.post(
         "/api/v1/sagas", content=raw, headers={"Content-Type": "application/json"}
     )
     assert fault(answer) == (422, "invalid-input")
-    assert office.desk.queries.counts() == {}
+    assert still.desk.queries.counts() == {}
 
 
 async def test_keys_that_contradict_each_other_are_refused(office: Office) -> None:

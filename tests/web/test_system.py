@@ -137,28 +137,27 @@ async def test_while_the_database_is_away_everything_says_when_to_come_back(
                 assert answer.status_code == 200, (path, answer.text)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/definitions/a%00b/1",
-        "/definitions/a%00b/1/diagram",
-        "/events?type=a%00b",
-        "/sagas?type=a%00b",
-        "/sagas?business_id=a%00b",
-        "/sagas?search=%00",
-        "/sagas?since=1e400",
-        "/sagas/a%00b",
-        "/sagas/a%00b/history",
-        "/sagas/a/history?after=99999999999999999999",
-        "/sagas/a/versions/99999999999999999999",
-        "/definitions/a/99999999999999999999",
-    ],
-)
-async def test_what_no_database_can_compare_is_refused(
-    path: str, tmp_path: Path, postgres_url: str
-) -> None:
+NEVER_COMPARED = [
+    "/definitions/a%00b/1",
+    "/definitions/a%00b/1/diagram",
+    "/events?type=a%00b",
+    "/sagas?type=a%00b",
+    "/sagas?business_id=a%00b",
+    "/sagas?search=%00",
+    "/sagas?since=1e400",
+    "/sagas/a%00b",
+    "/sagas/a%00b/history",
+    "/sagas/a/history?after=99999999999999999999",
+    "/sagas/a/versions/99999999999999999999",
+    "/definitions/a/99999999999999999999",
+]
+
+
+async def test_what_no_database_can_compare_is_refused(tmp_path: Path, postgres_url: str) -> None:
     async with open_office(tmp_path, url=postgres_url) as office:
-        assert fault(await office.http.get(f"/api/v1{path}")) == (422, "invalid-input")
+        for path in NEVER_COMPARED:
+            answer = await office.http.get(f"/api/v1{path}")
+            assert fault(answer) == (422, "invalid-input"), path
 
 
 def refuse(url: str, *, refused: bool) -> None:
