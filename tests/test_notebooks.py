@@ -14,7 +14,7 @@ nbclient: Any = importlib.import_module("nbclient")
 nbformat: Any = importlib.import_module("nbformat")
 
 ROWS = {
-    "04_choosing_a_style": ("R086", "R087", "R088", "R089", "R090", "R091", "R104"),
+    "04_choosing_a_style": ("R022", "R086", "R087", "R088", "R089", "R090", "R091", "R104"),
 }
 """The rows of the requirements that a notebook shows by running."""
 
