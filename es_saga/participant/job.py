@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -10,6 +10,9 @@ from es_saga.core.errors import InvalidInput, NotFound
 from es_saga.core.messages import Command, Envelope
 from es_saga.participant.kit import Handling, Participant
 from es_saga.participant.reply import failure_of
+
+if TYPE_CHECKING:
+    from es_saga.participant.holds import HoldStatus
 
 LOCKED_SECONDS: Final = 2.0
 """How long a command may wait for what another one has locked."""
@@ -25,6 +28,7 @@ class Job:
         "again_at",
         "answer",
         "command",
+        "decided",
         "envelope",
         "handling",
         "locked_since",
@@ -39,6 +43,8 @@ class Job:
         self.answer: Envelope | None = None
         self.outage: str | None = None
         """Why it could not be handled now and is to come again."""
+        self.decided: HoldStatus | None = None
+        """What the row of its hold says since its transaction; None: it did not change that row."""
         self.locked_since: float | None = None
         """When it first met what another one has locked; seconds of `time.monotonic`."""
         self.again_at: float | None = None

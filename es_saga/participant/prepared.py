@@ -137,6 +137,11 @@ def prepare(connection: sa.Connection, gid: str) -> None:
 def lock(connection: sa.Connection, gid: str) -> bool:
     """Keep others from deciding on this one until the transaction ends; whether it is prepared."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(gid, 0))))
+    return is_prepared(connection, gid)
+
+
+def is_prepared(connection: sa.Connection, gid: str) -> bool:
+    """Whether there is one of this name."""
     return connection.execute(_ONE, {"gid": gid}).first() is not None
 
 
@@ -165,6 +170,12 @@ def finish(desk: sa.Connection, participant: str, hold: str) -> None:
             _settle(desk.engine, "COMMIT", gid)
         elif status != HoldStatus.HELD:
             _settle(desk.engine, "ROLLBACK", gid)
+
+
+def carry_out(engine: sa.Engine, participant: str, hold: str, decided: HoldStatus) -> None:
+    """The same for whoever has just written that decision into the row: nobody can change it."""
+    how = "COMMIT" if decided is HoldStatus.CONFIRMED else "ROLLBACK"
+    _settle(engine, how, gid_of(participant, hold))
 
 
 def _settle(engine: sa.Engine, how: str, gid: str) -> None:

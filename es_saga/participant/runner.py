@@ -37,7 +37,15 @@ from es_saga.participant.fence import (
     look,
     remember,
 )
-from es_saga.participant.holds import Expiry, Settled, arguments, expired, keep, settle
+from es_saga.participant.holds import (
+    Expiry,
+    HoldStatus,
+    Settled,
+    arguments,
+    expired,
+    keep,
+    settle,
+)
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.outage import Trouble, trouble_of
@@ -188,6 +196,7 @@ class Runner:
             self._roll_back(transaction)
             if len(group) > 1:
                 raise
+            group[0].decided = None
             endings = [self._settle_alone(group[0], spoilt.ending)]
         except BaseException:
             self._roll_back(transaction)
@@ -213,6 +222,7 @@ class Runner:
             for index, job in enumerate(group):
                 if index and self._clock() - started > SHARED_SECONDS:
                     break
+                job.decided = None
                 verdict = judge(job.envelope, known)
                 if verdict.rule is Rule.RUN:
                     work = Work(desk, job.envelope, verdict.record)
@@ -265,6 +275,8 @@ class Runner:
             found = settle(job, work, self.now())
             if isinstance(found, Settled):
                 return found.reply
+            confirms = handling.part is Part.CONFIRMS
+            job.decided = HoldStatus.CONFIRMED if confirms else HoldStatus.CANCELLED
             given = arguments(found, handling)
         reply: object
         if handling.is_async:
@@ -284,9 +296,11 @@ class Runner:
         assert command is not None, "it was read"
         gid = prepared.gid_of(self._participant.name, envelope.commandid)
         desk = self._place.connect()
-        self._finish(job)  # what a crash has left
         with desk.connection.begin():
             verdict = judge(envelope, look(desk.connection, _keys(envelope)))
+            left = prepared.is_prepared(desk.connection, gid)
+        if left:  # by a crash, unless it is held
+            self._finish(job)
         if verdict.rule is not Rule.RUN:
             return self._answer_without(job, verdict)
         transaction = desk.connection.begin()
@@ -319,10 +333,14 @@ class Runner:
 
     def _finish(self, job: Job) -> None:
         """Do to the prepared transaction of a job's hold what was decided."""
-        envelope = job.envelope
+        envelope, name = job.envelope, self._participant.name
         hold = envelope.confirms or envelope.undoes or envelope.commandid
         assert hold is not None, "the server lets no command without an id pass"
-        prepared.finish(self._place.connect().connection, self._participant.name, hold)
+        desk = self._place.connect().connection
+        if job.decided is None:
+            prepared.finish(desk, name, hold)
+        else:
+            prepared.carry_out(desk.engine, name, hold, job.decided)
 
     def recover(self) -> list[InDoubt]:
         """Settle prepared transactions that are decided; those that are in doubt."""
