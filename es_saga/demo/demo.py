@@ -125,8 +125,8 @@ def _ended(play: Play) -> bool:
 
 
 def _conclude(play: Play, deaths: int, good: bool) -> None:
-    done = sum(status == COMPLETED for status in play.ended.values())
-    words = f"{len(play.ended)} of {len(play.fates)} sagas closed, {done} completed; "
+    ends = [play.ended[saga_id] for saga_id in play.fates if saga_id in play.ended]
+    words = f"{len(ends)} of {len(play.fates)} sagas closed, {ends.count(COMPLETED)} completed; "
     words += f"{deaths} processes died on the way"
     say("")
     say(f"[bold {'green' if good else 'red'}]{words}: {'all well' if good else 'WRONG'}[/]")

@@ -15,7 +15,8 @@ from es_saga.cli.console import clock, escape, say
 from es_saga.cli.looks import look_of
 from es_saga.cli.running import running_apps
 from es_saga.core.errors import NotFound, Unavailable
-from es_saga.core.messages import Event
+from es_saga.core.messages import Event, parse_command_id
+from es_saga.core.nested import SAGA, child_id
 from es_saga.database import make_engine
 from es_saga.demo.processes import Processes
 from es_saga.demo.scenario import Fate, Kill, Scenario, Tell
@@ -68,7 +69,7 @@ class Play:
         self.fates = dict(zip(saga_ids, fates, strict=True))
         """By saga."""
         self.ended: dict[str, str] = {}
-        """By saga, its status in the end."""
+        """By saga, its status in the end; those that others run are among them."""
         self._killed: set[str] = set()
 
     async def run(self, log: Queries) -> None:
@@ -136,26 +137,29 @@ class Play:
         """Print what happens as it happens, until every saga is closed."""
         seen = dict.fromkeys(self.fates, 0)
         end = time.monotonic() + PLAY_SECONDS
-        while len(self.ended) < len(self.fates) and time.monotonic() < end:
+        while not self.ended.keys() >= self.fates.keys() and time.monotonic() < end:
             await asyncio.sleep(LOOK_SECONDS)
             self._processes.check()
             if starting.done():
                 starting.result()
             news: list[AuditRow] = []
-            for saga_id in self.fates.keys() - self.ended.keys():
+            for saga_id in seen.keys() - self.ended.keys():
                 with contextlib.suppress(NotFound):
                     news += await asyncio.to_thread(log.history, saga_id, after=seen[saga_id])
             for row in sorted(news, key=lambda row: (row.at, row.saga_id, row.version)):
                 _tell(row)
                 seen[row.saga_id] = row.version
                 if row.kind == _BEGUN:
+                    if row.payload["to"].startswith(SAGA):
+                        seen[child_id(parse_command_id(row.payload["command_id"]))] = 0
                     await self._meet(row)
                 elif row.kind in _CLOSED:
                     self.ended[row.saga_id] = log.status(row.saga_id).status
 
     async def _meet(self, begun: AuditRow) -> None:
         """A step has begun: what happens now, if anything does."""
-        match self.fates[begun.saga_id].cues.get(begun.step or ""):
+        fate = self.fates.get(begun.saga_id)  # a child has none of its own
+        match fate and fate.cues.get(begun.step or ""):
             case Kill(process) if process not in self._killed:
                 self._killed.add(process)
                 await self._processes.kill(process)

@@ -233,6 +233,42 @@ EACH = Scenario(
     environment={"DOMAIN_PATIENCE_SECONDS": "4"},
 )
 
+# ── nested ───────────────────────────────────────────────────────────────────────────────────────
+
+FARE = 90_000
+
+GONE: Totals = {
+    "flights": {"taken": 2, "bookings": 2, "free": -2},
+    "rooms": {"taken": 2, "bookings": 2, "free": -2},
+    "wallet": {"paid": FARE, "in_wallets": -FARE},
+}
+
+NESTED = Scenario(
+    about="a saga runs two others, and undoes what they have done",
+    app="domain.together:app",
+    saga="together",
+    data={
+        "traveller": "ada",
+        "first_flight": "BA117",
+        "second_flight": "BA117",
+        "hotel": "Savoy",
+        "pence": FARE,
+    },
+    key="trip_id",
+    fates=(
+        Fate("two journeys, and both go", COMPLETED, GONE),
+        Fate("one flight is full: neither goes", COMPENSATED, {}, {"second_flight": "full"}),
+        Fate("they cannot pay: both are undone", COMPENSATED, {}, {"traveller": "tramp"}),
+        Fate(
+            "the conductor is killed while both are under way",
+            COMPLETED,
+            GONE,
+            cues={"first": Kill(CONDUCTOR)},
+        ),
+    ),
+    totals="domain.travel.participants:totals",
+)
+
 STYLES = {
     "tcc": TCC,
     "two-phase": TWO_PHASE,
@@ -241,4 +277,5 @@ STYLES = {
     "pipeline": PIPELINE,
     "waiting": WAITING,
     "each": EACH,
+    "nested": NESTED,
 }
