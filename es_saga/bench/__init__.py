@@ -5,6 +5,7 @@
     cost            processor time, memory and disk of processes
     engine          the engine alone: memory transport, a real log        floor: log_floor
     system          everything: broker, manager, participants             floor: pipe_floor
+    flow            the same order, by services that react to each other
     services        the participants, in a process of their own
     process         how such processes are started and ended
     backlog         start-up, and a log with many open sagas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,10 @@ WARM_UP: Final = 0.25
 
 DRAIN_SECONDS: Final = 60.0
 """How long the orders in flight at the end may take."""
+
+
+Starts = Callable[[str, dict[str, Any]], Coroutine[Any, Any, object]]
+"""Begins the saga with an id, and an input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,21 @@ class Window:
 
 
 class Load:
-    """Sagas of one kind on a running manager.
+    """Sagas of one kind on a running manager, which starts them unless `starts` does.
 
     Every saga has to end as it must; the figures of a system that loses some are worth nothing.
     """
 
-    def __init__(self, manager: ProcessManager, in_flight: int, kind: Kind = COMPLETING) -> None:
+    def __init__(
+        self,
+        manager: ProcessManager,
+        in_flight: int,
+        kind: Kind = COMPLETING,
+        *,
+        starts: Starts | None = None,
+    ) -> None:
         self._manager = manager
+        self._starts = starts
         self._in_flight = in_flight
         self._kind = kind
         self._begun: dict[str, float] = {}
@@ -139,11 +151,14 @@ class Load:
                 ) from None
 
     def _begin(self) -> None:
-        saga_id = new_id()
-        self._begun[saga_id] = time.perf_counter()
         kind = self._kind
+        saga_id = new_id("" if self._starts is None else f"{kind.saga.name}-")
+        self._begun[saga_id] = time.perf_counter()
+        data = kind.input(saga_id)
         task: asyncio.Task[object] = asyncio.ensure_future(
-            self._manager.begin(kind.saga, kind.input(saga_id), saga_id=saga_id)
+            self._manager.begin(kind.saga, data, saga_id=saga_id)
+            if self._starts is None
+            else self._starts(saga_id, data)
         )
         self._tasks.add(task)
         task.add_done_callback(self._was_begun)

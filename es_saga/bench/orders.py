@@ -104,22 +104,26 @@ def ship(o: PlaceOrder, stock: StockReserved) -> ShipParcel:
     return ShipParcel(reservation=stock.reservation, grams=o.grams)
 
 
-def _one_number(name: str) -> sa.MetaData:
+def one_number(name: str) -> sa.MetaData:
+    """A table with numbers to add to."""
     tables = sa.MetaData()
     sa.Table(name, tables, sa.Column("id", sa.Text, primary_key=True), sa.Column("n", sa.Integer))
     return tables
 
 
+ADD: Final = (
+    "INSERT INTO {table} (id, n) VALUES (:id, :n)"
+    " ON CONFLICT (id) DO UPDATE SET n = {table}.n + excluded.n"
+)
+
+
 def _add(table: str) -> str:
-    return (
-        f"INSERT INTO {table} (id, n) VALUES (:id, :n)"
-        f" ON CONFLICT (id) DO UPDATE SET n = {table}.n + excluded.n"
-    )
+    return ADD.format(table=table)
 
 
-stock = Participant("stock", tables=_one_number("taken"))
-payments = Participant("payments", tables=_one_number("takings"))
-carrier = Participant("carrier", tables=_one_number("carried"))
+stock = Participant("stock", tables=one_number("taken"))
+payments = Participant("payments", tables=one_number("takings"))
+carrier = Participant("carrier", tables=one_number("carried"))
 
 
 @stock.handles(ReserveStock)

@@ -21,7 +21,7 @@ from es_saga.bench import backlog, engine, outbox, projections, styles, system
 from es_saga.bench.cost import Figures
 from es_saga.database import make_engine
 
-Part = Literal["engine", "system", "projections", "outbox", "styles"]
+Part = Literal["engine", "system", "choreography", "projections", "outbox", "styles"]
 Database = Literal["sqlite", "postgres"]
 
 Measure = Callable[[Callable[[], str], float], Coroutine[Any, Any, Figures]]
@@ -73,6 +73,9 @@ def stages(only: Part | None, databases: Sequence[Database]) -> list[Stage]:
         ]
     if only in (None, "system"):
         found += [Stage(name, ("system",), databases[0], body) for name, body in _SYSTEM]
+    if only in (None, "choreography"):
+        name, body = "orders that nobody conducts", system.choreographed
+        found.append(Stage(name, ("choreography",), databases[0], body))
     if only in (None, "projections"):
         found += [
             Stage(f"{name}, on {kind}", ("projections", kind, key), kind, body)

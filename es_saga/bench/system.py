@@ -13,16 +13,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from es_saga.adapters.clock import SystemClock
 from es_saga.adapters.nats import NatsTransport
 from es_saga.adapters.nats_server import EmbeddedNats
 from es_saga.adapters.store import connect
-from es_saga.bench import pipe_floor
+from es_saga.bench import flow, orders, pipe_floor
 from es_saga.bench.cost import Clocks, Figures, cpu_of, disk_of, memory_of, own_cpu
-from es_saga.bench.load import REFUSED, Load
-from es_saga.bench.orders import app
+from es_saga.bench.load import COMPLETING, REFUSED, Kind, Load, Starts
 from es_saga.bench.process import child
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
@@ -44,18 +43,24 @@ class System:
     """Processor time of its processes."""
     participants: int
     """Process id."""
+    transport: NatsTransport
 
 
 @asynccontextmanager
-async def running(folder: Path, database: str, *, sync: bool = False) -> AsyncGenerator[System]:
+async def running(
+    folder: Path, database: str, *, sync: bool = False, reacting: bool = False
+) -> AsyncGenerator[System]:
     """A system with everything in one folder, but its log.
 
     Args:
         database: URL of the log's database, empty.
         sync: the broker writes every message to disk before it confirms it.
+        reacting: nobody conducts, see `es_saga.bench.flow`.
     """
+    app = (flow if reacting else orders).app
     with EmbeddedNats(folder / "nats", sync_always=sync) as broker:
-        arguments = [broker.url, str(folder), *(["--sync"] if sync else [])]
+        arguments = [broker.url, str(folder)]
+        arguments += ["--sync"] * sync + ["--flow"] * reacting
         async with child(SERVICES, arguments) as services:
             transport = await NatsTransport.connect(broker.url, sync_batches=sync)
             store = connect(database, views=[StatusView(), AuditView()], migrate=True)
@@ -73,7 +78,7 @@ async def running(folder: Path, database: str, *, sync: bool = False) -> AsyncGe
                         "participants": partial(cpu_of, services.pid),
                         "broker": partial(cpu_of, broker.pid),
                     }
-                    yield System(manager, clocks, services.pid)
+                    yield System(manager, clocks, services.pid, transport)
             finally:
                 await store.close()
                 await transport.close()
@@ -123,6 +128,37 @@ async def compensated(fresh: Callable[[], str], seconds: float) -> Figures:
             window = await load.measure(seconds, system.clocks)
     figures = window.figures()
     return {"compensated_per_s": figures["sagas_per_s"], "compensated": figures}
+
+
+REACTING: Final = Kind(flow.flow, COMPLETING.input, COMPLETING.ends)
+"""The same order, and nobody conducts."""
+
+
+async def choreographed(fresh: Callable[[], str], seconds: float) -> Figures:
+    """The same order conducted, and by services that react to each other, one after the other."""
+    found: dict[bool, Figures] = {}
+    for reacting in (False, True):
+        with tempfile.TemporaryDirectory(prefix="es-saga-bench-") as folder:
+            async with running(Path(folder), fresh(), reacting=reacting) as system:
+                starts = _published(system) if reacting else None
+                kind = REACTING if reacting else COMPLETING
+                load = Load(system.manager, IN_FLIGHT, kind, starts=starts)
+                found[reacting] = (await load.measure(seconds, system.clocks)).figures()
+    conducted, watched = found[False]["sagas_per_s"], found[True]["sagas_per_s"]
+    assert isinstance(conducted, float)
+    assert isinstance(watched, float)
+    return {
+        "of_the_conducted_rate": round(watched / conducted, 2),
+        "conducted": found[False],
+        "watched": found[True],
+    }
+
+
+def _published(system: System) -> Starts:
+    async def start(saga_id: str, data: dict[str, Any]) -> None:
+        await system.transport.publish(*flow.placed(saga_id, data))
+
+    return start
 
 
 async def synced(fresh: Callable[[], str], seconds: float) -> Figures:

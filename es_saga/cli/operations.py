@@ -21,6 +21,7 @@ class Part(StrEnum):
 
     ENGINE = "engine"
     SYSTEM = "system"
+    CHOREOGRAPHY = "choreography"
     PROJECTIONS = "projections"
     OUTBOX = "outbox"
     STYLES = "styles"
@@ -38,7 +39,7 @@ def bench(
         Part | None,
         typer.Argument(
             metavar="[PART]",
-            help="engine, system, projections, outbox or styles; default: all.",
+            help="engine, system, choreography, projections, outbox or styles; default: all.",
         ),
     ] = None,
     seconds: Annotated[

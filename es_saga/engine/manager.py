@@ -130,7 +130,7 @@ class ProcessManager:
         self._tasks: list[asyncio.Task[None]] = []
         self._relayed: dict[int, int] = {}
         self._adjusting = asyncio.Lock()
-        self._watcher = Watcher(app, self.registry, transport, self._subjects)
+        self._watcher = Watcher(app, self.registry, transport, self._subjects, self._handle)
 
     @property
     def owned(self) -> frozenset[int]:
@@ -238,6 +238,14 @@ class ProcessManager:
         )
         loop = asyncio.create_task(part.run(), name=f"part-{number}")
         self._running[number] = _Running(part, loop, subscription)
+
+    def _handle(self, saga_id: str, delivery: Delivery) -> bool:
+        """Handle what the watcher heard; False: another process conducts the saga's part."""
+        running = self._running.get(part_of(saga_id))
+        if running is None or running.part.full():
+            return False
+        running.part.put(Arrival("", delivery=delivery, transport=self._transport))
+        return True
 
     async def _close(self, number: int) -> None:
         running = self._running.pop(number)

@@ -2,8 +2,12 @@
 
     event ─► the saga types that listen for it ─► inbox of the saga it names ─► acknowledge
 
-From the inbox on it is an input like any other. One durable consumer an app, `evt-<app>--watched`,
-which several processes share: one stream has all events in the order in which they were caused.
+From the inbox on it is an input like any other. Where the saga's part is ours, and the event is for
+one saga only, it is handled at once, and takes the way over the inbox only if it comes too early.
+So what waits for its saga holds up no other event.
+
+One durable consumer an app, `evt-<app>--watched`, which several processes share: one stream has all
+events in the order in which they were caused.
 
 Log events of a watcher: `event_not_watched` (it was put among the dead letters).
 """
@@ -11,20 +15,20 @@ Log events of a watcher: `event_not_watched` (it was put among the dead letters)
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from es_saga.core.compiled import Told
 from es_saga.core.correlation import Correlation, Named
 from es_saga.core.errors import SagaError
-from es_saga.core.messages import Subjects
+from es_saga.core.messages import Envelope, Subjects
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
 from es_saga.engine.registry import Registry
 from es_saga.engine.requests import heard_as
 
-MAX_IN_FLIGHT = 256
-"""Events that were delivered and are not in the inboxes of their sagas yet."""
+MAX_IN_FLIGHT = 1_000
+"""Events that were delivered and are neither handled nor in the inboxes of their sagas."""
 
 _log = structlog.get_logger("es_saga.watcher")
 
@@ -33,9 +37,16 @@ class Watcher:
     """Passes events on to the sagas that they belong to; `start` and `stop` it."""
 
     def __init__(
-        self, app: str, registry: Registry, transport: Transport, subjects: Subjects
+        self,
+        app: str,
+        registry: Registry,
+        transport: Transport,
+        subjects: Subjects,
+        handle: Callable[[str, Delivery], bool],
     ) -> None:
         self._app = app
+        self._handle = handle
+        """Have a delivery for a saga handled in this process; False: its part is not ours."""
         self._transport = transport
         self._subjects = subjects
         self._listening: dict[Told, dict[str, Correlation]] = {}
@@ -78,25 +89,51 @@ class Watcher:
         if not sagas:
             delivery.ack()
             return
-        passed = [
-            self._transport.publish(
-                self._subjects.inbox(self._app, saga.saga_id),
-                heard_as(event, saga_type, saga, self._app),
-            )
-            for saga_type, saga in sagas.items()
-        ]
-        asyncio.gather(*passed, return_exceptions=True).add_done_callback(partial(_done, delivery))
+        heard = [heard_as(event, saga_type, saga, self._app) for saga_type, saga in sagas.items()]
+        passed = _Passed(delivery, self._pass_on, heard)
+        if len(heard) > 1 or not self._handle(passed.envelope.sagaid or "", passed):
+            passed.nak()
+
+    def _pass_on(self, heard: Envelope) -> asyncio.Future[None]:
+        inbox = self._subjects.inbox(self._app, heard.sagaid or "")
+        return self._transport.publish(inbox, heard)
 
 
-def _done(delivery: Delivery, passed: asyncio.Future[list[BaseException | None]]) -> None:
-    errors = [] if passed.cancelled() else passed.result()
-    error = next((one for one in errors if one is not None), None)
-    if passed.cancelled() or (error is not None and not isinstance(error, SagaError)):
-        delivery.nak()
-    elif error is not None:
-        _reject(delivery, error.code, error)
-    else:
-        delivery.ack()
+class _Passed:
+    """An event on its way to sagas: a delivery of the first one's, which only we can settle."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        pass_on: Callable[[Envelope], asyncio.Future[None]],
+        heard: Sequence[Envelope],
+    ) -> None:
+        self.envelope = heard[0]
+        self.delivered = delivery.delivered
+        self._delivery = delivery
+        self._pass_on = pass_on
+        self._heard = heard
+
+    def ack(self) -> None:
+        self._delivery.ack()
+
+    def nak(self, delay: float = 0.0) -> None:
+        """It cannot be handled here, or not yet: the inboxes have it, and deliver it again."""
+        passed = map(self._pass_on, self._heard)
+        asyncio.gather(*passed, return_exceptions=True).add_done_callback(self._done)
+
+    def reject(self, reason: str, detail: str = "") -> None:
+        self._delivery.reject(reason, detail)
+
+    def _done(self, passed: asyncio.Future[list[BaseException | None]]) -> None:
+        errors = [] if passed.cancelled() else passed.result()
+        error = next((one for one in errors if one is not None), None)
+        if passed.cancelled() or (error is not None and not isinstance(error, SagaError)):
+            self._delivery.nak()
+        elif error is not None:
+            _reject(self._delivery, error.code, error)
+        else:
+            self._delivery.ack()
 
 
 def _reject(delivery: Delivery, reason: str, error: SagaError) -> None:

@@ -17,7 +17,8 @@ the fence, see `es_saga.participant.fence`.
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, overload
 
 import sqlalchemy as sa
@@ -68,17 +69,24 @@ class Inbox:
             dialect = session.dialect
         else:
             dialect = session.get_bind().dialect
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        note = _note(dialect.name)
         values = {"consumer": self.consumer, "message_id": message_id, "at": time.time()}
-        # It returns a row where it writes one: not every driver counts what it inserts.
-        note = insert(es_inbox).values(values).on_conflict_do_nothing().returning(sa.literal(1))
         if is_async_session(session) or is_async_connection(session):
-            return _first_time(session, note)
-        return session.execute(note).first() is not None
+            return _first_time(session, note, values)
+        return session.execute(note, values).first() is not None
 
 
-async def _first_time(session: AsyncSession | AsyncConnection, note: sa.Executable) -> bool:
-    return (await session.execute(note)).first() is not None
+async def _first_time(
+    session: AsyncSession | AsyncConnection, note: sa.Executable, values: Mapping[str, object]
+) -> bool:
+    return (await session.execute(note, values)).first() is not None
+
+
+@cache  # to build it takes longer than to run it
+def _note(dialect: str) -> sa.Executable:
+    """It returns a row where it writes one: not every driver counts what it inserts."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(es_inbox).on_conflict_do_nothing().returning(sa.literal(1))
 
 
 def purge(engine: sa.Engine, older_than: float, *, limit: int = MOST_ROWS) -> int:

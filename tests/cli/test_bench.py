@@ -70,6 +70,14 @@ def test_the_read_models_are_measured() -> None:
         assert 0 < figure["p50_ms"] <= figure["p99_ms"]
 
 
+@pytest.mark.requirement("R002")
+def test_orders_that_nobody_conducts_are_measured_beside_those_that_are_conducted() -> None:
+    figures = measured("choreography", "--store", "sqlite")["choreography"]
+    rates = [figures[kind]["sagas_per_s"] for kind in ("watched", "conducted")]
+    assert figures["of_the_conducted_rate"] == pytest.approx(rates[0] / rates[1], abs=0.01)
+    assert min(rates) > 0
+
+
 @pytest.mark.requirement("R072", "R073")
 def test_the_outbox_is_measured_polled_and_tailed() -> None:
     figures = measured("outbox")["outbox"]
