@@ -33,7 +33,7 @@ OPENING: Final = 10**9
 REFUSED: Final = 10
 """The carrier takes all but every tenth order."""
 
-PATIENCE: Final = timedelta(seconds=1)
+PATIENCE: Final = timedelta(seconds=2)
 AGAIN: Final = Retry(first=timedelta(seconds=0.2), maximum=timedelta(seconds=1), attempts=6)
 FOR_EVER: Final = Retry(first=timedelta(seconds=0.2), maximum=timedelta(seconds=1), attempts=None)
 KEPT: Final = timedelta(minutes=5)
