@@ -15,8 +15,8 @@ from pydantic.json_schema import models_json_schema
 
 from es_saga.adapters.cloudevents import STRUCTURED
 from es_saga.app import App
-from es_saga.core.compiled import Definition
-from es_saga.core.messages import PARTS, Command, Envelope, Message, Outcome, reply_type
+from es_saga.core.compiled import Definition, StepDefinition
+from es_saga.core.messages import PARTS, Command, Envelope, Event, Message, Outcome, reply_type
 from es_saga.replay.answers import refusals_of
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -63,13 +63,20 @@ def _saga(definition: Definition, references: Models) -> Json:
                 "name": step.name,
                 "kind": step.kind.value,
                 "to": step.command.to or None,
-                "command": None if step.wait else references[step.command],
+                "command": None if step.asks_nobody else references[step.command],
                 "reply": references[step.reply] if step.reply else None,
-                "undo": references[step.undo.command] if step.undo else None,
+                "undo": references[undo] if (undo := _undo_of(step)) else None,
             }
             for step in definition.steps.values()
         ],
     }
+
+
+def _undo_of(step: StepDefinition) -> type[Message] | None:
+    """What undoes a step: a command, or the event that tells of it."""
+    if step.observed is not None:
+        return step.observed.undone
+    return step.undo.command if step.undo else None
 
 
 def asyncapi(app: App, *, tenant: str = "main") -> Json:
@@ -102,6 +109,8 @@ def asyncapi(app: App, *, tenant: str = "main") -> Json:
     operations: Json = {}
     for sent in _every_command(definitions):
         _add(sent, root, references, messages, channels, operations)
+    for event in _every_event(definitions):
+        _hear(event, root, references, messages, channels, operations)
     return {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -163,6 +172,33 @@ def _add(
     }
 
 
+def _hear(
+    event: type[Event],
+    root: str,
+    references: Models,
+    messages: Json,
+    channels: Json,
+    operations: Json,
+) -> None:
+    """Channel, message and operation of one event that sagas listen for."""
+    name, service = event.__name__, event.by
+    channel = f"{service}.{name}"
+    typed = {"type": "object", "properties": {"type": {"const": name}, "data": references[event]}}
+    payload = {"allOf": [references[Envelope], typed | {"required": ["data"]}]}
+    messages[name] = {"name": name, "contentType": STRUCTURED, "payload": payload}
+    channels[channel] = {
+        "address": f"{root}.evt.{service}.{{aggregate_id}}.{name}",
+        "parameters": {"aggregate_id": {"description": "Id of what it happened to."}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+    }
+    operations[channel] = {
+        "action": "receive",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "summary": f"Hear {name}, of {service}.",
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"}],
+    }
+
+
 def _message(name: str, data: Json, references: Models, outcome: Outcome | None = None) -> Json:
     """An envelope with this type and data; `outcome` on answers."""
     properties: Json = {"type": {"const": name}, "data": data}
@@ -192,14 +228,20 @@ def _every_command(definitions: Iterable[Definition]) -> list[Sent]:
     found: dict[type[Command[Any]], Sent] = {}
     for definition in definitions:
         for step in definition.steps.values():
-            if step.wait is not None:
-                continue  # nobody is asked
+            if step.asks_nobody:
+                continue
             found.setdefault(step.command, Sent(step.command, step.reply, undo=False))
             if step.undo is not None:
                 answer = reply_type(step.undo.command)
                 reply = answer if issubclass(answer, Message) else None
                 found.setdefault(step.undo.command, Sent(step.undo.command, reply, undo=True))
     return list(found.values())
+
+
+def _every_event(definitions: Iterable[Definition]) -> list[type[Event]]:
+    """Every event that sagas listen for, once."""
+    heard = [one.event for found in definitions for one in found.correlations.values()]
+    return list(dict.fromkeys(heard))
 
 
 def _models(app: App, definitions: Iterable[Definition]) -> list[type[BaseModel]]:
@@ -214,8 +256,9 @@ def _each_model(app: App, definitions: Iterable[Definition]) -> Iterator[type[Ba
             if sent.reply is not None:
                 yield sent.reply
         for step in definition.steps.values():
-            if step.wait is not None and step.reply is not None:
+            if step.asks_nobody and step.reply is not None:
                 yield step.reply
+        yield from _every_event([definition])
         yield from _refusals(app, definition)
 
 

@@ -424,6 +424,8 @@ def _shape(step: StepDefinition) -> Json:
         shape["each"] = [step.each.most, step.each.at_once]
     if step.child is not None:
         shape["saga"] = step.child.name
+    if step.observed is not None:
+        shape["expected"] = True
     return shape
 
 

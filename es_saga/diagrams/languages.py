@@ -69,7 +69,9 @@ def dot(source: Source) -> str:
 
 
 def _label(box: Box, newline: str) -> str:
-    command = box.command if box.to is None else f"{box.command} to {box.to}"
+    command = box.command
+    if box.to is not None:
+        command += f" {'by' if box.by else 'to'} {box.to}"
     return newline.join([box.name, box.gist, command])
 
 

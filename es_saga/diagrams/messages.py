@@ -69,18 +69,22 @@ class Line(NamedTuple):
 def lines(events: Sequence[SagaEvent]) -> Iterator[Line]:
     """What was said, in order."""
     served: dict[tuple[str, Direction], tuple[str, str]] = {}
+    expected = set[str]()
     for version, event in enumerate(events, 1):
         if isinstance(event, StepStarted | CompensationIssued):
             undo = isinstance(event, CompensationIssued)
             direction = Direction.UNDO if undo else Direction.DO
             served[event.step, direction] = (event.to, event.command_type)
-        line = _line(event, version, served)
+        line = _line(event, version, served, expected)
         if line is not None:
             yield line
 
 
 def _line(
-    event: SagaEvent, version: int, served: dict[tuple[str, Direction], tuple[str, str]]
+    event: SagaEvent,
+    version: int,
+    served: dict[tuple[str, Direction], tuple[str, str]],
+    expected: set[str],
 ) -> Line | None:
     def of(what: What, text: str, direction: Direction | None = None) -> Line:
         service = None
@@ -89,6 +93,11 @@ def _line(
         return Line(what, event.at, version, text, service)
 
     match event:
+        case StepStarted() | CompensationIssued() if event.expected:
+            expected.add(event.command_type)
+            return None  # nobody is asked
+        case StepRetried() if served.get((event.step, Direction.DO), ("", ""))[1] in expected:
+            return None
         case StepStarted():
             return of(What.COMMAND, event.command_type, Direction.DO)
         case StepRetried():

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, cast
 
 from es_saga.core.compiled import Definition, StepKind
 
+EXPECTED = "expected"
+"""Remark on a step that nobody asks for: an event tells of it."""
+
 
 class Box(NamedTuple):
     """One step."""
@@ -20,6 +23,11 @@ class Box(NamedTuple):
     to: str | None = None
     """Who it goes to; None: nobody, or a shape does not say."""
     remarks: tuple[str, ...] = ()
+
+    @property
+    def by(self) -> bool:
+        """Whether it is an event of a service, and not a command to it."""
+        return EXPECTED in self.remarks
 
     @property
     def gist(self) -> str:
@@ -79,6 +87,8 @@ def remarks(step: Mapping[str, Any]) -> tuple[str, ...]:
     ('conditional', 'needs 1 of 2')
     """
     found = ["conditional"] if step.get("when") else []
+    if step.get("expected"):
+        found.append(EXPECTED)
     if "join" in step:
         least, all_settled = step["join"]
         found.append(f"{'gathers' if all_settled else 'needs'} {least} of {len(step['after'])}")

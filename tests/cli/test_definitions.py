@@ -139,3 +139,20 @@ def test_graph_draws_one_saga_or_all(cli: Cli) -> None:
     assert one.out.startswith("digraph")
     assert none.code == 3
     assert "counter" in none.err
+
+
+@pytest.mark.requirement("R002")
+def test_of_a_choreography_graph_and_contract_say_who_tells_what_and_nobody_is_asked(
+    cli: Cli,
+) -> None:
+    graph = cli("graph", "domain.fulfilment:app").out
+    assert "compensatable, expected<br/>PaymentCompleted by payments" in graph
+    assert "undo: PaymentRefunded" in graph
+    contract = cli("contracts", "domain.fulfilment:app", "--asyncapi").json()
+    addresses = {name: one["address"] for name, one in contract["channels"].items()}
+    assert not any(".cmd." in address for address in addresses.values())
+    told = addresses["payments.PaymentRefunded"]
+    assert told == "saga.v1.main.evt.payments.{aggregate_id}.PaymentRefunded"
+    assert contract["operations"]["payments.PaymentRefunded"]["action"] == "receive"
+    models = cli("contracts", "domain.fulfilment:app", "--jsonschema").json()["$defs"]
+    assert {"OrderCreated", "StockInsufficient", "StockReleased"} <= set(models)

@@ -14,9 +14,10 @@ from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
 from es_saga.core.errors import DefinitionError, IllegalOperation, InvalidInput, NotFound, NotYet
 from es_saga.core.events import CompensationIssued, SagaEvent
-from es_saga.core.inputs import Cancel, Heard, Tick
+from es_saga.core.inputs import Cancel, Heard, RetryStuck, Tick
 from es_saga.core.messages import Event, Subjects
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.diagrams.messages import lines
 from es_saga.engine.outgoing import Sender
 from es_saga.replay import Replay, diverges
 from es_saga.testing import Story, judge
@@ -138,6 +139,27 @@ def test_nobody_is_asked_for_anything() -> None:
     assert list(sender.commands(saga.definition, saga.state, saga.log)) == []
     assert list(sender.commands(None, saga.state, saga.log)) == []
     assert list(sender.in_flight(saga.definition, saga.state)) == []
+
+
+def test_in_a_sequence_diagram_services_tell_and_nobody_is_asked() -> None:
+    saga = Watched()
+    for event in UNHAPPY[:-1]:
+        saga.hear(event)
+    saga.wait(2 * MINUTE.total_seconds())
+    again = RetryStuck("ada", "it will come", "v-1", "order_created")
+    saga.log += react(saga.definition, saga.state, again, saga.now).events
+    told = [(line.what.value, line.service) for line in lines(saga.log)]
+    assert told == [
+        ("note", None),
+        ("done", "orders"),
+        ("done", "payments"),
+        ("refused", "stock"),
+        ("turn", None),
+        ("done", "payments"),
+        ("silence", "orders"),
+        ("note", None),  # stuck
+        ("verb", None),
+    ]
 
 
 @pytest.mark.parametrize("told", [HAPPY, UNHAPPY])
