@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from es_saga.app import App
     from es_saga.core.after import START, gather, quorum
     from es_saga.core.choreography import Choreography
+    from es_saga.core.compiled import Way
     from es_saga.core.definition import Saga, Step, of
     from es_saga.core.errors import (
         ConflictError,
@@ -74,6 +75,7 @@ __all__ = [
     "Tx",
     "Unavailable",
     "View",
+    "Way",
     "gather",
     "of",
     "projection",
@@ -84,6 +86,7 @@ _HOMES = {
     "es_saga.app": ("App",),
     "es_saga.core.choreography": ("Choreography",),
     "es_saga.core.after": ("START", "gather", "quorum"),
+    "es_saga.core.compiled": ("Way",),
     "es_saga.core.definition": ("Saga", "Step", "of"),
     "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
     "es_saga.core.nested": ("ChildSaga",),

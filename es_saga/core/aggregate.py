@@ -25,6 +25,7 @@ from es_saga.core.events import (
     SagaCompleted,
     SagaEvent,
     SagaHeld,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     SignalReceived,
@@ -255,7 +256,8 @@ def _step_fanned_out(state: SagaState, event: StepFannedOut) -> SagaState:
 
 @_on(CompensationStarted)
 def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaState:
-    assert not state.backward, "compensation starts once"
+    widened = state.back_to is not None and event.back_to is None
+    assert widened or not state.backward, "compensation starts once"
     # A step that waited for its next attempt will not get one; nobody waits for the world outside.
     steps = {
         name: step._replace(do=ended(step.do, WorkStatus.SKIPPED, event.at))
@@ -273,6 +275,27 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
         status=SagaStatus.COMPENSATING,
         stuck=None,
         waiting=(),
+        back_to=event.back_to,
+    )
+
+
+@_on(SagaResumed)
+def _saga_resumed(state: SagaState, event: SagaResumed) -> SagaState:
+    assert state.back_to == event.save_point, "it was not on its way there"
+    assert state.stuck is None, "it takes a human"
+    point = state.steps[event.save_point]
+    steps = {name: own for name, own in state.steps.items() if name not in event.past}
+    steps[event.save_point] = point._replace(do=point.do._replace(reply=event.reply))
+    return moved(
+        state,
+        event,
+        steps=steps,
+        backward=False,
+        status=SagaStatus.RUNNING,
+        failure=None,
+        back_to=None,
+        ways=(*state.ways, (event.save_point, event.way)),
+        past={**state.past, **{name: state.steps[name] for name in event.past}},
     )
 
 

@@ -36,6 +36,9 @@ def put(state: SagaState, event: SagaEvent, step: str, value: StepState) -> Saga
         state.fans,
         state.held,
         state.decided,
+        state.back_to,
+        state.ways,
+        state.past,
     )
     return rested(moved) if moved.waiting else moved
 

@@ -73,7 +73,7 @@ def _decide(reaction: Reaction, asked: FromParent) -> None:
             at=reaction.now, cause=reaction.cause, close=close, command_id=asked.command_id
         )
     )
-    if not close and not state.backward:
+    if not close and (not state.backward or state.back_to is not None):
         reaction.turn_back("its parent is undone", None)
 
 

@@ -125,6 +125,16 @@ class Join:
     """It waits for an answer of each, or until they are given up."""
 
 
+class Way(Message):
+    """What a save-point tells the steps after it."""
+
+    number: int
+    """Counts from 1."""
+    failed: str | None = None
+    """The step that failed on the way before."""
+    why: str | None = None
+
+
 class Nothing(Command[None]):
     """What a wait asks: it is sent to nobody."""
 
@@ -185,6 +195,10 @@ class StepDefinition:
     join: Join | None = None
     each: Fan | None = None
     """It goes over a list."""
+    ways: int | None = None
+    """Of a save-point: how often the saga may go on from it."""
+    past: bool = False
+    """It is on a way that was given up, and undone."""
     item: int | None = None
     """Which item of the list it is for, from 0; None with `each`: it stands for all of them."""
     child: Definition | None = None
@@ -193,6 +207,8 @@ class StepDefinition:
     @property
     def asks(self) -> str:
         """The name of its command, or of the message that it waits for."""
+        if self.ways is not None:
+            return "SavePoint"
         if self.wait is None:
             return self.command.__name__
         return "Sleep" if self.wait.message is None else self.wait.message.__name__
@@ -237,14 +253,17 @@ class Definition:
     correlations: Mapping[Told, Correlation] = field(default_factory=dict[Told, Correlation])
     """Every event that is heard for its sagas, and how it names the one that it belongs to."""
     fans: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Steps over a list that were unfolded, and into how many; see `es_saga.core.fanning`."""
+    """Steps over a list that were unfolded, and into how many; see `es_saga.core.unfolding`."""
+    ways: tuple[tuple[str, int], ...] = ()
+    """The save-points that were gone on from anew; likewise."""
     written: Definition | None = None
     """What it was before its lists were unfolded."""
 
     @cached_property
     def pivot(self) -> str | None:
         """Name of the pivot, if there is one."""
-        return next((s.name for s in self.steps.values() if s.kind is StepKind.PIVOT), None)
+        steps = self.steps.values()
+        return next((s.name for s in steps if s.kind is StepKind.PIVOT and not s.past), None)
 
     @cached_property
     def shape(self) -> Json:
@@ -280,8 +299,8 @@ class Definition:
 
     def waits_for(self, message: str) -> StepDefinition | None:
         """The step that waits for a message of this name."""
-        waits = (step for step in self.steps.values() if step.wait is not None)
-        return next((step for step in waits if step.asks == message and step.reply), None)
+        waits = (s for s in self.steps.values() if s.wait and s.wait.message and not s.past)
+        return next((step for step in waits if step.asks == message), None)
 
     def wanted(self, step: StepDefinition, state: SagaState) -> bool:
         """Call the step's condition on what is known so far; without one, it is wanted.
@@ -426,6 +445,8 @@ def _shape(step: StepDefinition) -> Json:
         shape["saga"] = step.child.name
     if step.observed is not None:
         shape["expected"] = True
+    if step.ways is not None:
+        shape["ways"] = step.ways
     return shape
 
 

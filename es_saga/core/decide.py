@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from es_saga.core.child import obey
+from es_saga.core.compiled import Way
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.errors import NotFound
 from es_saga.core.events import (
@@ -164,7 +165,7 @@ def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) ->
 
 def _pass_deadline(reaction: Reaction) -> None:
     """Before the pivot the saga is undone; from the pivot on the deadline is an alert."""
-    if reaction.state.backward:
+    if reaction.state.backward and reaction.state.back_to is None:
         effect = "compensating already"
     elif reaction.pivot_begun():
         effect = "noted: the pivot has begun"
@@ -179,12 +180,17 @@ def _pass_deadline(reaction: Reaction) -> None:
 
 
 def _follow(reaction: Reaction) -> None:
-    state = reaction.state
-    if state.closed is None and state.stuck is None and not state.backward:
-        _go_forward(reaction)
+    """On, or back, and on again as long as that changes."""
+    course: object = None
+    while course != (reaction.state.backward, reaction.state.back_to):
         state = reaction.state
-    if state.closed is None and state.stuck is None and state.backward:
-        _go_backward(reaction)
+        if state.closed is not None or state.stuck is not None:
+            return
+        course = state.backward, state.back_to
+        if state.backward:
+            _go_backward(reaction)
+        else:
+            _go_forward(reaction)
 
 
 def _go_forward(reaction: Reaction) -> None:
@@ -205,7 +211,7 @@ def _go_forward(reaction: Reaction) -> None:
     while begun:  # what is skipped is done at once, and a list has steps of its own
         begun = False
         for name, step in reaction.definition.steps.items():
-            if name in reaction.state.steps or not _ready(reaction, step, done):
+            if step.past or name in reaction.state.steps or not _ready(reaction, step, done):
                 continue
             if bound and step.confirms:
                 continue  # what makes a child's own children and holds final waits for its parent
@@ -221,9 +227,12 @@ def _go_forward(reaction: Reaction) -> None:
             if reaction.state.steps[name].do.status in _DONE:
                 done.add(name)
                 begun = True
-    steps = reaction.definition.steps.values()
-    later = sum(bound and step.confirms is not None for step in steps)
-    if len(done) + later == len(steps) and not reaction.state.held:
+    pending = (
+        step
+        for name, step in reaction.definition.steps.items()
+        if name not in done and not step.past and not (bound and step.confirms)
+    )
+    if next(pending, None) is None and not reaction.state.held:
         end = SagaHeld if bound else SagaCompleted
         reaction.emit(end(at=reaction.now, cause=reaction.cause))
 
@@ -264,7 +273,20 @@ def _give_up_quorum(reaction: Reaction, join: StepDefinition) -> None:
     """Nobody has said no, but too many were skipped."""
     assert join.join is not None, "it needs a quorum"
     why = f"{join.name} needs {join.join.least} of {', '.join(join.after)}"
-    reaction.turn_back(why, join.name)
+    reaction.turn_back(why, join.name, _save_point(reaction, join))
+
+
+def _save_point(reaction: Reaction, step: StepDefinition) -> str | None:
+    """The last save-point before a step that the saga may go on from another time."""
+    found = [reaction.definition.steps[name] for name in step.ancestors]
+    left = (
+        point
+        for point in found
+        if point.ways is not None
+        and Way.model_validate(reaction.state.steps[point.name].do.reply).number < point.ways
+    )
+    last = max(left, key=lambda point: len(point.ancestors), default=None)
+    return None if last is None else last.name
 
 
 def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
@@ -278,7 +300,7 @@ def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
         # Nobody was asked, so nobody could be told to turn back: people must look.
         reaction.stick(f"{step.asks} was not heard in time", step.name)
     else:
-        reaction.turn_back(why, step.name)
+        reaction.turn_back(why, step.name, _save_point(reaction, step))
 
 
 def _go_backward(reaction: Reaction) -> None:
@@ -320,6 +342,13 @@ def _go_backward(reaction: Reaction) -> None:
     if owed.failed and policy is OnFailedUndo.ESCALATE:
         _stick_at_undo(reaction, owed.failed)
         return
+    save_point = reaction.state.back_to
+    if save_point is not None:
+        if owed.exceptions:
+            reaction.turn_back("not all is undone that came after the save-point", None)
+        else:
+            reaction.go_on(save_point)
+        return
     exceptions = tuple(owed.exceptions)
     reaction.emit(SagaCompensated(at=reaction.now, cause=reaction.cause, exceptions=exceptions))
 
@@ -337,8 +366,9 @@ class _Owed(NamedTuple):
 
 def _owed(reaction: Reaction) -> _Owed:
     owed = _Owed([], [], [], [])
+    back_to = reaction.state.back_to
     for step in reaction.definition.steps.values():
-        if not reaction.owes_undo(step):
+        if not reaction.owes_undo(step) or not (back_to is None or back_to in step.ancestors):
             continue
         undo = reaction.state.steps[step.name].undo
         if undo is None:

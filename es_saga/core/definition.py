@@ -15,6 +15,7 @@ from typing import (
     Concatenate,
     Generic,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -45,6 +46,7 @@ from es_saga.core.step import (
     I,
     ListStep,
     P,
+    SavePoint,
     Step,
     When,
     of,
@@ -325,6 +327,37 @@ class Saga(Generic[D]):
     ) -> Step[D, [], Command[None]]:
         """Let time pass."""
         return self._wait(name, Await(None, goes_on=False), duration, after, when)
+
+    def save_point(self, name: str, /, *, ways: int, after: After = None) -> SavePoint[D]:
+        """Where the saga may go on another way, if what comes after it fails.
+
+        All that came after it is undone, last done first, and then begun again: the same steps,
+        under names of their own (`book.2`), or others, by `when=point.way(2)`. Their functions may
+        take a `Way`, which has its number and what failed before. When the last way has failed, a
+        cancel or a deadline comes, or an undo could not be done, the whole saga is undone.
+
+        Every other step comes before or after it; none of them beside it.
+
+        Args:
+            ways: how many there are, the first one counted.
+        """
+
+        def nobody(_data: D) -> Nothing:
+            return Nothing()
+
+        nobody.__name__ = name
+        point = SavePoint[D](
+            cast(Any, nobody),
+            StepKind.WAIT,
+            names(after),
+            DEFAULT_TIMEOUT,
+            Retry(attempts=1),
+            "undo",
+            wait=Await(None, goes_on=False),
+            ways=ways,
+        )
+        self.steps.append(point)
+        return point
 
     def _wait(
         self, name: str, wait: Await, timeout: timedelta, after: After, when: Any

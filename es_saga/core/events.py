@@ -139,6 +139,20 @@ class CompensationStarted(SagaEvent):
     why: str
     step: str | None = None
     """The step that is the reason, if one is."""
+    back_to: str | None = None
+    """The save-point at which this ends; none: everything is undone."""
+
+
+class SagaResumed(SagaEvent):
+    """What came after a save-point is undone, and the saga goes forward from it another time."""
+
+    save_point: str
+    way: int
+    """Counts the ways that this saga has taken, from whichever save-point: 2 is the first other."""
+    reply: Json
+    """What the steps after the save-point are told of it, see `es_saga.Way`."""
+    past: tuple[str, ...] = ()
+    """The steps of the way that was given up, as far as they had begun."""
 
 
 class CompensationIssued(SagaEvent):
@@ -308,6 +322,7 @@ EVENTS: dict[str, type[SagaEvent]] = {
         StepSkipped,
         StepFannedOut,
         CompensationStarted,
+        SagaResumed,
         CompensationIssued,
         CompensationSucceeded,
         CompensationFailed,

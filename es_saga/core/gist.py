@@ -23,6 +23,7 @@ from es_saga.core.events import (
     ParentDecided,
     SagaCompensated,
     SagaEvent,
+    SagaResumed,
     SagaStarted,
     StepFailed,
     StepFannedOut,
@@ -55,6 +56,8 @@ def _said(event: SagaEvent) -> str:
             return f"{event.command_type} {_json(event.command)}"
         case StepSucceeded():
             return _json(event.reply) if event.reply else ""
+        case SagaResumed():
+            return f"way {event.way} from {event.save_point}"
         case StepFannedOut():
             return f"{event.count} items"
         case StepRefused():

@@ -7,6 +7,7 @@ Everything here is deterministic. A command's id is a pure function of saga, ste
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -178,6 +179,36 @@ def names_of_each(step: str, count: int) -> list[str]:
 def of_each(name: str) -> str:
     """The step over a list that one of its steps stands for."""
     return name.rpartition("-")[0]
+
+
+def name_of_way(step: str, way: int) -> str:
+    """What a step is called on the second way from a save-point, and on those after it.
+
+    >>> name_of_way("book", 2), name_of_way("book.2", 3)
+    ('book.2', 'book.3')
+    """
+    return f"{step.partition('.')[0]}.{way}"
+
+
+def as_written(name: str) -> str:
+    """The step as it was written, of which one stands for an item, or is on another way.
+
+    >>> as_written("pick.2-1"), as_written("pick-1"), as_written("pick")
+    ('pick', 'pick', 'pick')
+    """
+    return _UNFOLDED.sub("", name)
+
+
+def standing_for(step: str, names: Iterable[str]) -> list[str]:
+    """Which of these stand for a step as it was written; if none does, it does itself.
+
+    >>> standing_for("pick", ["pick-1", "pick-2", "pay"]), standing_for("send", ["pay"])
+    (['pick-1', 'pick-2'], ['send'])
+    """
+    return [name for name in names if as_written(name) == step] or [step]
+
+
+_UNFOLDED = re.compile(r"(\.\d+)?(-\d+)?$")
 
 
 class CommandKey(NamedTuple):

@@ -114,11 +114,14 @@ def child_id(begun_by: CommandKey) -> str:
 
     >>> child_id(CommandKey("order-1", "ship", Direction.DO, 1))
     'order-1--ship'
+    >>> child_id(CommandKey("order-1", "ship.2", Direction.DO, 1))
+    'order-1--ship--2'
 
     What would be too long is cut, and a hash of the whole takes its place.
     """
     round = "" if begun_by.round == 1 else f"-{begun_by.round}"
-    readable = f"{begun_by.saga_id}--{begun_by.step}{round}"
+    step = begun_by.step.replace(".", "--")  # on another way from a save-point
+    readable = f"{begun_by.saga_id}--{step}{round}"
     if len(readable) <= MAX_ID_CHARS:
         return readable
     digest = hashlib.sha256(readable.encode()).hexdigest()[:DIGEST_CHARS]

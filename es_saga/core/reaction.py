@@ -8,12 +8,14 @@ from typing import Any
 from pydantic_core import to_json
 
 from es_saga.core.aggregate import evolve
+from es_saga.core.compiled import Way
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import (
     CompensationIssued,
     CompensationStarted,
     SagaEvent,
+    SagaResumed,
     SagaStuck,
     StepFannedOut,
     StepRetried,
@@ -21,10 +23,10 @@ from es_saga.core.events import (
     StepStarted,
     StepSucceeded,
 )
-from es_saga.core.fanning import unfolded
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Command, Direction, command_id
 from es_saga.core.policy import Retry
 from es_saga.core.state import SagaState, Sent, WorkStatus
+from es_saga.core.unfolding import unfolded
 
 MAX_DETAIL_CHARS = 4_000
 """How much of a traceback or an error text goes into the log."""
@@ -65,8 +67,31 @@ class Reaction:
     def stick(self, why: str, step: str | None, detail: str = "") -> None:
         self.emit(SagaStuck(at=self.now, cause=self.cause, why=why, step=step, detail=detail))
 
-    def turn_back(self, why: str, step: str | None) -> None:
-        self.emit(CompensationStarted(at=self.now, cause=self.cause, why=why, step=step))
+    def turn_back(self, why: str, step: str | None, back_to: str | None = None) -> None:
+        self.emit(
+            CompensationStarted(at=self.now, cause=self.cause, why=why, step=step, back_to=back_to)
+        )
+
+    def go_on(self, save_point: str) -> None:
+        """What came after a save-point is undone: go forward from it, another way."""
+        state, why = self.state, self.state.failure
+        told = Way.model_validate(state.steps[save_point].do.reply)
+        way = Way(number=told.number + 1, failed=why and why.step, why=why and why.why)
+        self.emit(
+            SagaResumed(
+                at=self.now,
+                cause=self.cause,
+                save_point=save_point,
+                way=len(state.ways) + 2,
+                reply=way.model_dump(mode="json"),
+                past=tuple(
+                    name
+                    for name in state.steps
+                    if save_point in self.definition.steps[name].ancestors
+                ),
+            )
+        )
+        self.definition = unfolded(self.definition, self.state)
 
     def begin(self, step: StepDefinition) -> None:
         """Ask for a step for the first time; a function of it that raises parks the saga."""
@@ -94,7 +119,10 @@ class Reaction:
                 expected=step.observed is not None,
             )
         )
-        if step.asks in self.state.signals and step.wait is not None:
+        if step.ways is not None:
+            first = Way(number=1).model_dump(mode="json")
+            self.emit(StepSucceeded(at=self.now, step=step.name, attempt=1, reply=first))
+        elif step.asks in self.state.signals and step.wait is not None:
             self.hear(step)
 
     def fan_out(self, step: StepDefinition, count: int) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, cast, get_a
 from pydantic import BaseModel
 
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.messages import of_each
+from es_saga.core.messages import as_written
 from es_saga.core.state import SagaState, Work
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ class SensitiveFields:
             return self._input
         if what == "refusal":
             return self._named
-        found = self._steps.get(step or "") or self._steps.get(of_each(step or ""), {})
+        found = self._steps.get(step or "") or self._steps.get(as_written(step or ""), {})
         return found.get(what, ())
 
 

@@ -20,7 +20,8 @@ def hear(reaction: Reaction, signal: Signal) -> None:
     state, definition = reaction.state, reaction.definition
     step = definition.waits_for(signal.type)
     if step is None:
-        known = [step.asks for step in definition.steps.values() if step.wait and step.reply]
+        waits = (step for step in definition.steps.values() if step.wait and step.wait.message)
+        known = dict.fromkeys(step.asks for step in waits)
         raise NotFound(
             f"Saga type {definition.name!r} does not wait for {signal.type[:80]!r}.",
             hint=f"It waits for {', '.join(known)}." if known else "It waits for nothing.",

@@ -175,6 +175,12 @@ class SagaState(NamedTuple):
     """Its steps are done, and its parent has not decided."""
     decided: ParentDecided | None = None
     """What its parent has decided."""
+    back_to: str | None = None
+    """While it goes back: the save-point at which that ends."""
+    ways: tuple[tuple[str, int], ...] = ()
+    """The save-points it has gone on from anew, and the numbers of the ways it took."""
+    past: Mapping[str, StepState] = _NO_STEPS
+    """Steps of ways that were given up: undone, and never begun again."""
 
     @property
     def saga_id(self) -> str:

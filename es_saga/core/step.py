@@ -23,7 +23,7 @@ from typing import (
 )
 
 from es_saga.core.after import Quorum
-from es_saga.core.compiled import Await, OnUnknown, StepKind
+from es_saga.core.compiled import Await, OnUnknown, StepKind, Way
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import Retry
 
@@ -117,6 +117,7 @@ class Step(Generic[D, P, C_co]):
         wait: Await | None = None,
         each: Each | None = None,
         child: Saga[Any] | None = None,
+        ways: int | None = None,
     ) -> None:
         self.fn = fn
         self.name: str = getattr(fn, "__name__", "?")  # what has none is refused by `verify`
@@ -124,6 +125,7 @@ class Step(Generic[D, P, C_co]):
         self.wait = wait
         self.each = each
         self.child = child
+        self.ways = ways
         self.kind = kind
         self.after = after.steps if isinstance(after, Quorum) else after
         self.join = after.join if isinstance(after, Quorum) else None
@@ -206,3 +208,18 @@ class ListStep(Step[D, ..., C_co], Generic[D, I, P, C_co]):
         """As of any step; the function is given the item behind the input."""
         take = Compensation[Any, Any](self, timeout, retry)
         return take if fn is None else take(fn)
+
+
+class SavePoint(Step[D, [], Command[Way]]):
+    """Where a saga may go on another way; its reply says which way it is on."""
+
+    def way(self, number: int) -> Callable[[D, Way], bool]:
+        """`when=point.way(2)`: a step of that way only; the first is 1."""
+
+        own = of(self)
+
+        def on_it(_data: D, way: Way = own) -> bool:
+            return way.number == number
+
+        on_it.__annotations__ = {"way": Way}  # it takes the input of any saga
+        return on_it

@@ -127,7 +127,7 @@ def _compensate(reaction: Reaction, verb: Compensate) -> None:
 def _no_way_back(reaction: Reaction) -> str | None:
     """Why what goes forward cannot be turned back; None: it can."""
     state = reaction.state
-    if state.backward:
+    if state.backward and state.back_to is None:
         raise IllegalOperation(f"Saga {state.saga_id} is being compensated already.")
     if not reaction.definition.conducted:
         raise IllegalOperation(

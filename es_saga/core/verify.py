@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import GenericAlias
 from typing import Any, get_args, get_origin
 
-from es_saga.core.compiled import Fan, Nothing
+from es_saga.core.compiled import Fan, Nothing, Way
 from es_saga.core.definition import (
     Bind,
     Condition,
@@ -49,11 +49,12 @@ class Verifier(FlowVerifier):
         self.find_ancestors()
         pivot = self.check_pivot()
         self.check_joins_come_early(pivot)
+        self.check_save_points(pivot)
         for name, step in self.steps.items():
             if step.wait is not None:
                 self.check_wait(step)
                 self.signatures[name] = _WAITING
-                self.replies[name] = step.wait.message or type(None)
+                self.replies[name] = Way if step.ways else step.wait.message or type(None)
                 continue
             if step.child is not None:
                 signature = self.children.read(step, self.read)
@@ -243,6 +244,7 @@ class Verifier(FlowVerifier):
             wait=step.wait,
             join=step.join,
             each=self.compile_list(step),
+            ways=step.ways,
         )
         return self.children.compile(compiled)
 

@@ -10,6 +10,9 @@ from es_saga.core.definition import Saga, Step
 from es_saga.core.messages import of_each
 from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
 
+MAX_WAYS = 10
+"""Ways that a saga may go on from one save-point."""
+
 MAX_ITEMS = 200
 """Items of a list that a step may go over."""
 
@@ -74,6 +77,28 @@ class FlowVerifier:
                     f"{name} needs a quorum only, after the pivot {pivot}: there every step is "
                     f"retried until done, and none is gone without"
                 )
+
+    def check_save_points(self, pivot: str | None) -> None:
+        """Everything comes before or after each of them, so that it parts what is undone."""
+        for name, step in self.steps.items():
+            if step.ways is None:
+                continue
+            if not 2 <= step.ways <= MAX_WAYS:
+                self.fault(f"ways= of {name} is {step.ways}: 2 to {MAX_WAYS} are possible")
+            if pivot in self.ancestors[name]:
+                self.fault(
+                    f"{name} is a save-point after the pivot {pivot}: what has passed it is never "
+                    f"undone, so there is no way back to it"
+                )
+            if not any(name in before for before in self.ancestors.values()):
+                self.fault(f"{name} is a save-point with nothing after it")
+            for other in self.steps:
+                beside = name not in self.ancestors[other] and other not in self.ancestors[name]
+                if other != name and beside:
+                    self.fault(
+                        f"{other} runs beside the save-point {name}: let it come before it, or "
+                        f"after it"
+                    )
 
     def check_list(self, step: Step[Any, ..., Any]) -> Any:
         """The type of the items that a step goes over, as far as it can be told."""

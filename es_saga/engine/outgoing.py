@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeGuard
 from es_saga.core.aggregate import SagaState, Work, WorkStatus
 from es_saga.core.definition import Definition, StepDefinition, StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
-from es_saga.core.fanning import unfolded
 from es_saga.core.messages import (
     Direction,
     Envelope,
@@ -17,6 +16,7 @@ from es_saga.core.messages import (
     command_id,
     part_of,
 )
+from es_saga.core.unfolding import unfolded
 from es_saga.engine.nested import for_saga, reply_due
 
 
@@ -55,7 +55,9 @@ class Sender:
                     yield Outgoing(self.subjects.inbox(self.app, reply.sagaid), reply, None)
                 continue
             undo = isinstance(event, CompensationIssued)
-            own = state.steps[event.step]
+            own = state.steps.get(event.step)
+            if own is None:
+                continue  # its way was given up
             work = own.undo if undo else own.do
             if _awaited(work, state, event.step) and work.attempt == event.attempt:
                 direction = Direction.UNDO if undo else Direction.DO

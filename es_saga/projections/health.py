@@ -34,7 +34,7 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.messages import Direction
+from es_saga.core.messages import Direction, as_written
 from es_saga.engine.ports import Recorded
 from es_saga.projections.changes import Add, Change
 from es_saga.projections.projection import projection
@@ -187,7 +187,7 @@ def _step(saga: SagaState, event: Any, direction: Direction, count: str) -> Chan
     return Add(
         STEPS,
         type=saga.origin.saga_type,
-        step=event.step,
+        step=as_written(event.step),
         direction=direction.value,
         hour=_hour(event),
         **{count: 1},
@@ -198,7 +198,7 @@ def _span(saga: SagaState, event: SagaEvent, step: str, what: str, seconds: floa
     return Add(
         SPANS,
         type=saga.origin.saga_type,
-        step=step,
+        step=as_written(step),
         what=what,
         hour=_hour(event),
         bucket=bucket_of(seconds),
@@ -243,7 +243,7 @@ def _sent(event: StepStarted | CompensationIssued, saga: SagaState) -> Iterator[
             SERVICES,
             service=event.to,
             type=saga.origin.saga_type,
-            step=event.step,
+            step=as_written(event.step),
             direction=direction.value,
             command=event.command_type,
             sent=1,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from es_saga.core.messages import standing_for
 from es_saga.core.state import WorkStatus
 
 
@@ -99,9 +100,10 @@ def ledger(
     """
     by = settled_by or {}
     return tuple(
-        _entry(step, steps.get(step["name"]), backward, by.get(step["name"]))
+        _entry(name, step["undo"], steps.get(name), backward, by.get(name))
         for step in shape["steps"]
         if step["undo"] is not None
+        for name in standing_for(step["name"], steps)
     )
 
 
@@ -114,14 +116,15 @@ def remaining(
         return tuple(entry.step for entry in reversed(entries) if entry.undo not in SETTLED)
     over = (WorkStatus.SUCCEEDED, WorkStatus.SKIPPED)
     return tuple(
-        step["name"]
+        name
         for step in shape["steps"]
-        if steps.get(step["name"], {}).get("status") not in over
+        for name in standing_for(step["name"], steps)
+        if steps.get(name, {}).get("status") not in over
     )
 
 
 def _entry(
-    step: Mapping[str, Any], own: Mapping[str, Any] | None, backward: bool, by: str | None
+    step: str, command: str, own: Mapping[str, Any] | None, backward: bool, by: str | None
 ) -> Entry:
     done = Done.NOT_BEGUN if own is None else _DONE[own["status"]]
     undo: Mapping[str, Any] = (own or {}).get("undo") or {}
@@ -129,8 +132,8 @@ def _entry(
     if backward and done in (Done.DONE, Done.MAYBE_DONE):
         stands = _UNDO[undo["status"]] if undo else Undo.OWED
     return Entry(
-        step=step["name"],
-        command=step["undo"],
+        step=step,
+        command=command,
         done=done,
         undo=stands,
         attempt=undo.get("attempt"),

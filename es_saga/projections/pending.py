@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from es_saga.core.errors import InvalidInput
-from es_saga.core.messages import Direction
+from es_saga.core.messages import Direction, as_written
 from es_saga.projections.listing import MAX_PAGE, AnyRow, Cursor, Page
 from es_saga.projections.status import STATUS
 
@@ -155,7 +155,8 @@ def _by_step(groups: Sequence[AnyRow]) -> list[StepLoad]:
     """Groups of sagas with the same steps in progress, step by step."""
     found: dict[tuple[str, str, bool], StepLoad] = {}
     for group in groups:
-        for step in filter(None, group.current.split(",")):
+        steps = filter(None, group.current.split(","))
+        for step in dict.fromkeys(map(as_written, steps)):
             key = (group.type, step, bool(group.backward))
             one = StepLoad(*key, group.sagas, group.next_due, group.progressed)
             found[key] = _together(found[key], one) if key in found else one

@@ -31,10 +31,10 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
 from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
+from es_saga.core.unfolding import unfolded
 from es_saga.replay.again import decide_again
 from es_saga.replay.answers import Answer, Refusals, answer_of, made_up, refusals_of
 from es_saga.replay.inputs import DONE
@@ -182,7 +182,7 @@ class _Play:
 
     def _wait(self, name: str, at: float) -> None:
         """A step asks nobody: what it waits for comes as it did, as was said, or as made up."""
-        step = self._definition.steps[name]
+        step = unfolded(self._definition, self._state).steps[name]
         if step.reply is None:
             return  # it sleeps
         if name in self._told:

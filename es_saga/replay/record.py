@@ -145,8 +145,8 @@ def _given_up(before: SagaState, after: SagaState, kind: Kind) -> Iterator[Attem
     if kind not in TIMES and kind is not Kind.VERB:
         return
     for name, own in before.steps.items():
-        now = after.steps[name]
-        if now is own:
+        now = after.steps.get(name)
+        if now is None or now is own:
             continue
         pairs: Sequence[tuple[Direction, Work | None, Work | None]] = (
             (Direction.DO, own.do, now.do),

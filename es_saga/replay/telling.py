@@ -20,7 +20,6 @@ from es_saga.core.events import (
     StepStarted,
     StepTimedOut,
 )
-from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import (
     Cancel,
     Compensate,
@@ -38,6 +37,7 @@ from es_saga.core.inputs import (
 )
 from es_saga.core.messages import Command, Direction, Message, Outcome, check_id
 from es_saga.core.state import SagaStatus, WorkStatus
+from es_saga.core.unfolding import unfolded
 from es_saga.replay.again import decide_again, name_of
 from es_saga.replay.answers import Refusals, refusals_of
 from es_saga.replay.home import Home, home_of

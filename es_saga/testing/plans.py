@@ -71,6 +71,8 @@ class StepPlan:
     goes_on: bool = False
     """Of a wait."""
     join: Join | None = None
+    ways: int | None = None
+    """It is a save-point."""
     each: int | None = None
     """It goes over a list of that many items."""
 
@@ -135,6 +137,10 @@ def _add(built: Built, planned: StepPlan, steps: dict[str, Step[Go, ..., Do]]) -
         return bool(planned.when)
 
     when = None if planned.when is None else holds
+    if planned.ways is not None:
+        point: Any = saga.save_point(name, ways=planned.ways, after=after)
+        save_point: Step[Go, ..., Do] = point  # nobody reads its reply here
+        return save_point
     if planned.kind is StepKind.WAIT:
         heard = type(f"Heard{name.upper()}", (Done,), {"__module__": __name__})
         on_timeout: OnNothing = "go-on" if planned.goes_on else "undo"
@@ -218,16 +224,24 @@ def plans(draw: st.DrawFn) -> Plan:
         for index in range(draw(st.integers(1, 3) | st.integers(3, MAX_STEPS)))
     ]
     pivot = draw(st.none() | st.integers(0, len(names) - 1))
+    last = len(names) - 2 if pivot is None else pivot - 1
+    point = draw(st.none() | st.none() | st.integers(0, last)) if last >= 0 else None
     steps: list[StepPlan] = []
     ancestors: dict[str, set[str]] = {}
     after: tuple[str, ...] | None
     for index, name in enumerate(names):
-        side = names[:index] if pivot is None or index <= pivot else names[pivot:index]
+        gates = [gate for gate in (point, pivot) if gate is not None and gate < index]
+        side = names[max(gates, default=0) : index]
+        if index == point:
+            steps.append(_save_point(draw, name, tuple(names[:index])))
+            ancestors[name] = set(names[:index])
+            continue
         if index == pivot:
             kind, after = StepKind.PIVOT, tuple(names[:index])
         else:
             after_pivot = pivot is not None and index > pivot
-            kind, after = _kind_and_after(draw, side, after_pivot=after_pivot)
+            least = min(len(gates), 1)
+            kind, after = _kind_and_after(draw, side, least, after_pivot=after_pivot)
         known = (names[index - 1],) if after is None and index else after or ()
         ancestors[name] = set(known).union(*(ancestors[other] for other in known))
         steps.append(
@@ -235,9 +249,7 @@ def plans(draw: st.DrawFn) -> Plan:
                 name,
                 kind,
                 after,
-                reads=tuple(sorted(draw(st.sets(st.sampled_from(sorted(ancestors[name]))))))
-                if ancestors[name]
-                else (),
+                reads=_reads(draw, ancestors[name], names, point),
                 timeout=draw(st.integers(1, 9)),
                 retry=draw(retries),
                 on_unknown=draw(st.sampled_from(["undo", "undo", "stuck"]))
@@ -273,7 +285,7 @@ def _with_joins(draw: st.DrawFn, steps: list[StepPlan]) -> Iterator[StepPlan]:
         default = (before.name,) if before else ()
         taken += default if step.after is None else step.after
     early = True
-    lists = {step.name for step in steps if step.each is not None}
+    lists = {step.name for step in steps if step.each is not None or step.ways is not None}
     for step in steps:
         own = step.after or ()
         free = early and all(taken.count(name) == 1 and name not in lists for name in own)
@@ -283,12 +295,24 @@ def _with_joins(draw: st.DrawFn, steps: list[StepPlan]) -> Iterator[StepPlan]:
         yield step
 
 
+def _save_point(draw: st.DrawFn, name: str, after: tuple[str, ...]) -> StepPlan:
+    return StepPlan(name, StepKind.WAIT, after, ways=draw(st.integers(2, 3)))
+
+
+def _reads(
+    draw: st.DrawFn, before: set[str], names: list[str], point: int | None
+) -> tuple[str, ...]:
+    """Whose replies it takes: all but a save-point's are of one type here."""
+    known = sorted(before - {names[point]} if point is not None else before)
+    return tuple(sorted(draw(st.sets(st.sampled_from(known))))) if known else ()
+
+
 def _kind_and_after(
-    draw: st.DrawFn, side: list[str], *, after_pivot: bool
+    draw: st.DrawFn, side: list[str], least: int, *, after_pivot: bool
 ) -> tuple[StepKind, tuple[str, ...] | None]:
     changing = StepKind.RETRIABLE if after_pivot else StepKind.COMPENSATABLE
     other = st.sampled_from([StepKind.CHECK, StepKind.CHECK, StepKind.WAIT])
     kind = draw(st.sampled_from([changing, changing, changing, None])) or draw(other)
-    some = st.sets(st.sampled_from(side), min_size=after_pivot) if side else st.just(set[str]())
+    some = st.sets(st.sampled_from(side), min_size=least) if side else st.just(set[str]())
     after = draw(st.none() | some.map(lambda names: tuple(sorted(names))))
     return kind, after

@@ -27,7 +27,6 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Reply, Resolve, Signal, Start
 from es_saga.core.messages import (
     Command,
@@ -39,6 +38,7 @@ from es_saga.core.messages import (
     reply_type,
 )
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.core.unfolding import unfolded
 from es_saga.testing.belonging import Belonging, parent_of
 from es_saga.testing.conducted import conducted
 from es_saga.testing.meddling import Meddling

@@ -67,7 +67,7 @@ class Stage(NamedTuple):
 
     def work(self, sent: Sent) -> Work:
         """What has become of a command."""
-        step = self.saga.steps[sent.key.step]
+        step = self.saga.steps.get(sent.key.step) or self.saga.past[sent.key.step]
         work = step.do if sent.key.direction is Direction.DO else step.undo
         assert work is not None, "it was sent"
         return work

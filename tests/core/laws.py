@@ -17,9 +17,9 @@ from es_saga.core.events import (
     OperatorResumed,
     SagaEvent,
 )
-from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import OperatorVerb, Resend, Resume, RetryStuck, Tick
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.core.unfolding import unfolded
 from es_saga.testing.laws import judge
 from tests.core.run import SAGA, Run, Turn
 

@@ -29,7 +29,6 @@ from es_saga.core.events import (
     StepRetried,
     StepStarted,
 )
-from es_saga.core.fanning import unfolded
 from es_saga.core.inputs import Input, Reply, Resolve
 from es_saga.core.messages import (
     CommandKey,
@@ -40,6 +39,7 @@ from es_saga.core.messages import (
     parse_command_id,
 )
 from es_saga.core.state import SagaState
+from es_saga.core.unfolding import unfolded
 from es_saga.engine.outgoing import Sender
 from es_saga.testing.plans import Built
 from es_saga.testing.story import Story

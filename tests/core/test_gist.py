@@ -28,6 +28,7 @@ from es_saga.core.events import (
     SagaCompleted,
     SagaEvent,
     SagaHeld,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     SignalReceived,
@@ -59,6 +60,10 @@ SAID: list[tuple[SagaEvent, str]] = [
     (
         SagaStarted(at=5.0, saga_type="order", definition=1, fingerprint="f", data={"sku": "tea"}),
         'order {"sku": "tea"}',
+    ),
+    (
+        SagaResumed(at=5.0, save_point="held", way=2, reply={"number": 2}),
+        "way 2 from held",
     ),
     (StepFannedOut(at=5.0, step="pick", count=3), "3 items"),
     (StepStarted(at=5.0, **SENT), 'Ship {"to": "Łódź"}'),

@@ -9,8 +9,8 @@ import pytest
 
 from es_saga import START, DefinitionError, IllegalOperation, Message, Refusal, Saga, quorum
 from es_saga.core.events import StepFannedOut, StepSkipped
-from es_saga.core.fanning import unfolded
 from es_saga.core.sensitive import SensitiveFields
+from es_saga.core.unfolding import unfolded
 from es_saga.replay import Replay, what_if
 from es_saga.replay.telling import scene
 from es_saga.testing import Bounds, World, explore, given, judge

@@ -34,7 +34,7 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.messages import Direction, part_of
+from es_saga.core.messages import Direction, as_written, part_of
 from es_saga.core.state import SagaState
 from es_saga.database import make_engine
 from es_saga.engine.ports import Recorded
@@ -144,9 +144,9 @@ def recount(saga_type: str, history: Sequence[SagaEvent]) -> Counter[tuple[Any, 
         if isinstance(event, CompensationFailed):
             by_clock = event.cause is None and not event.refused
             how = "timed_out" if by_clock else "refused" if event.refused else "failed"
-            found[saga_type, step.step, "undo", how] += 1
+            found[saga_type, as_written(step.step), "undo", how] += 1
         elif type(event) in _STEP:
-            found[saga_type, step.step, *_STEP[type(event)]] += 1
+            found[saga_type, as_written(step.step), *_STEP[type(event)]] += 1
     return found
 
 

@@ -26,7 +26,16 @@ from tests.core.run import Run
 from tests.core.sagas import TWICE, chain
 from tests.core.worlds import runs
 from tests.testing import broken
-from tests.testing.broken import ambiguity, nested, parallel, pivot, shape, tcc, undoing
+from tests.testing.broken import (
+    ambiguity,
+    nested,
+    parallel,
+    pivot,
+    save_points,
+    shape,
+    tcc,
+    undoing,
+)
 from tests.testing.broken import sourcing as broken_sourcing
 from tests.testing.broken import system as broken_system
 from tests.testing.nonsense import stories
@@ -35,6 +44,7 @@ from tests.testing.told import SAGA, Told, did, undid
 _BROKEN = [
     *shape.BROKEN,
     *pivot.BROKEN,
+    *save_points.BROKEN,
     *ambiguity.BROKEN,
     *undoing.BROKEN,
     *broken_sourcing.BROKEN,

@@ -28,6 +28,7 @@ from es_saga.core.events import (
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     StepFailed,
@@ -112,6 +113,10 @@ class Told:
 
     def back(self, **other: Any) -> Self:
         return self.add(CompensationStarted, other, why="full")
+
+    def on(self, save_point: str, **other: Any) -> Self:
+        reply = {"number": 2}
+        return self.add(SagaResumed, {"way": 2, **other}, save_point=save_point, reply=reply)
 
     def undo(self, step: str, **other: Any) -> Self:
         return self.add(

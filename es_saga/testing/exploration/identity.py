@@ -42,7 +42,8 @@ class Identity:
         raised = stuck is not None and bool(stuck.detail)
         heard = tuple(sorted(saga.signals))
         family = saga.held, saga.decided is not None and saga.decided.close
-        return (saga.status, saga.backward, saga.deadline_noted, raised, heard, family, *parts)
+        course = (saga.status, saga.backward, saga.back_to, saga.ways)
+        return (*course, saga.deadline_noted, raised, heard, family, *parts)
 
 
 def _step(own: StepState, role: Role, situation: Situation) -> Key:

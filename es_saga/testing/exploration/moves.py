@@ -218,7 +218,8 @@ def _signals(situation: Situation, roles: Mapping[str, Role]) -> Iterator[Move]:
     saga = situation.saga
     for name, role in roles.items():
         kind, message = role.step.asks, role.reply
-        if role.step.wait is None or message is None or kind in saga.signals:
+        wait = role.step.wait
+        if wait is None or wait.message is None or message is None or kind in saga.signals:
             continue
         signal = Signal(kind, message, f"{saga.saga_id}/{kind}")
         if name in saga.waiting:

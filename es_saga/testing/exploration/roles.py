@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 from es_saga.core.compiled import Bind, Definition, StepDefinition, StepKind
-from es_saga.core.events import Json, StepFannedOut
-from es_saga.core.fanning import with_lists
-from es_saga.core.messages import Direction, Message, of_each
+from es_saga.core.events import Json, SagaEvent, SagaResumed, StepFannedOut
+from es_saga.core.messages import Direction, Message, as_written
 from es_saga.core.policy import Retry
+from es_saga.core.unfolding import as_it_went
 from es_saga.participant.kit import Participant
 from es_saga.testing.examples import example
 from es_saga.testing.exploration.services import Slot
@@ -86,20 +87,28 @@ def answers_of(definition: Definition, given: Answers) -> dict[str, Message | No
 
 
 def foreseen(definition: Definition, data: Message, answers: Answers) -> Definition:
-    """The definition with a step for each item of every list: what they are follows from these.
+    """The definition with all its ways, and a step for each item of every list.
 
-    A list that cannot be told is left as it is: its saga will get stuck there.
+    What the items are follows from the answers. A list that cannot be told is left as it is: its
+    saga will get stuck there.
     """
-    for step in definition.steps.values():
+    ways = [step for step in definition.steps.values() if step.ways is not None]
+    most = prod(step.ways or 1 for step in ways)
+    history: list[SagaEvent] = [
+        SagaResumed(at=0, save_point=step.name, way=way, reply={})
+        for way in range(2, most + 1)
+        for step in ways[:1]
+    ]
+    for step in as_it_went(definition, history).steps.values():
         if step.each is None:
             continue
         try:
-            count = len(_items(definition, step, data, answers))
+            count = len(_items(as_it_went(definition, history), step, data, answers))
         except Exception:  # a user's function may raise anything
             continue
         if 0 < count <= step.each.most:
-            definition = with_lists(definition, [StepFannedOut(at=0, step=step.name, count=count)])
-    return definition
+            history.append(StepFannedOut(at=0, step=step.name, count=count))
+    return as_it_went(definition, history)
 
 
 def _items(
@@ -133,9 +142,11 @@ def roles_of(
         command: None if refusal is None else refusal.__name__
         for command, refusal in refusals_of(participants).items()
     }
+    # Which ways there will be is then foreseen too simply to tell who is like whom.
+    several = sum(step.ways is not None and not step.past for step in definition.steps.values()) > 1
     roles: dict[str, Role] = {}
     for name, step in definition.steps.items():
-        answer = answers[name if step.item is None else of_each(name)]
+        answer = answers[as_written(name)]
         command, undo = step.command, step.undo
         refusal = None if step.wait else refusals.get(command.__name__, ANY_REFUSAL)
         undo_refusal = refusals.get(undo.command.__name__, ANY_REFUSAL) if undo else None
@@ -148,6 +159,7 @@ def roles_of(
             refusal is None,
             step.when,
             step.wait,
+            name if several else None,
         )
         if undo is not None:
             alike += (

@@ -26,6 +26,7 @@ from es_saga.testing.laws import (
     outbox,
     parallel,
     pivot,
+    save_points,
     shape,
     sourcing,
     system,
@@ -47,7 +48,7 @@ def _laws_in(*modules: ModuleType) -> list[Law[Any, Any]]:
 
 
 LAWS: Final[tuple[StoryLaw, ...]] = tuple(
-    _laws_in(shape, pivot, ambiguity, undoing, sourcing, outbox, parallel, tcc)
+    _laws_in(shape, pivot, save_points, ambiguity, undoing, sourcing, outbox, parallel, tcc)
 )
 """The laws of one saga, in the order of their numbers."""
 
@@ -61,7 +62,6 @@ AT_ALL_TIMES: Final = frozenset({"L64"})
 """Of these, those that hold in the middle of everything, too."""
 
 NOT_JUDGED: Final[Mapping[str, str]] = {
-    "L16": "there are no save-points: a saga is undone as a whole, or up to the pivot",
     "L55": "no history shows it: a log that was encrypted and shredded does",
 }
 """Numbers without a law here, and why. What L65 to L69 ask is promised by one helper each, in every

@@ -131,10 +131,15 @@ def an_answer_and_its_effect_commit_together(reading: Reading) -> Iterator[Found
 
 @law("L26", turned_back)
 def a_saga_is_turned_back_once(reading: Reading) -> Iterator[Found]:
-    """A late failure after a timeout does not start a second undo (ES)."""
-    for index, _ in reading.turned[1:]:
-        first = reading.turned[0][0] + 1
-        yield index, f"it was turned back a second time; the first was event {first}"
+    """A late failure after a timeout does not start a second undo (ES).
+
+    What goes back to a save-point may go back altogether.
+    """
+    for index, turn in reading.turned:
+        before = reading.back_at(index)
+        if before is not None and (before.back_to is None or turn.back_to is not None):
+            first = reading.turned[0][0] + 1
+            yield index, f"it was turned back a second time; the first was event {first}"
     for deed in reading.undo.values():
         for (first, earlier), (index, event) in pairwise(deed.sendings):
             if event.attempt <= earlier.attempt:

@@ -26,7 +26,7 @@ def kinds_read_compensatable_pivot_retriable(reading: Reading) -> Iterator[Found
 
     So each step is before the pivot or after it, and only what is before it has an undo.
     """
-    steps = reading.definition.steps
+    steps = {n: step for n, step in reading.definition.steps.items() if not step.past}
     pivots = [step.name for step in steps.values() if step.kind is StepKind.PIVOT]
     if len(pivots) > 1:
         yield None, f"there are several pivots: {', '.join(pivots)}"
@@ -120,7 +120,7 @@ def a_cancel_undoes_before_the_pivot_and_is_refused_after(reading: Reading) -> I
     for index, event in reading.operators:
         if not isinstance(event, OperatorCancelled | OperatorCompensated):
             continue
-        mark = reading.pivot.before(index) if reading.pivot is not None else None
+        mark = next(reading.pivots_at(index), None)
         passed = (mark is not None and mark.status is WorkStatus.SUCCEEDED) or any(
             deed.step.confirms is not None and deed.before(index) is not None
             for deed in reading.do.values()

@@ -34,6 +34,7 @@ from es_saga.core.events import (
     SagaCompleted,
     SagaEvent,
     SagaHeld,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     StepFailed,
@@ -44,10 +45,10 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
-from es_saga.core.fanning import with_lists
 from es_saga.core.messages import Direction, Envelope, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import GIVEN_UP, SagaState, WorkStatus
+from es_saga.core.unfolding import as_it_went
 from es_saga.testing.laws.deed import OPEN, Answer, Deed, Mark, Sending
 from es_saga.testing.story import Effect, Story
 
@@ -64,7 +65,7 @@ class Reading:
     """A story, ready to be judged."""
 
     def __init__(self, story: Story) -> None:
-        self.definition = definition = with_lists(story.definition, story.history)
+        self.definition = definition = as_it_went(story.definition, story.history)
         self.saga_id = story.saga_id
         self.history: Sequence[SagaEvent] = story.history
         self._story = story
@@ -76,6 +77,7 @@ class Reading:
         self.answers: list[tuple[int, Answer, Deed]] = []
         self.started: list[tuple[int, SagaStarted]] = []
         self.turned: list[tuple[int, CompensationStarted]] = []
+        self.resumed: list[tuple[int, SagaResumed]] = []
         self.alarms: list[tuple[int, SagaStuck]] = []
         self.stuck: list[Stuck] = []
         self.late: list[tuple[int, LateReplyNoted]] = []
@@ -131,6 +133,24 @@ class Reading:
         return any(begin < index for begin in self.held) and not any(
             decided < index for decided, _ in self.decided
         )
+
+    def went_past(self, name: str, index: int) -> bool:
+        """Whether the way that a step is on had been given up when that event came."""
+        return any(at < index and name in event.past for at, event in self.resumed)
+
+    def pivots_at(self, index: int) -> Iterator[Mark]:
+        """How the pivot stood when that event came, if it had begun on the way taken then."""
+        for name, deed in self.do.items():
+            mark = deed.before(index)
+            pivot = deed.step.kind is StepKind.PIVOT
+            if pivot and mark is not None and not self.went_past(name, index):
+                yield mark
+
+    def back_at(self, index: int) -> CompensationStarted | None:
+        """What had turned it back when that event came; None: it went forward."""
+        turns = [(at, event) for at, event in self.turned if at < index]
+        on = max((at for at, _ in self.resumed if at < index), default=-1)
+        return turns[-1][1] if turns and turns[-1][0] > on else None
 
     def stuck_before(self, index: int) -> bool:
         """Whether it took a human when that event came."""
@@ -313,7 +333,7 @@ def _on_undo_failure(reading: Reading, index: int, event: CompensationFailed) ->
 
 
 def _on_skip(reading: Reading, index: int, event: StepSkipped | OperatorSkipped) -> None:
-    back = reading.turned and isinstance(event, OperatorSkipped)
+    back = reading.back_at(index) and isinstance(event, OperatorSkipped)
     deed = (reading.undo if back else reading.do).get(event.step)
     if deed is None:
         reading.strangers.append((index, event.step))
@@ -379,7 +399,9 @@ def _deed(reading: Reading, index: int, event: OperatorResumed | OperatorResent)
 
 
 def _on_retry(reading: Reading, index: int, event: OperatorRetried) -> None:
-    for deed in (reading.undo if reading.turned else reading.do).values():
+    for deed in (reading.undo if reading.back_at(index) else reading.do).values():
+        if deed.step.past and reading.went_past(deed.step.name, index):
+            continue
         if event.step in (None, deed.step.name) and deed.last in GIVEN_UP:
             deed.marks.append(Mark(index, WorkStatus.BACKOFF, event.at, deed.unanswered))
     _on_help(reading, index, event)
@@ -396,6 +418,7 @@ def _on_resolution(reading: Reading, index: int, event: OperatorResolved) -> Non
 
 
 _RULES: dict[type[SagaEvent], Callable[[Reading, int, Any], None]] = {
+    SagaResumed: lambda reading, index, event: reading.resumed.append((index, event)),
     SagaStarted: lambda reading, index, event: reading.started.append((index, event)),
     StepStarted: _on_sending,
     StepRetried: _on_sending,

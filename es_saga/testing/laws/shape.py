@@ -33,7 +33,8 @@ def effects_are_all_or_none(reading: Reading) -> Iterator[Found]:
     """
     done = isinstance(reading.end, SagaCompleted)
     for name in reading.changing:
-        wanted = int(done and reading.do[name].last is not WorkStatus.SKIPPED)
+        deed = reading.do[name]
+        wanted = int(done and deed.last is not WorkStatus.SKIPPED and not deed.step.past)
         if (net := reading.net(name)) != wanted:
             how = "completed" if done else "undone"
             yield None, f"it was {how}, and the net effect of {name} is {net}, not {wanted}"
@@ -154,14 +155,20 @@ def each_owed_undo_succeeded_once(reading: Reading) -> Iterator[Found]:
 @law("L09", turned_back)
 def nothing_new_once_undoing(reading: Reading) -> Iterator[Found]:
     """Once the first undo is issued no new forward step starts (GS87)."""
-    turn = min(index for index, _ in chain(reading.turned, reading.first_undos))
-    for index, _, deed in reading.sendings:
-        if index > turn and not deed.undo:
-            yield index, f"{deed.name} was sent after the saga had turned back in event {turn + 1}"
+    begin = -1
+    for end in (*(index for index, _ in reading.resumed), reading.length):
+        turns = (index for index, _ in chain(reading.turned, reading.first_undos))
+        turn = min((index for index in turns if begin < index < end), default=end)
+        for index, _, deed in reading.sendings:
+            if turn < index < end and not deed.undo:
+                why = f"after the saga had turned back in event {turn + 1}"
+                yield index, f"{deed.name} was sent {why}"
+        begin = end
 
 
 @law("L10", completed)
 def a_completed_saga_undid_nothing(reading: Reading) -> Iterator[Found]:
-    """A completed saga issues no undo (GS87)."""
+    """A completed saga issues no undo (GS87); but for a way that it has given up."""
     for index, deed in reading.first_undos:
-        yield index, f"{deed.name} was issued, and the saga completed"
+        if not deed.step.past:
+            yield index, f"{deed.name} was issued, and the saga completed"

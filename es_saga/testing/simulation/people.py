@@ -10,10 +10,10 @@ from pydantic_core import from_json
 
 from es_saga.core.compiled import Definition
 from es_saga.core.events import Json
-from es_saga.core.fanning import unfolded
 from es_saga.core.messages import Direction, Envelope, Message, Outcome, Subjects, command_id
 from es_saga.core.nested import order_of
 from es_saga.core.state import GIVEN_UP, SagaState
+from es_saga.core.unfolding import unfolded
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, Kind
@@ -87,7 +87,8 @@ class People:
     def hear(self, state: SagaState, step: str) -> None:
         """Somebody knows what a saga has begun to wait for."""
         origin, attempt = state.origin, state.steps[step].do.attempt
-        planned = self._definitions[origin.saga_type, origin.definition].steps[step]
+        definition = unfolded(self._definitions[origin.saga_type, origin.definition], state)
+        planned = definition.steps[step]
         if planned.reply is None:
             return  # it sleeps
         # Named like the answer to a command, so that the same faults befall it.

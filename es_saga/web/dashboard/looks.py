@@ -61,6 +61,7 @@ _EVENTS: Final[dict[str, Look]] = {
     "StepFailed": Look("bad", "fail", "Step failed"),
     "StepTimedOut": Look("bad", "unknown", "No answer in time"),
     "StepSkipped": Look("quiet", "skip", "Step skipped"),
+    "SagaResumed": Look("run", "again", "Gone on another way"),
     "StepFannedOut": Look("run", "run", "Step fanned out"),
     "CompensationStarted": Look("back", "back", "Compensation started"),
     "CompensationIssued": Look("back", "send", "Undo sent"),

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
+from es_saga.core.messages import standing_for
 from es_saga.web.dashboard import looks
 
 _CELL: Final = 16
@@ -59,8 +60,9 @@ def track(steps: Mapping[str, Any], plan: Sequence[Planned]) -> Markup:
         steps: as the status view has them.
         plan: in the order of the definition.
     """
-    known = {planned.name for planned in plan}
-    every = [*plan, *(Planned(name) for name in steps if name not in known)]
+    every = [one._replace(name=name) for one in plan for name in standing_for(one.name, steps)]
+    known = {planned.name for planned in every}
+    every += (Planned(name) for name in steps if name not in known)
     marks, said = list[Markup](), list[str]()
     for index, planned in enumerate(every):
         seen = look_of(steps.get(planned.name))

@@ -1,0 +1,178 @@
+"""Save-points: back to one, and on from it another way (law L16)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from es_saga import START, DefinitionError, Message, OnFailedUndo, Refusal, Saga
+from es_saga.core.compiled import Way
+from es_saga.core.events import CompensationStarted, SagaResumed
+from es_saga.core.state import SagaStatus
+from es_saga.replay import Replay, what_if
+from es_saga.replay.telling import scene
+from es_saga.testing import Bounds, World, explore, given, judge
+from es_saga.testing.laws import LAWS
+from es_saga.testing.scenes import Asked
+from es_saga.testing.story import Story
+from tests.core.journey import (
+    BookHotel,
+    CancelHotel,
+    DropSeats,
+    Held,
+    HireCar,
+    HoldSeats,
+    Pay,
+    ReturnCar,
+    Trip,
+    journey,
+    trip,
+)
+
+pytestmark = pytest.mark.law("L16")
+
+RITZ, INN = BookHotel(name="ritz"), BookHotel(name="inn")
+
+
+class Full(Refusal):
+    pass
+
+
+def on_the_first_way() -> Asked[None]:
+    held = given(trip, Trip()).expect(HoldSeats).reply(Held())
+    return held.expect(HireCar(way=1, because=None)).reply().expect(RITZ)
+
+
+def on_the_second_way() -> Asked[None]:
+    back = on_the_first_way().refuse(Full()).expect(ReturnCar).reply()
+    return back.expect(HireCar(way=2, because="ritz")).reply().expect(INN)
+
+
+def test_a_refusal_leads_back_to_the_save_point_and_on_another_way() -> None:
+    back = on_the_first_way().refuse(Full()).expect(ReturnCar)
+    assert back.state.status is SagaStatus.COMPENSATING
+    assert "seats" in back.state.steps, "what came before it stays"
+    done = on_the_second_way().reply().expect(Pay).reply().completed()
+    assert done.state.failure is None
+    assert list(done.state.past) == ["car", "ritz"]
+    assert list(done.state.steps) == ["seats", "held", "car.2", "ritz.2", "inn.2", "pay.2"]
+    resumed = [event for event in done.history if isinstance(event, SagaResumed)]
+    assert [(event.save_point, event.way) for event in resumed] == [("held", 2)]
+    assert resumed[0].reply == {"number": 2, "failed": "ritz", "why": "Full"}
+    assert not judge(done.story).violations
+
+
+def test_after_the_last_way_all_is_undone() -> None:
+    back = on_the_second_way().refuse(Full()).expect(ReturnCar).reply()
+    done = back.expect(DropSeats).reply().compensated()
+    assert done.state.failure is not None
+    assert done.state.failure.step == "inn.2"
+    assert not judge(done.story).violations
+
+
+def test_the_pivot_may_refuse_on_each_way() -> None:
+    paying = on_the_first_way().reply().expect(Pay)
+    back = paying.refuse(Full()).expect(CancelHotel).reply().expect(ReturnCar).reply()
+    again = back.expect(HireCar(way=2, because="pay")).reply().expect(INN).reply().expect(Pay)
+    assert not judge(again.reply().completed().story).violations
+
+
+def test_what_may_have_been_done_is_undone_before_it_goes_on() -> None:
+    waiting = on_the_first_way()
+    for _ in range(2):
+        waiting = waiting.wait(31).expect(RITZ)
+    back = waiting.wait(31).expect(CancelHotel).reply().expect(ReturnCar).reply()
+    back = back.expect(HireCar(way=2, because="ritz"))
+    assert not judge(back.story).violations
+
+
+def test_a_cancel_on_the_way_back_to_it_undoes_everything() -> None:
+    back = on_the_first_way().refuse(Full()).expect(ReturnCar).cancel()
+    done = back.on(ReturnCar).reply().expect(DropSeats).reply().compensated()
+    turns = [event.back_to for event in done.history if isinstance(event, CompensationStarted)]
+    assert turns == ["held", None]
+    assert not judge(done.story).violations
+
+
+def test_an_undo_that_cannot_be_done_is_no_ground_to_go_on_from() -> None:
+    saga = journey()
+    saga.on_failed_undo = OnFailedUndo.REPORT
+    held = given(saga, Trip()).expect(HoldSeats).reply(Held())
+    back = held.expect(HireCar).reply().expect(RITZ).refuse(Full()).expect(ReturnCar)
+    done = back.refuse(Full()).expect(DropSeats).reply().compensated(owing=[ReturnCar])
+    assert not judge(done.story).violations
+
+
+def test_a_late_answer_of_a_way_that_was_given_up_changes_nothing() -> None:
+    second = on_the_second_way()
+    again = second.on(HireCar(way=1, because=None)).late()
+    assert again.history == second.history
+
+
+@pytest.mark.parametrize("ways", [2, 3])
+def test_every_schedule_of_it_keeps_the_laws(ways: int) -> None:
+    found = explore(journey(ways=ways), data=Trip(), bounds=Bounds(faults=2))
+    assert found.counterexample is None, str(found.counterexample)
+    assert found.complete
+
+
+def test_a_simulated_world_keeps_the_laws() -> None:
+    ran = World([trip], seed=5, rate=1.5).run(100)
+    assert not ran.findings, str(ran)
+    assert any(state.ways for state in ran.states.values())
+
+
+def test_it_is_replayed_told_as_a_scene_and_asked_what_if() -> None:
+    done = on_the_second_way().reply().expect(Pay).reply().completed()
+    replay = Replay.of("journey-1", done.history)
+    assert scene(trip.definition, replay).count(".expect(HireCar(") == 2
+    fork = what_if(trip.definition, replay, {"inn.2": "refused"})
+    assert fork.replay.state.status is SagaStatus.COMPENSATED
+    fork = what_if(trip.definition, replay, {"ritz": "done"})
+    assert fork.replay.state.status is SagaStatus.COMPLETED
+    assert not fork.replay.state.ways
+
+
+def test_the_law_objects_to_what_goes_too_far_back_or_too_early_on() -> None:
+    (law,) = (law for law in LAWS if law.number == "L16")
+    done = on_the_second_way().reply().expect(Pay).reply().completed().history
+    turn = next(at for at, event in enumerate(done) if isinstance(event, CompensationStarted))
+    dropped = next(
+        event.model_copy(update={"step": "seats"})
+        for event in done
+        if type(event).__name__ == "CompensationIssued"
+    )
+    too_far = [*done[: turn + 1], dropped, *done[turn + 1 :]]
+    too_early = [*done[: turn + 1], *(e for e in done[turn:] if isinstance(e, SagaResumed))]
+    again = done[1].model_copy(update={"attempt": 2})
+    for history in (too_far, too_early, [*done[:-1], again]):
+        story = Story(trip.definition, "journey-1", history)
+        assert judge(story, [law]).violations, history
+
+
+class Go(Message):
+    pass
+
+
+def test_what_a_save_point_cannot_be_is_told_with_all_its_faults() -> None:
+    saga = Saga("wrong", Go)
+    hour = timedelta(hours=1)
+    saga.save_point("once", ways=1)
+    saga.sleep("beside", hour, after=START)
+
+    @saga.pivot(after=("once", "beside"))
+    def pay(go: Go, way: Way) -> Pay:
+        return Pay()
+
+    saga.save_point("late", ways=2)
+    with pytest.raises(DefinitionError) as caught:
+        _ = saga.definition
+    told = " ".join(str(caught.value).split())
+    for fault in (
+        "ways= of once is 1: 2 to 10 are possible",
+        "late is a save-point after the pivot pay",
+        "late is a save-point with nothing after it",
+        "beside runs beside the save-point once",
+    ):
+        assert fault in told, told
