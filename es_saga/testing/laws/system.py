@@ -133,10 +133,16 @@ def _unfinished(seen: Overview, reading: Reading) -> bool:
 
 def _stuck_below(seen: Overview, reading: Reading) -> bool:
     """Whether it waits for a saga that waits for a human."""
-    return any(
-        child.closed is None and (child.stuck_before(child.length) or _stuck_below(seen, child))
-        for child in seen.children(reading)
-    )
+    met, waiting = {reading.saga_id}, [reading]
+    while waiting:
+        for child in seen.children(waiting.pop()):
+            if child.closed is not None or child.saga_id in met:
+                continue
+            if child.stuck_before(child.length):
+                return True
+            met.add(child.saga_id)  # nonsense may have a saga run itself
+            waiting.append(child)
+    return False
 
 
 @law("L53", settled)
