@@ -137,8 +137,7 @@ def _no_way_back(reaction: Reaction) -> str | None:
     if not reaction.pivot_begun():
         return None
     if state.held:
-        assert state.origin.parent is not None, "it holds it"
-        return f"it is done, and {state.origin.parent.saga_id}, which runs it, decides: ask that"
+        return "it is done, and the saga that runs it decides what becomes of it"
     pivot = reaction.definition.pivot
     if pivot is None:
         return "all of it is done and is being made final: the saga can only go on"

@@ -190,7 +190,7 @@ class _Telling:
             self._hear(came)
         elif isinstance(came, FromParent):
             self._expect()
-            self._do(Call(f"parent_{came.order}s"))
+            self._do(Call("parent_closes" if came.order == "close" else "parent_undoes"))
         else:
             self._expect()
             self._operate(came)

@@ -306,8 +306,8 @@ def test_nobody_but_its_parent_turns_back_a_child_that_is_held() -> None:
     refused = HELD.cancel().held()
     last = refused.history[-1]
     assert isinstance(last, OperatorCancelled)
-    assert last.refused == "it is done, and parent-1, which runs it, decides: ask that"
-    with pytest.raises(IllegalOperation, match="parent-1, which runs it, decides"):
+    assert last.refused == "it is done, and the saga that runs it decides what becomes of it"
+    with pytest.raises(IllegalOperation, match="the saga that runs it decides"):
         HELD.compensate()
     refused.parent_closes().completed()
 
