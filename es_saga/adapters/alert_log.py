@@ -279,7 +279,11 @@ def _over() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _idle(since: float) -> sa.Select[*tuple[Any, ...]]:
-    """Open sagas without progress since then, and without anybody who has seen to them."""
+    """Open sagas without progress since then, and without anybody who has seen to them.
+
+    One that waits for nothing of its own is held by the saga that runs it: that one may be idle.
+    """
+    held = sa.and_(STATUS.c.status == SagaStatus.WAITING.value, STATUS.c.current == "")
     known = sa.exists().where(IDLE.c.saga_id == STATUS.c.saga_id, _STILL)
     seen_to = sa.exists().where(
         AUDIT.c.saga_id == STATUS.c.saga_id, AUDIT.c.actor.is_not(None), AUDIT.c.at > since
@@ -297,6 +301,7 @@ def _idle(since: float) -> sa.Select[*tuple[Any, ...]]:
             STATUS.c.status != SagaStatus.STUCK.value,
             STATUS.c.progressed < since,
             STATUS.c.progressed > 0,
+            ~held,
             ~known,
             ~seen_to,
         )

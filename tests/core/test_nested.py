@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from es_saga import START, ChildSaga, IllegalOperation, NotFound, Refusal, Saga
+from es_saga import START, App, ChildSaga, IllegalOperation, NotFound, Refusal, Saga
 from es_saga.core.child import answer, due_answer
 from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.decide import decide, react
@@ -28,6 +28,7 @@ from es_saga.core.nested import Order, child_id, command_of, order_of
 from es_saga.core.policy import FOR_EVER, NESTED_TIMEOUT
 from es_saga.core.tcc import Tcc, cancel_of, confirm_of
 from es_saga.testing import given
+from tests.core.fulfilment import OrderCreated, fulfilment
 
 
 class PlaceOrder(Message):
@@ -369,6 +370,8 @@ def test_a_child_that_is_not_to_be_undone_completes_by_itself() -> None:
     assert isinstance(events[0], SagaStarted)
     assert not state.bound
     assert due_answer(state) == ("begin", "order-1/ship/do")
+    alone = react(shipping.definition, None, Start("s-1", {"sku": "tea"}), 5.0).state
+    assert due_answer(alone) is None
 
 
 def test_a_child_with_a_pivot_is_not_held() -> None:
@@ -425,6 +428,12 @@ def test_a_child_answers_what_it_has_come_to(scene: Any, said: tuple[str, str, s
     assert tuple(told) == said
 
 
+def test_a_child_owes_its_answer_to_what_its_parent_asked_last() -> None:
+    assert due_answer(HELD.state) == ("begin", "parent-1/run/do")
+    assert due_answer(CLOSED.state) == ("close", "parent-1/run/close")
+    assert due_answer(UNDONE.state) == ("undo", "parent-1/run/undo")
+
+
 def test_a_refusal_tells_why() -> None:
     refused = RUNNING.refuse(No()).compensated()
     said = answer(refused.state, "begin")
@@ -474,6 +483,22 @@ def test_the_faults_of_a_child_are_told_with_its_parents() -> None:
     assert "counts from 1" in first + second
 
 
+def test_a_flow_that_nobody_conducts_is_not_run() -> None:
+    saga = Saga("order", PlaceOrder)
+    saga.saga(fulfilment())(_create)
+    assert faults(saga) == ("_create runs 'fulfilment', a choreography: nobody conducts it",)
+
+
+def test_a_child_belongs_to_its_parents_app() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        App("shop", sagas=[order]).definitions()
+    assert caught.value.faults == (
+        "ship of 'order' runs 'shipping', version 1, which is none of its sagas: add it to "
+        "sagas=[…]",
+    )
+    assert len(App("shop", sagas=[order, shipping]).definitions()) == 2
+
+
 def test_a_function_that_makes_no_input_of_the_child_is_refused() -> None:
     saga = Saga("order", PlaceOrder)
     saga.saga(shipping)(_wrong)  # type: ignore[arg-type]
@@ -512,6 +537,10 @@ def test_a_pivot_has_no_condition_through_a_child_either() -> None:
 class Look(Command[None]):
     to = "stock"
     sku: str
+
+
+def _create(o: PlaceOrder) -> OrderCreated:
+    return OrderCreated(order_id=o.sku, pence=1)
 
 
 def _ship(o: PlaceOrder) -> Ship:

@@ -370,7 +370,7 @@ def change(engine: sa.Engine, number: int, **changes: Any) -> None:
 @pytest.mark.anyio
 @pytest.mark.requirement("R082")
 async def test_a_saga_without_progress_is_an_alert_until_it_moves_on(engine: sa.Engine) -> None:
-    """Repeats are no progress; what is closed or stuck is not idle."""
+    """Repeats are no progress; what is closed, stuck or held by its parent is not idle."""
     log, ear = SqlAlertLog(engine), Ear()
     await log.prepare([])
     put(
@@ -381,6 +381,7 @@ async def test_a_saga_without_progress_is_an_alert_until_it_moves_on(engine: sa.
         waiting(4, status="stuck"),
         waiting(5, closed=9_500.0, status="completed"),
         waiting(6),
+        waiting(7, status="waiting", current=""),
     )
     await told(engine, ear)
     assert await log.watch(NOW, 100.0) == 3
