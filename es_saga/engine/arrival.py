@@ -125,7 +125,7 @@ class Arrival:
     def _read_start(self, envelope: Envelope, registry: Registry) -> None:
         request = read_start(envelope)
         self.saga_id = check_id(envelope.sagaid or "")
-        self.definition = registry.latest(request.saga_type)
+        self.definition = registry.startable(request.saga_type)
         self.notify = request.notify
         self.input = Start(
             saga_id=self.saga_id,

@@ -291,11 +291,12 @@ class ProcessManager:
         Raises:
             InvalidInput: the input does not fit, is too large, or the id is malformed.
             NotFound: no such saga type.
+            IllegalOperation: nobody conducts such sagas: an event begins them.
             ConflictError: the key was used with another input.
             Unavailable: the log is out of reach, or too much is waiting.
         """
         name = saga.name if isinstance(saga, Saga) else saga
-        definition = self.registry.latest(name)
+        definition = self.registry.startable(name)
         checked = definition.check_input(data)
         size = len(to_json(checked))
         if size > MAX_PAYLOAD_BYTES:

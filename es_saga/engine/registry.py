@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from es_saga.core.aggregate import SagaState
 from es_saga.core.definition import Definition
-from es_saga.core.errors import NotFound, Unavailable
+from es_saga.core.errors import IllegalOperation, NotFound, Unavailable
 
 
 class Registry:
@@ -34,6 +34,22 @@ class Registry:
             known = ", ".join(sorted(self._latest))
             raise NotFound(
                 f"There is no saga type {saga_type[:80]!r} here.", hint=f"Known: {known}."
+            )
+        return found
+
+    def startable(self, saga_type: str) -> Definition:
+        """The same, of a type that can be started by a request.
+
+        Raises:
+            NotFound: no such type is registered.
+            IllegalOperation: nobody conducts it: its first event begins it.
+        """
+        found = self.latest(saga_type)
+        if not found.conducted:
+            events = " or ".join(f"{name} of {by}" for by, name in found.openings)
+            raise IllegalOperation(
+                f"Nobody conducts {saga_type!r}: it begins with {events}.",
+                hint="Have the service do what that tells of.",
             )
         return found
 

@@ -16,11 +16,12 @@ from domain.fulfilment.events import (
     StockInsufficient,
 )
 from domain.fulfilment.participants import charges, parcels, place, placed, reservations
-from es_saga import App, DefinitionError, Participant
+from es_saga import App, DefinitionError, IllegalOperation, Participant
 from es_saga.core.aggregate import fold
 from es_saga.core.events import CompensationSucceeded, StepRefused
 from es_saga.core.messages import Envelope, Subjects
 from es_saga.core.state import SagaStatus
+from es_saga.engine.client import Client
 from es_saga.testing.contracts.pipes import eventually
 from tests.domain.watched import Watched, watched
 
@@ -73,6 +74,18 @@ async def test_each_service_undoes_its_own_when_it_hears_why(
     assert [e.step for e in log if isinstance(e, CompensationSucceeded)] == undone
     assert shop.rows("orders", placed) == [("1", "cancelled")]
     assert shop.rows("payments", charges) == shop.rows("stock", reservations) == []
+
+
+async def test_a_flow_is_neither_started_nor_turned_back_by_a_request(shop: Watched) -> None:
+    async with shop.manager() as manager:
+        client = Client(shop.transport, "fulfilment", tenant=shop.tenant)
+        data = AN_ORDER.model_dump(mode="json")
+        with pytest.raises(IllegalOperation, match="it begins with OrderCreated of orders"):
+            await manager.begin(fulfilment, AN_ORDER)
+        with pytest.raises(IllegalOperation, match="it begins with OrderCreated of orders"):
+            (await client.start("fulfilment", data, key="1")).result()
+        shop.place(place, AN_ORDER)
+        await shop.closed("fulfilment-1")
 
 
 async def test_a_watcher_that_was_away_catches_up(shop: Watched) -> None:
