@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from es_saga import START, DefinitionError, IllegalOperation, Message, Refusal, Saga, quorum
+from es_saga.core.decide import react
 from es_saga.core.events import StepFannedOut, StepSkipped
+from es_saga.core.inputs import Start
 from es_saga.core.sensitive import SensitiveFields
 from es_saga.core.unfolding import unfolded
 from es_saga.replay import Replay, what_if
@@ -92,6 +96,34 @@ def test_a_list_that_is_too_long_parks_the_saga_and_can_be_given_up() -> None:
 
 class Bag(Message):
     names: tuple[str, ...]
+
+
+def bags(names: Callable[[Bag], Sequence[str]]) -> Saga[Bag]:
+    """A saga whose first step goes over what this function returns."""
+    saga = Saga("bags", Bag)
+
+    @saga.check(each=names, most=3)
+    def fill(bag: Bag, name: str) -> Pick:
+        return Pick(sku=name, count=1)
+
+    return saga
+
+
+def test_what_is_no_list_parks_the_saga() -> None:
+    """A text would be gone over letter by letter."""
+    stuck = given(bags(lambda bag: bag.names[0]), Bag(names=("ab",))).stuck()
+    assert stuck.state.stuck is not None
+    assert "its list is a str" in stuck.state.stuck.why
+
+
+def test_a_list_that_is_another_one_the_next_time_parks_the_saga() -> None:
+    """As one that is read from elsewhere would be: which item is the second?"""
+    times = itertools.count(1)
+    impure = bags(lambda bag: ("a",) * next(times)).definition  # a scene would not even play it
+    state = react(impure, None, Start("s-1", {"names": []}), 0.0).state
+    assert state is not None
+    assert state.stuck is not None
+    assert "its list has 2 items, and had 1 when it began" in state.stuck.why
 
 
 def test_what_is_needed_of_a_list_cannot_be_waived() -> None:
