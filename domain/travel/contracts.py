@@ -37,6 +37,17 @@ class BookStay(Message):
     pence: Pence
 
 
+class BookGetaway(Message):
+    """A customer wants a flight, and a room in one hotel or in the other."""
+
+    trip_id: Name
+    traveller: Name = Field(examples=["ada", "tramp"])
+    flight: Name = Field(examples=["BA117", "full"])
+    hotel: Name = Field(examples=["Savoy", "full"])
+    other_hotel: Name = Field(examples=["Savoy", "full"])
+    pence: Pence
+
+
 # ── what can be booked ───────────────────────────────────────────────────────────────────────────
 
 

@@ -269,6 +269,46 @@ NESTED = Scenario(
     totals="domain.travel.participants:totals",
 )
 
+# ── save-point ───────────────────────────────────────────────────────────────────────────────────
+
+AWAY: Totals = {
+    "flights": {"taken": 1, "bookings": 1, "free": -1},
+    "rooms": {"taken": 1, "bookings": 1, "free": -1},
+    "wallet": {"paid": FARE, "in_wallets": -FARE},
+}
+
+SAVE_POINT = Scenario(
+    about="undone to a save-point, a saga goes on another way",
+    app="domain.travel:app",
+    saga="getaway",
+    data={
+        "traveller": "ada",
+        "flight": "BA117",
+        "hotel": "Savoy",
+        "other_hotel": "Savoy",
+        "pence": FARE,
+    },
+    key="trip_id",
+    fates=(
+        Fate("there is a room", COMPLETED, AWAY),
+        Fate("there is none: the other hotel has one", COMPLETED, AWAY, {"hotel": "full"}),
+        Fate(
+            "there is none in either: the flight is cancelled",
+            COMPENSATED,
+            {},
+            {"hotel": "full", "other_hotel": "full"},
+        ),
+        Fate(
+            "the conductor is killed on the way, and finds the other",
+            COMPLETED,
+            AWAY,
+            {"hotel": "full"},
+            {"flight": Kill(CONDUCTOR)},
+        ),
+    ),
+    totals="domain.travel.participants:totals",
+)
+
 STYLES = {
     "tcc": TCC,
     "two-phase": TWO_PHASE,
@@ -277,5 +317,6 @@ STYLES = {
     "pipeline": PIPELINE,
     "waiting": WAITING,
     "each": EACH,
+    "save-point": SAVE_POINT,
     "nested": NESTED,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_a_scenario_fits_the_business_that_it_plays(name: str) -> None:
     for fate in played.fates:
         saga.data.model_validate({**played.data, **fate.changes, played.key: "1"})
         assert keeping >= fate.leaves.keys()
-        assert definition.steps.keys() >= {step.partition("-")[0] for step in fate.cues}
+        assert definition.steps.keys() >= {re.split("[-.]", step)[0] for step in fate.cues}
         for cue in fate.cues.values():
             match cue:
                 case Kill(process):
