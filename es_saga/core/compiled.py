@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from es_saga.core.correlation import Correlation, Header
 from es_saga.core.errors import InvalidInput
-from es_saga.core.events import Json
+from es_saga.core.events import Json, SagaEvent
 from es_saga.core.messages import (
     Command,
     Direction,
@@ -257,7 +257,9 @@ class Definition:
     ways: tuple[tuple[str, int], ...] = ()
     """The save-points that were gone on from anew; likewise."""
     written: Definition | None = None
-    """What it was before its lists were unfolded."""
+    """What it was before its lists were unfolded, or our rules put in the place of others."""
+    decide: Callable[..., Sequence[SagaEvent]] | None = None
+    """What stands in for our rules; see `es_saga.core.by_hand`."""
 
     @cached_property
     def pivot(self) -> str | None:
@@ -273,6 +275,8 @@ class Definition:
         shape: Json = {"name": self.name, "steps": [_shape(one) for one in self.steps.values()]}
         if self.undo_order != "reverse":
             shape["undo_order"] = self.undo_order
+        if self.decide is not None:
+            shape["by_hand"] = True
         return shape
 
     @cached_property
@@ -320,6 +324,11 @@ class Definition:
         if not isinstance(found, bool):
             raise TypeError(f"its condition returned {type(found).__name__}, not bool")
         return found
+
+    @cached_property
+    def by_our_rules(self) -> Definition:
+        """The same without what stands in for them."""
+        return replace(self, decide=None, written=self.written or self)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from es_saga.core.by_hand import decided
 from es_saga.core.child import obey
 from es_saga.core.compiled import Way
 from es_saga.core.definition import Definition, StepDefinition, StepKind
@@ -65,6 +66,11 @@ def decide(
 
 def react(definition: Definition, state: SagaState | None, input: Input, now: float) -> Decided:
     """Like `decide`, with the state after the events, which the engine needs next."""
+    if definition.decide is not None:
+        events, after = decided(definition.decide, definition, state, input, now)
+        if after is None:
+            raise NotFound("There is no such saga.")
+        return Decided(events, after)
     if isinstance(input, Heard):
         return _hear_of(definition, state, input, now)
     if isinstance(input, Start):

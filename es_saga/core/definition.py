@@ -21,6 +21,7 @@ from typing import (
 
 from es_saga.core.after import START, After, Quorum, gather, names, quorum
 from es_saga.core.beginning import Beginning
+from es_saga.core.by_hand import Decide
 from es_saga.core.compiled import (
     Await,
     Bind,
@@ -67,6 +68,7 @@ class Saga(Generic[D]):
         deadline: longest life before the pivot; after it, only an alert.
         on_failed_undo: what becomes of the other undos when one failed for good.
         undo_order: "parallel": all undos at once, whatever depends on what (R042).
+        decide: a function of yours instead of our rules; see `es_saga.core.by_hand`.
 
     The written order is the default order; `after=` says otherwise.
     """
@@ -80,6 +82,7 @@ class Saga(Generic[D]):
         deadline: timedelta | None = None,
         on_failed_undo: OnFailedUndo = OnFailedUndo.ESCALATE,
         undo_order: UndoOrder = "reverse",
+        decide: Decide | None = None,
     ) -> None:
         self.name = name
         self.data = data
@@ -87,6 +90,7 @@ class Saga(Generic[D]):
         self.deadline = deadline
         self.on_failed_undo = on_failed_undo
         self.undo_order: UndoOrder = undo_order
+        self.decide = decide
         self.steps: list[Step[Any, ..., Any]] = []
         self.beginnings: list[Beginning[Any, Any]] = []
         self._compiled: tuple[object, Definition] | None = None

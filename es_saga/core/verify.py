@@ -76,6 +76,7 @@ class Verifier(FlowVerifier):
             deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
             on_failed_undo=self.saga.on_failed_undo,
             undo_order=self.saga.undo_order,
+            decide=self.saga.decide,
             openings=heard.openings,
             correlations=heard.correlations,
         )

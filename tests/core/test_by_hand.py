@@ -1,0 +1,106 @@
+"""A saga whose events a hand-written function decides: the same log, laws, explorer and world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from es_saga import Command, CorruptHistory, Message, NotFound, Refusal, Saga, SagaState
+from es_saga.core.by_hand import Decide
+from es_saga.core.compiled import Definition
+from es_saga.core.decide import decide
+from es_saga.core.events import SagaCompleted, SagaEvent, StepRetried
+from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.messages import Outcome
+from es_saga.testing import Bounds, World, explore, given, judge
+
+
+class Fare(Message):
+    who: str = "ann"
+
+
+class Hail(Command[None]):
+    to = "taxis"
+
+
+class Release(Command[None]):
+    to = "taxis"
+
+
+class Busy(Refusal):
+    pass
+
+
+class Closed(Refusal):
+    pass
+
+
+def patient(
+    definition: Definition, state: SagaState | None, input: Input, now: float
+) -> Sequence[SagaEvent]:
+    """To be busy is no refusal: it is tried again."""
+    if isinstance(input, Reply) and input.type == "Busy":
+        input = input._replace(outcome=Outcome.FAILED, data={"error": "Busy"})
+    return decide(definition, state, input, now)
+
+
+def hasty(
+    definition: Definition, state: SagaState | None, input: Input, now: float
+) -> Sequence[SagaEvent]:
+    """Completes whatever was begun, twice; and what was never begun, if it is told so."""
+    if state is None and now > 0:
+        return decide(definition, state, input, now)
+    return [SagaCompleted(at=now), SagaCompleted(at=now)]
+
+
+def idle(
+    definition: Definition, state: SagaState | None, input: Input, now: float
+) -> Sequence[SagaEvent]:
+    return []
+
+
+def ride(rules: Decide | None) -> Saga[Fare]:
+    saga = Saga("ride", Fare, decide=rules)
+
+    @saga.step
+    def hail(fare: Fare) -> Hail:
+        return Hail()
+
+    @hail.compensation
+    def release(fare: Fare) -> Release:
+        return Release()
+
+    return saga
+
+
+def test_what_is_decided_by_hand_is_a_history_like_any_other() -> None:
+    hailed = given(ride(patient), Fare()).expect(Hail).refuse(Busy())
+    assert hailed.state.failure is None, "it is tried again"
+    done = hailed.wait(5).expect(Hail).reply().completed()
+    assert any(isinstance(event, StepRetried) for event in done.history)
+    assert not judge(done.story).violations
+    back = given(ride(patient), Fare()).expect(Hail).refuse(Closed()).compensated()
+    assert not judge(back.story).violations
+
+
+def test_explorer_and_world_play_it_too() -> None:
+    found = explore(ride(patient), data=Fare(), bounds=Bounds(faults=2))
+    assert found.counterexample is None, str(found.counterexample)
+    assert found.complete
+    ran = World([ride(patient)], seed=3).run(50)
+    assert not ran.findings, str(ran)
+
+
+def test_what_is_no_history_is_refused() -> None:
+    with pytest.raises(CorruptHistory, match="SagaCompleted cannot follow the end"):
+        given(ride(hasty), Fare()).expect(Hail).reply()
+    with pytest.raises(NotFound, match="no such saga"):
+        decide(ride(idle).definition, None, Tick(), 0.0)
+    nothing_begun = ride(hasty).definition
+    with pytest.raises(CorruptHistory, match="SagaCompleted begins no saga"):
+        decide(nothing_begun, None, Start("s-1", {"who": "ann"}, message_id="m"), 0.0)
+
+
+def test_another_pair_of_rules_is_another_definition() -> None:
+    assert ride(patient).definition.fingerprint != ride(None).definition.fingerprint
