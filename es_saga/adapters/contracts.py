@@ -17,6 +17,7 @@ from es_saga.adapters.cloudevents import STRUCTURED
 from es_saga.app import App
 from es_saga.core.compiled import Definition, StepDefinition
 from es_saga.core.messages import PARTS, Command, Envelope, Event, Message, Outcome, reply_type
+from es_saga.core.nested import is_for_saga
 from es_saga.replay.answers import refusals_of
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -108,6 +109,8 @@ def asyncapi(app: App, *, tenant: str = "main") -> Json:
     }
     operations: Json = {}
     for sent in _every_command(definitions):
+        if is_for_saga(sent.command.to):
+            continue  # no participant takes it
         _add(sent, root, references, messages, channels, operations)
     for event in _every_event(definitions):
         _hear(event, root, references, messages, channels, operations)

@@ -39,6 +39,7 @@ from es_saga.config import Settings
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Subjects
+from es_saga.core.nested import is_for_saga
 from es_saga.database import is_sqlite, make_engine
 from es_saga.engine.client import Client
 from es_saga.engine.condition import MEBIBYTE, Asks
@@ -443,7 +444,8 @@ def _services(app: App) -> list[str]:
     asked = {
         step.command.to for definition in app.definitions() for step in definition.steps.values()
     }
-    return sorted({*app.participants, *asked} - {""})
+    services = {*app.participants, *asked} - {""}
+    return sorted(name for name in services if not is_for_saga(name))
 
 
 @asynccontextmanager

@@ -36,6 +36,12 @@ SAGA: Final = "saga:"
 DIGEST_CHARS: Final = 16
 """Of the SHA-256 that stands in the id of a child for what is too long, in hexadecimal digits."""
 
+
+def is_for_saga(to: str) -> bool:
+    """Whether an address is that of a saga type, not of a service."""
+    return to.startswith(SAGA)
+
+
 # ── what travels between parent and child ────────────────────────────────────────────────────────
 
 

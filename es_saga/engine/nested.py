@@ -22,7 +22,7 @@ from es_saga.core.errors import (
 from es_saga.core.events import Json, Parent, SagaCompensated, SagaCompleted, SagaEvent, SagaHeld
 from es_saga.core.inputs import FromParent, Start
 from es_saga.core.messages import Envelope, Outcome, parse_command_id
-from es_saga.core.nested import SAGA, Order, child_id
+from es_saga.core.nested import SAGA, Order, child_id, is_for_saga
 from es_saga.core.state import SagaState, Sent
 from es_saga.engine.registry import Registry
 
@@ -53,7 +53,7 @@ class ChildRequest(BaseModel):
 def for_saga(command: Envelope, sent: Sent) -> tuple[str, Envelope] | None:
     """The id of the saga that a command is for, and the command; None: it is for a service."""
     begun_by = command.undoes or command.confirms or command.commandid
-    if begun_by is None or not sent.to.startswith(SAGA):
+    if begun_by is None or not is_for_saga(sent.to):
         return None
     runs = sent.to.removeprefix(SAGA)
     return child_id(parse_command_id(begun_by)), command.model_copy(update={"runs": runs})

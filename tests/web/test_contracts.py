@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from domain.orders import app as orders
+from domain.together import app as families
 from es_saga.adapters.cloudevents import encode
 from es_saga.adapters.contracts import asyncapi, json_schema
 from es_saga.core.messages import Envelope, Outcome, Subjects
@@ -70,6 +71,19 @@ def test_every_command_travels_on_the_subject_that_it_is_sent_to() -> None:
         assert operation["action"] == "send"
     inbox = document["channels"]["inbox"]["address"]
     assert inbox.format(part=13, saga_id="order-1") == subjects.inbox(orders.name, "order-1")
+
+
+def test_what_one_saga_asks_of_another_is_no_participants_business() -> None:
+    document = asyncapi(families)
+    assert set(document["channels"]) == {
+        "inbox",
+        "wallet.PayTrip",
+        "flights.BookFlight",
+        "flights.CancelFlight",
+        "rooms.BookRoom",
+        "rooms.CancelRoom",
+    }
+    assert json_schema(families)["x-sagas"][0]["steps"][0]["to"] == "saga:journey"
 
 
 def test_what_is_really_sent_has_what_the_contract_asks_for() -> None:
