@@ -137,8 +137,8 @@ def _rank(pair: tuple[str, str]) -> tuple[int, str]:
     """Constants, then classes, then the rest: the order of import sorters."""
     name = pair[0]
     if name.isupper() and len(name) > 1:
-        return 0, name
-    return (1 if name[:1].isupper() else 2), name
+        return 0, name.lower()
+    return (1 if name[:1].isupper() else 2), name.lower()
 
 
 # ── values ───────────────────────────────────────────────────────────────────────────────────────

@@ -79,9 +79,12 @@ from domain.travel.contracts import (
     TripPaid,
     WalletEmpty,
 )
+from domain.wholesale import wholesale
+from domain.wholesale.contracts import BulkOrder, Line, Reserved, ReserveLine
 from es_saga import Command, Message, Refusal, Saga
-from es_saga.core.definition import StepKind
-from es_saga.core.messages import CommandKey, Direction
+from es_saga.core.definition import StepDefinition, StepKind
+from es_saga.core.messages import Direction
+from es_saga.core.unfolding import unfolded
 from es_saga.testing import Asked, Scene, given
 from tests.core.sagas import Do, Done, Trip, chain
 
@@ -114,6 +117,7 @@ _ANSWERS: Mapping[Type, Answers] = {
     BookCar: Answers(CarBooked(contract="cars 7"), NoCar(car="compact")),
     PayTrip: Answers(TripPaid(payment="trip 7"), WalletEmpty(traveller="ada")),
     PrintItinerary: Answers(ItineraryPrinted(document="itinerary 7"), NoRoom(hotel="Savoy")),
+    ReserveLine: Answers(Reserved(pence=3_600), OutOfStock(sku="cup")),
     Do: Answers(Done(by="desk"), Rejected(activity="it")),
 }
 
@@ -123,6 +127,8 @@ _AN_ORDER = PlaceOrder(
 _A_TRIP = BookTrip(
     trip_id="7", traveller="ada", flight="BA117", hotel="Savoy", car="compact", pence=90_000
 )
+_ONE_LINE = BulkOrder(order_id="7", shop="ann's", lines=[Line(sku="cup", pieces=12)])
+
 _INPUTS: list[tuple[Saga[Any], Message]] = [
     (order, _AN_ORDER),
     (collect, _AN_ORDER),
@@ -144,26 +150,21 @@ class Play:
         self.last_before_pivot = [step.command for step in steps if not step.after_pivot][-1]
         self.last_undoable = [step.command for step in steps if step.undo][-1]
         self.pivot = next((step.command for step in steps if step.kind is StepKind.PIVOT), None)
-        self.steps = saga.definition.steps
+        self.definition = saga.definition
         self.asked: list[Type] = []
         """Commands that nobody has answered yet."""
         self.then(given(saga, data, key="7"))
 
     def then(self, scene: Scene) -> None:
         """This is how it goes on; whatever was sent meanwhile was to be expected."""
-        sent = [self._command(each.key) for each in scene.sent]
+        steps = unfolded(self.definition, scene.state).steps
+        sent = [_command(steps[each.key.step], each.key.direction) for each in scene.sent]
         if len(sent) == 1:
             scene = scene.expect(sent[0])
         elif sent:
             scene = scene.expect(*sent)
         self.scene = scene
         self.asked += sent
-
-    def _command(self, key: CommandKey) -> Type:
-        step = self.steps[key.step]
-        if key.direction is Direction.DO or step.undo is None:
-            return step.command
-        return step.undo.command
 
     def on(self, command: Type) -> Asked[Any]:
         """To say what becomes of it."""
@@ -181,6 +182,10 @@ class Play:
 
     def refuse(self, command: Type) -> None:
         self.then(self.on(command).refuse(_ANSWERS[command].refusal))
+
+
+def _command(step: StepDefinition, direction: Direction) -> Type:
+    return step.command if direction is Direction.DO or not step.undo else step.undo.command
 
 
 # ── before the pivot, and where there is none ────────────────────────────────────────────────────
@@ -344,6 +349,7 @@ def _recordings() -> Iterator[tuple[str, tuple[Saga[Any], Message, Fate]]]:
     yield "trip/waived_after_the_pivot", (trip, _A_TRIP, waived_after_the_pivot)
     errand = chain("a", "b", deadline=timedelta(seconds=10))
     yield "errand/out_of_time", (errand, Trip(), out_of_time)
+    yield "wholesale/completed", (wholesale, _ONE_LINE, completed)
 
 
 RECORDINGS = dict(_recordings())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from domain import activities, checkout, credit, orders, transfer, travel
+from domain import activities, checkout, credit, orders, transfer, travel, wholesale
 from domain.orders.contracts import PlaceOrder
 from es_saga import Saga
 from es_saga.replay import Replay
@@ -17,8 +17,8 @@ from tests.histories.record import file_of
 EVERY_SAGA: list[Saga[Any]] = [
     *(
         saga
-        for app in (orders.app, travel.app, transfer.app, credit.app, activities.app, checkout.app)
-        for saga in app.sagas
+        for business in (orders, travel, transfer, credit, activities, checkout, wholesale)
+        for saga in business.app.sagas
     ),
     buy,
 ]
