@@ -23,8 +23,8 @@ PATIENCE = timedelta(seconds=1.0)
 SIX_TIMES = Retry(
     first=timedelta(seconds=0.2), coefficient=1.5, maximum=timedelta(seconds=1), attempts=6
 )
-TWICE = replace(SIX_TIMES, attempts=2)
-"""What is lost twice stays unknown, and is cancelled whether it was held or not."""
+FOUR_TIMES = replace(SIX_TIMES, attempts=4)
+"""What is lost so often stays unknown, and is cancelled whether it was held or not."""
 
 Fate = Literal["good", "sold out", "poor"]
 FATES: tuple[Fate, ...] = ("good", "good", "good", "good", "sold out", "poor")
@@ -65,7 +65,7 @@ def seats(v: Visit) -> HoldSeats:
     return HoldSeats(show="full" if v.fate == "sold out" else "Hamlet", seats=v.seats)
 
 
-@visit.hold(expires=timedelta(minutes=10), after=START, timeout=2 * PATIENCE, retry=TWICE)
+@visit.hold(expires=timedelta(minutes=10), after=START, timeout=2 * PATIENCE, retry=FOUR_TIMES)
 def money(v: Visit) -> HoldMoney:
     return HoldMoney(card="empty" if v.fate == "poor" else v.card, pence=v.pence)
 
