@@ -92,6 +92,8 @@ def remarks(step: Mapping[str, Any]) -> tuple[str, ...]:
     if "join" in step:
         least, all_settled = step["join"]
         found.append(f"{'gathers' if all_settled else 'needs'} {least} of {len(step['after'])}")
+    if "ways" in step:
+        found.append(f"save-point, {step['ways']} ways")
     if "each" in step:
         most, at_once = step["each"]
         found.append(f"each of up to {most}, {min(most, at_once)} at once")
