@@ -94,7 +94,7 @@ class _Gantt:
         every = spans(events)
         self._do = _rows(span for span in every if span.direction is Direction.DO)
         undos = _rows(span for span in every if span.direction is Direction.UNDO)
-        order = {name: place for place, name in enumerate(state.steps)}
+        order = {name: place for place, name in enumerate([*state.past, *state.steps])}
         self._undo = dict(sorted(undos.items(), key=lambda row: -order[row[0]]))
         self._marks = list(self._find_marks())
         self._begin, self._end = events[0].at, max(event.at for event in events)
