@@ -22,7 +22,7 @@ from es_saga.core.events import (
     StepSucceeded,
 )
 from es_saga.core.gist import gist
-from es_saga.core.messages import Direction
+from es_saga.core.messages import Direction, as_written
 from es_saga.core.state import SagaState
 from es_saga.diagrams.drawing import MARGIN, SMALL, Drawing, shortened, width_of
 from es_saga.diagrams.plan import Source, plan_of
@@ -125,7 +125,7 @@ class _Gantt:
         deadline = self._state.origin.deadline
         for event in self._events:
             match event:
-                case StepSucceeded() if event.step == self._pivot:
+                case StepSucceeded() if as_written(event.step) == self._pivot:
                     yield _Mark(event.at, "point of no return", "pivot", across=True)
                 case CompensationStarted():
                     why = shortened(f"turned back: {event.why}", _MOST_CHARS)

@@ -8,8 +8,9 @@ import pytest
 
 from es_saga import START, DefinitionError, Message, OnFailedUndo, Refusal, Saga
 from es_saga.core.compiled import Way
-from es_saga.core.events import CompensationStarted, SagaResumed
+from es_saga.core.events import CompensationStarted, SagaResumed, StepFannedOut
 from es_saga.core.state import SagaStatus
+from es_saga.core.unfolding import as_it_went
 from es_saga.replay import Replay, what_if
 from es_saga.replay.telling import scene
 from es_saga.testing import Bounds, World, explore, given, judge
@@ -149,6 +150,16 @@ def test_the_law_objects_to_what_goes_too_far_back_or_too_early_on() -> None:
     for history in (too_far, too_early, [*done[:-1], again]):
         story = Story(trip.definition, "journey-1", history)
         assert judge(story, [law]).violations, history
+
+
+def test_of_what_a_definition_does_not_have_nothing_is_unfolded() -> None:
+    told = [
+        SagaResumed(at=0.0, save_point="seats", way=2, reply={}),
+        SagaResumed(at=0.0, save_point="nowhere", way=2, reply={}),
+        StepFannedOut(at=0.0, step="car", count=3),
+        StepFannedOut(at=0.0, step="nobody", count=3),
+    ]
+    assert as_it_went(trip.definition, told).steps == trip.definition.steps
 
 
 class Go(Message):
