@@ -81,7 +81,8 @@ def answer(state: SagaState, order: str) -> Answer | None:
     """What can be said to an order by now; None: nothing yet."""
     undone = state.closed is not None and state.status is not SagaStatus.COMPLETED
     if order == "undo":
-        if state.status is SagaStatus.COMPENSATED:
+        # One that ended by itself has refused: what it owes is its own alert, not its parent's.
+        if state.status is SagaStatus.COMPENSATED or (undone and state.decided is None):
             return Answer(Outcome.SUCCEEDED, "Done", None)
         if undone:
             return _refusal(OWING, state)

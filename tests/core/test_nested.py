@@ -408,12 +408,19 @@ OWING = (
     HELD.parent_undoes().expect(CancelParcel).refuse(No()).stuck().skip(CancelParcel)
 ).compensated(owing=[CancelParcel])
 
+ALONE = (
+    (RUNNING.cancel().on(BookParcel).reply().expect(CancelParcel).refuse(No()).stuck())
+    .skip(CancelParcel)
+    .compensated(owing=[CancelParcel])
+)
+
 _ANSWERS: list[tuple[str, Any, tuple[str, str, str]]] = [
     ("running", RUNNING, ("-", "-", "-")),
     ("held", HELD, ("succeeded", "-", "-")),
     ("closed", CLOSED, ("succeeded", "ChildCompleted", "succeeded")),
     ("undone", UNDONE, ("ChildUndone", "succeeded", "ChildUndone")),
     ("owing", OWING, ("ChildUndone", "ChildOwesUndo", "ChildUndone")),
+    ("owing by itself", ALONE, ("ChildUndone", "succeeded", "ChildUndone")),
 ]
 
 

@@ -70,4 +70,4 @@ def _random(draw: st.DrawFn, deep: int) -> Saga[Go]:
 @given(families(), st.integers(0, 2**16))
 def test_random_families_break_no_law(parent: Saga[Go], seed: int) -> None:
     outcome = World([parent], seed=seed, rate=HARSH).run(2)
-    assert not outcome.findings, outcome
+    assert not outcome.findings, str(outcome)

@@ -31,5 +31,12 @@ class Offspring:
                 if decided is not None and state.saga_id not in self._done:
                     self._effects.add(who, key, "", undoes=None)  # it was never held
                 self._effects.add(who, closing, "", undoes=None)
-            elif isinstance(event, SagaCompensated) and decided and state.saga_id in self._done:
-                self._effects.add(who, decided.command_id, "", undoes=key)
+            elif isinstance(event, SagaCompensated) and decided:
+                self._undone(who, key, decided.command_id, event, state.saga_id in self._done)
+
+    def _undone(self, who: str, key: str, undoing: str, event: SagaCompensated, done: bool) -> None:
+        """What a child could not undo it has done, although it never was held."""
+        if event.exceptions and not done:
+            self._effects.add(who, key, "", undoes=None)
+        elif done and not event.exceptions:
+            self._effects.add(who, undoing, "", undoes=key)
