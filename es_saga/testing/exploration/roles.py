@@ -111,6 +111,14 @@ def foreseen(definition: Definition, data: Message, answers: Answers) -> Definit
     return as_it_went(definition, history)
 
 
+def _without_lists(definition: Definition) -> Mapping[str, StepDefinition]:
+    """Its steps with their lists not unfolded: such a step may be skipped as a whole."""
+    ways = [
+        SagaResumed(at=0, save_point=point, way=way, reply={}) for point, way in definition.ways
+    ]
+    return as_it_went(definition.written or definition, ways).steps
+
+
 def _items(
     definition: Definition, step: StepDefinition, data: Message, answers: Answers
 ) -> Sequence[object]:
@@ -145,7 +153,7 @@ def roles_of(
     # Which ways there will be is then foreseen too simply to tell who is like whom.
     several = sum(step.ways is not None and not step.past for step in definition.steps.values()) > 1
     roles: dict[str, Role] = {}
-    for name, step in definition.steps.items():
+    for name, step in {**_without_lists(definition), **definition.steps}.items():
         answer = answers[as_written(name)]
         command, undo = step.command, step.undo
         refusal = None if step.wait else refusals.get(command.__name__, ANY_REFUSAL)
