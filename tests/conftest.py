@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+import structlog
 from hypothesis import settings
 
 from es_saga.adapters.nats_server import EmbeddedNats
@@ -61,6 +63,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "told":
                 terminalreporter.write_line(str(value))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands set up logging for their process; run in this one, they leave nothing of it."""
+    ours = structlog.get_config()["wrapper_class"]
+    yield
+    if structlog.get_config()["wrapper_class"] is ours:
+        return
+    configure_logging("warning")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("es_saga."):
+            vars(vars(module).get("_log", module)).pop("bind", None)  # made for another level
 
 
 @pytest.fixture(scope="session")

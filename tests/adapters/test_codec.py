@@ -39,6 +39,7 @@ def values(name: str, annotation: str) -> st.SearchStrategy[object]:
     by_annotation: dict[str, st.SearchStrategy[object]] = {
         "dict": st.dictionaries(TEXT, JSON, max_size=3),
         "UndoException": st.lists(st.fixed_dictionaries({"step": TEXT, "error": TEXT}), max_size=2),
+        "Parent": st.fixed_dictionaries({"command_id": TEXT, "undoable": st.booleans()}),
         "Direction": st.sampled_from(Direction),
         "Outcome": st.sampled_from(Outcome),
         "Any": JSON,

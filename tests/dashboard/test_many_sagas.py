@@ -26,7 +26,7 @@ TICK = 100
 MAX_STEPS = 400_000
 """Of one page. To go through the whole table once takes more than a million."""
 
-MAX_STATEMENTS = 60
+MAX_STATEMENTS = 80
 COUNTING = "GROUP BY es_status.type, es_status.status"
 """What counts every saga; it is asked seldom, see `es_saga.web.dashboard.costly`."""
 

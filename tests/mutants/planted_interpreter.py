@@ -308,6 +308,20 @@ def asks_nobody_about_a_failed_undo(patch: pytest.MonkeyPatch) -> None:
     _change_owed(patch, change)
 
 
+def goes_back_beyond_the_save_point(patch: pytest.MonkeyPatch) -> None:
+    """It undoes everything, and then goes on as if it had not."""
+    real = vars(decide)["_owed"]
+
+    def owed(reaction: Reaction) -> Owed:
+        there = reaction.state
+        reaction.state = there._replace(back_to=None)
+        found = real(reaction)
+        reaction.state = there
+        return found
+
+    patch.setattr(decide, "_owed", owed)
+
+
 def completes_with_the_step_listed_last(patch: pytest.MonkeyPatch) -> None:
     """Whatever is still under way beside it."""
     real = vars(decide)["_go_forward"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from es_saga.adapters.telemetry import configure_logging
 from es_saga.testing.laws import DATA_LAWS, LAWS, SYSTEM_LAWS
+from tests.core.journey import journey
 from tests.mutants import planted_core as core
 from tests.mutants import planted_engine as engine
 from tests.mutants import planted_holds as holds
@@ -62,6 +63,7 @@ PLANTED = [
     Planted(interpreter.cancels_what_the_pivot_made_final, _past_the_pivot, "L15"),
     Planted(interpreter.lets_a_deadline_undo_the_pivot, schedules(with_deadline), "L15"),
     # what is not known
+    Planted(interpreter.goes_back_beyond_the_save_point, schedules(journey), "L16"),
     Planted(interpreter.takes_silence_for_a_no, schedules(), "L18 L08 L30", ("D08", "D18")),
     Planted(interpreter.registers_the_undo_after_the_step, schedules(), "L08 L18 L30", ("D19",)),
     Planted(interpreter.counts_a_success_as_often_as_it_comes, schedules(), "L03 L42"),
