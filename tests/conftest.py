@@ -32,6 +32,7 @@ LONG = ("chaos", "cli/test_bench.py", "typing", "test_readme.py", "test_notebook
 """What takes longest. Begun last, it would keep one core busy while the others are done."""
 
 configure_logging("warning")
+LOGGER = structlog.get_config()["wrapper_class"]
 
 # A busy machine is no failure. In CI the examples are the same every time; elsewhere they are not.
 settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
@@ -68,9 +69,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Commands set up logging for their process; run in this one, they leave nothing of it."""
-    ours = structlog.get_config()["wrapper_class"]
     yield
-    if structlog.get_config()["wrapper_class"] is ours:
+    if structlog.get_config()["wrapper_class"] is LOGGER:
         return
     configure_logging("warning")
     for name, module in list(sys.modules.items()):

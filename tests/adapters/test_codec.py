@@ -38,6 +38,7 @@ def values(name: str, annotation: str) -> st.SearchStrategy[object]:
     """Values for a field, by its annotation; None where it is optional."""
     by_annotation: dict[str, st.SearchStrategy[object]] = {
         "dict": st.dictionaries(TEXT, JSON, max_size=3),
+        "tuple[str": st.lists(TEXT, max_size=2),
         "UndoException": st.lists(st.fixed_dictionaries({"step": TEXT, "error": TEXT}), max_size=2),
         "Parent": st.fixed_dictionaries({"command_id": TEXT, "undoable": st.booleans()}),
         "Direction": st.sampled_from(Direction),
