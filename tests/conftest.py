@@ -75,7 +75,8 @@ def logging_as_it_was() -> Iterator[None]:
     configure_logging("warning")
     for name, module in list(sys.modules.items()):
         if name.startswith("es_saga."):
-            vars(vars(module).get("_log", module)).pop("bind", None)  # made for another level
+            log: object = vars(module).get("_log", module)
+            log.__dict__.pop("bind", None)  # made for another level
 
 
 @pytest.fixture(scope="session")
