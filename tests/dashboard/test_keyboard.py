@@ -84,17 +84,22 @@ def test_the_colours_can_be_chosen_and_are_remembered(tabs: Tabs, site: Site) ->
     def paper() -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
+    def choose(theme: str, chosen: str) -> None:
+        """The page is loaded again with the theme: until then it has perhaps no body to ask."""
+        with page.expect_navigation():
+            page.get_by_role("button", name=f"Theme: {theme}").click()
+        assert page.locator("html").get_attribute("data-theme") == (chosen or None)
+
     light = paper()
-    page.get_by_role("button", name="Theme: dark").click()
+    choose("dark", "dark")
     dark = paper()
     assert dark != light
     page.goto("/pending")
     assert paper() == dark
-    page.get_by_role("button", name="Theme: light").click()
+    choose("light", "light")
     assert paper() == light
     assert page.url.endswith("/pending"), "one stays where one was"
-    page.get_by_role("button", name="Theme: as the system").click()
-    assert page.locator("html").get_attribute("data-theme") is None
+    choose("as the system", "")
 
 
 def test_on_paper_there_is_neither_navigation_nor_a_button(tabs: Tabs, site: Site) -> None:
