@@ -6,6 +6,8 @@ CardDeclined {"card": "visa"}   the same with its data
 done                            done, with a reply that is made up
 fail, fail*2                    every attempt fails, or so many
 timeout, timeout*2              no attempt is answered, or so many are not
+
+Of a wait can be said what comes, done, or timeout; of a sleep and a save-point nothing but done.
 """
 
 from __future__ import annotations
@@ -63,9 +65,14 @@ def answer_of(
     Raises:
         InvalidInput: it is no answer, or the step cannot be answered so.
     """
+    text = told.strip() if isinstance(told, str) else ""
+    if step.wait is not None and step.wait.message is None and text != "done":
+        raise InvalidInput(
+            f"{step.name} asks nobody and waits for nothing but its time: nobody answers it.",
+            hint="Leave it out.",
+        )
     if isinstance(told, dict):
         return _reply(step, told)
-    text = told.strip()
     if step.wait is not None and text not in ("done", "timeout") and not text.startswith("{"):
         raise InvalidInput(
             f"{step.name} asks nobody: what it waits for comes, or does not.",

@@ -6,7 +6,8 @@
 It all happens in memory and in virtual time. Until the fork the history is what it was. From there
 on today's code decides. The same command, asked again, gets the answer that is on record, as long
 after it was sent; operators do what they did, where that is still possible; what is not on record
-is made up, and succeeds.
+is made up, and succeeds. What is waited for is an answer like any other, which the world outside
+gives; a sleep and a save-point have none. Who runs the saga decides what it did.
 """
 
 from __future__ import annotations
@@ -22,24 +23,29 @@ from es_saga.core.decide import react
 from es_saga.core.errors import CorruptHistory, InvalidInput, SagaError
 from es_saga.core.events import (
     Json,
-    OperatorResolved,
+    Parent,
     SagaEvent,
-    SignalReceived,
-    StepFailed,
-    StepRefused,
+    SagaHeld,
+    StepRetried,
     StepStarted,
-    StepSucceeded,
-    StepTimedOut,
 )
-from es_saga.core.inputs import Input, Reply, Signal, Start, Tick
-from es_saga.core.messages import CommandKey, Direction, Outcome, command_id
+from es_saga.core.inputs import FromParent, Input, Reply, Signal, Start, Tick
+from es_saga.core.messages import (
+    CommandKey,
+    Direction,
+    Outcome,
+    command_id,
+    parse_command_id,
+)
+from es_saga.core.nested import closing
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
 from es_saga.core.unfolding import unfolded
 from es_saga.replay.again import decide_again
 from es_saga.replay.answers import Answer, Refusals, answer_of, made_up, refusals_of
+from es_saga.replay.cut import Steps, first_answer, steps_of
 from es_saga.replay.inputs import DONE
 from es_saga.replay.likeness import alike
-from es_saga.replay.record import LAST, Asked, Attempt, Record, Told, attempt_of, sent_by, work_of
+from es_saga.replay.record import LAST, Attempt, Record, Told, attempt_of, sent_by, work_of
 from es_saga.replay.replaying import Replay
 
 ANSWER_SECONDS: Final = 0.05
@@ -47,8 +53,6 @@ ANSWER_SECONDS: Final = 0.05
 
 MAX_TURNS: Final = 50_000
 """Inputs after which a saga that is played on goes in circles."""
-
-_SETTLING: Final = (StepSucceeded, StepRefused, StepFailed, StepTimedOut, OperatorResolved)
 
 
 class Fork(NamedTuple):
@@ -80,42 +84,21 @@ def what_if(
         InvalidInput: no such step, or it was never asked; no such answer; another version.
     """
     known = refusals_of(definition) if refusals is None else refusals
-    whole = unfolded(definition, replay.state)
+    steps = steps_of(definition, replay)
+    data = replay.state.origin.data
     told: dict[str, Answer] = {}
     for step, answer in answers.items():
-        if step not in whole.steps:
-            names = ", ".join(whole.steps)
+        if step not in steps:
+            names = ", ".join(unfolded(definition, replay.state).steps)
             raise InvalidInput(f"Saga {definition.name!r} has no step {step!r}: {names}.")
-        data = replay.state.origin.data
-        told[step] = answer_of(whole.steps[step], answer, known, data)
+        told[step] = answer_of(steps[step], answer, known, data)
     again = decide_again(definition, replay)
-    cut = min(_first_answer(whole, replay, told), again.version)
-    play = _Play(definition, replay, Record(replay, again), told, cut)
+    asked = {step: steps[step] for step in told}
+    cut = min(first_answer(replay, asked), again.version)
+    play = _Play(definition, replay, Record(replay, again), told, asked, cut)
     play.play()
     forked = replay.with_events(play.events)
     return Fork(forked, _first_difference(replay, forked), tuple(play.notes))
-
-
-def _first_answer(definition: Definition, replay: Replay, answers: Mapping[str, Answer]) -> int:
-    """How many events come before the first answer to one of these steps.
-
-    Raises:
-        InvalidInput: none of them was ever asked, and none can be any more.
-    """
-    said = {definition.steps[step].asks for step in answers}
-    for moment in replay.moments:
-        event = moment.event
-        if isinstance(event, _SETTLING) and event.step in answers:
-            return moment.reaction.first - 1
-        if isinstance(event, SignalReceived) and event.name in said:
-            return moment.reaction.first - 1
-    never = [step for step in answers if step not in replay.state.steps]
-    if answers and len(never) == len(answers) and replay.state.closed is not None:
-        raise InvalidInput(
-            f"Saga {replay.saga_id} has ended without asking for {', '.join(never)}.",
-            hint="Say what would have been answered before: several --what-if go together.",
-        )
-    return len(replay)
 
 
 def _first_difference(replay: Replay, forked: Replay) -> int | None:
@@ -132,6 +115,7 @@ class _Play:
         replay: Replay,
         record: Record,
         told: Mapping[str, Answer],
+        asked: Steps,
         cut: int,
     ) -> None:
         self.events: list[SagaEvent] = list(replay.events[:cut])
@@ -147,17 +131,19 @@ class _Play:
         self._number = count()
         self._saga_id = replay.saga_id
         self._data = replay.state.origin.data
-        said = {unfolded(definition, replay.state).steps[step].asks for step in told}
+        self._said = {step.asks: name for name, step in asked.items() if step.wait is not None}
+        """What would come from outside, and the step that waits for it."""
         for verb in record.verbs:
-            if verb.version > cut and not (
-                isinstance(verb.input, Signal) and verb.input.type in said
-            ):
-                self._expect(verb.at, verb.input, verb.version)
+            if verb.version > cut:
+                self._bring(verb)
         if self._state is None:
             start = replay.reactions[0].input
-            assert isinstance(start, Start), "a history begins with one"
+            assert start is not None, "a history begins with one"
             self._feed(start)
         else:
+            parent = self._state.origin.parent
+            if self._state.held and parent is not None:
+                self._hold(record.held or self._now, parent)
             self._await_what_is_in_flight(self._state, cut)
 
     # ── who answers what, and when ───────────────────────────────────────────────────────────────
@@ -178,17 +164,27 @@ class _Play:
             if _in_flight(work, attempt) and not self._is_settled(attempt):
                 self._make_up(attempt, self._now, asked.sent)
         for step in state.waiting:
-            self._wait(step, self._now)
+            self._wait(step, self._now, state)
 
-    def _wait(self, name: str, at: float) -> None:
+    def _bring(self, verb: Told) -> None:
+        """What came from outside comes again; to a step that it is told for, with what was said."""
+        given = verb.input
+        step = self._said.get(given.type) if isinstance(given, Signal) else None
+        if isinstance(given, Signal) and step is not None:
+            data = self._told[step].data
+            if data is None or Attempt(step, Direction.DO, 1) in self._record.silent:
+                return  # nothing comes; or in time, as soon as it is waited for
+            given = given._replace(data=data)
+        self._expect(verb.at, given, verb.version)
+
+    def _wait(self, name: str, at: float, state: SagaState) -> None:
         """A step asks nobody: what it waits for comes as it did, as was said, or as made up."""
-        step = unfolded(self._definition, self._state).steps[name]
-        if step.reply is None:
-            return  # it sleeps
+        step = unfolded(self._definition, state).steps[name]
+        if step.reply is None or self._coming(step.asks):
+            return  # it sleeps, or has not long to wait
         if name in self._told:
-            self._used[name] += 1
             data = self._told[name].data
-        elif name in self._record.waited or self._coming(step.asks):
+        elif Attempt(name, Direction.DO, state.steps[name].do.attempt) in self._record.silent:
             return
         else:
             data = made_up(step, self._data)
@@ -201,6 +197,19 @@ class _Play:
         waiting = (given for *_, given in self._waiting if isinstance(given, Signal))
         return any(given.type == kind for given in waiting)
 
+    def _hold(self, at: float, parent: Parent) -> None:
+        """What its parent decides: as on record, as long after; made up, that it is closed."""
+        record = self._record
+        if record.closing is not None and record.held is not None:
+            later = _as_late(record.held, record.closing, at)
+            self._expect(later, record.closing.input, record.closing.version)
+        elif not any(isinstance(given, FromParent) for *_, given in self._waiting):
+            self.notes.append("made up: its parent has it closed")
+            begun_by = parse_command_id(parent.command_id)
+            order = command_id(begun_by.saga_id, closing(begun_by.step), Direction.DO)
+            begin = Start(self._saga_id, self._data, message_id=order, parent=parent)
+            self._expect(at + ANSWER_SECONDS, FromParent(begin, "close", order))
+
     def _ask(self, attempt: Attempt, at: float, state: SagaState) -> None:
         """A command is sent."""
         if self._is_told(attempt):
@@ -210,7 +219,7 @@ class _Play:
         known = record.asked.get(attempt)
         if known is not None and known.sent == sent and self._is_settled(attempt):
             for answer in record.answers[attempt]:
-                self._expect(_as_late(known, answer, at), answer.input, answer.version)
+                self._expect(_as_late(known.at, answer, at), answer.input, answer.version)
             return
         remembered = record.settled(attempt)
         if remembered is not None and remembered[0].sent == sent:
@@ -218,7 +227,7 @@ class _Play:
             assert isinstance(answer.input, Reply), "it is an answer"
             message = f"{command_id(*answer.input.key)}/{attempt.number}/r"
             again = answer.input._replace(attempt=attempt.number, message_id=message)
-            self._expect(_as_late(known, answer, at), again, answer.version)
+            self._expect(_as_late(known.at, answer, at), again, answer.version)
             return
         self._make_up(attempt, at, sent)
 
@@ -241,7 +250,7 @@ class _Play:
         reply = _reply(self._saga_id, attempt, answer)
         known, instead = self._record.asked.get(attempt), self._record.answers[attempt]
         if known is not None and instead:
-            self._expect(_as_late(known, instead[0], at), reply, instead[0].version)
+            self._expect(_as_late(known.at, instead[0], at), reply, instead[0].version)
         else:
             self._expect(at + ANSWER_SECONDS, reply)
 
@@ -270,8 +279,9 @@ class _Play:
                 break
         else:
             raise InvalidInput(f"After {MAX_TURNS} turns it is not over: it goes on for ever.")
-        unused = [step for step in self._told if not self._used[step]]
-        self.notes += [f"{step} was not asked, so its answer was not needed" for step in unused]
+        begun = {event.step for event in self.events if isinstance(event, StepStarted)}
+        unused = [step for step in self._told if step not in begun]
+        self.notes += [f"{step} was not begun, so its answer was not needed" for step in unused]
 
     def _turn(self) -> bool:
         """The next thing that happens; False: nothing more does."""
@@ -301,10 +311,13 @@ class _Play:
             self.notes.append(f"left out: {error.message}")
             return False
         self.events += events
+        waiting = self._state.waiting
         for event in events:
-            if isinstance(event, StepStarted) and event.step in self._state.waiting:
-                self._wait(event.step, event.at)
-            attempt = attempt_of(event)
+            if isinstance(event, StepStarted | StepRetried) and event.step in waiting:
+                self._wait(event.step, event.at, self._state)
+            if isinstance(event, SagaHeld) and self._state.origin.parent is not None:
+                self._hold(event.at, self._state.origin.parent)
+            attempt = attempt_of(event, waiting)
             work = attempt and work_of(self._state, attempt.step, attempt.direction)
             if attempt is not None and work is not None and _in_flight(work, attempt):
                 self._ask(attempt, event.at, self._state)
@@ -321,9 +334,9 @@ def _in_flight(work: Work, attempt: Attempt) -> bool:
     return work.status is WorkStatus.STARTED and work.attempt == attempt.number
 
 
-def _as_late(known: Asked, answer: Told, at: float) -> float:
+def _as_late(since: float, answer: Told, at: float) -> float:
     """When an answer comes to what is sent at `at`: as long after it as on record."""
-    return answer.at if at == known.at else at + (answer.at - known.at)
+    return answer.at if at == since else at + (answer.at - since)
 
 
 def _reply(saga_id: str, attempt: Attempt, answer: Answer) -> Reply:

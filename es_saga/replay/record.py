@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from es_saga.core.events import (
     CompensationIssued,
     SagaEvent,
+    SagaHeld,
     StepRetried,
     StepStarted,
 )
-from es_saga.core.inputs import Input, Reply, Start, Tick
+from es_saga.core.inputs import FromParent, Input, Reply, Tick
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
 from es_saga.replay.again import Again
 from es_saga.replay.inputs import TIMES, Kind
-from es_saga.replay.reactions import waits_of
 from es_saga.replay.replaying import Replay
 
 LAST: Final = 2**63
@@ -67,11 +67,14 @@ class Record:
         self.asked: dict[Attempt, Asked] = {}
         self.answers: defaultdict[Attempt, list[Told]] = defaultdict(list)
         self.silent: set[Attempt] = set()
-        """Attempts that were waited for in vain."""
+        """Attempts that were waited for in vain, those of steps that ask nobody among them."""
         self.verbs: list[Told] = []
-        """What operators did, and messages from outside."""
-        self.waited = waits_of(replay.events)
-        """Steps that waited for the world outside: what came is among the verbs, or nothing did."""
+        """What operators did, and messages from outside; not how it began."""
+        held = (event.at for event in replay.events if isinstance(event, SagaHeld))
+        self.held: float | None = next(held, None)
+        """When its steps were done, and its parent had not decided."""
+        self.closing: Told | None = None
+        """Its parent's decision that what was held may complete."""
         self._away: list[Away] = []
         inputs = [*again.inputs]
         inputs += [one.input or Tick() for one in replay.reactions[len(inputs) :]]
@@ -83,7 +86,9 @@ class Record:
             if isinstance(given, Reply):
                 attempt = Attempt(given.key.step, given.key.direction, given.attempt)
                 self.answers[attempt].append(Told(reaction.first, reaction.at, given))
-            elif not isinstance(given, Start | Tick):
+            elif isinstance(given, FromParent) and given.order == "close" and self.held is not None:
+                self.closing = Told(reaction.first, reaction.at, given)
+            elif reaction.first > 1 and not isinstance(given, Tick):
                 self.verbs.append(Told(reaction.first, reaction.at, given))
         for moment in replay.moments:
             self._note(moment.event, moment.after)
@@ -91,7 +96,7 @@ class Record:
                 self.silent.update(_given_up(moment.before, moment.after, moment.reaction.kind))
 
     def _note(self, event: SagaEvent, after: SagaState) -> None:
-        attempt = attempt_of(event)
+        attempt = attempt_of(event, after.waiting)
         if attempt is not None:
             self.asked[attempt] = Asked(event.at, sent_by(after, attempt))
 
@@ -112,9 +117,13 @@ class Record:
         return None
 
 
-def attempt_of(event: SagaEvent) -> Attempt | None:
-    """The attempt that an event has sent; None: it sends nothing."""
-    if not isinstance(event, SENDING) or (isinstance(event, StepStarted) and not event.to):
+def attempt_of(event: SagaEvent, waits: Container[str]) -> Attempt | None:
+    """The attempt that an event has sent; None: it sends nothing.
+
+    Args:
+        waits: steps that ask nobody; those that wait just then will do.
+    """
+    if not isinstance(event, SENDING) or event.step in waits:
         return None
     undo = isinstance(event, CompensationIssued)
     return Attempt(event.step, Direction.UNDO if undo else Direction.DO, event.attempt)

@@ -43,7 +43,7 @@ from es_saga.replay.answers import Refusals, refusals_of
 from es_saga.replay.home import Home, home_of
 from es_saga.replay.inputs import TIMES, Kind
 from es_saga.replay.likeness import alike
-from es_saga.replay.reactions import Reaction
+from es_saga.replay.reactions import Reaction, waits_of
 from es_saga.replay.record import Attempt, attempt_of, work_of
 from es_saga.replay.refusals import RefusalMaker
 from es_saga.replay.replaying import Replay
@@ -132,6 +132,7 @@ class _Telling:
         self.calls: list[Call] = []
         self.data = definition.data.model_validate(replay.state.origin.data)
         self._punctual = punctual
+        self._waits = waits_of(replay.events)
         origin = replay.state.origin
         self._scene: Scene = given(
             home.saga,
@@ -156,7 +157,7 @@ class _Telling:
                 raise Stumble(reaction.first, str(error).partition("\n")[0]) from error
             self._compare(reaction.last)
             events = self.replay.events[reaction.first - 1 : reaction.last]
-            self._new += [event for event in events if attempt_of(event) is not None]
+            self._new += [event for event in events if attempt_of(event, self._waits) is not None]
         try:
             self._expect()
             self._end()
@@ -240,7 +241,7 @@ class _Telling:
 
     def _command(self, event: SagaEvent) -> AnyCommand:
         """By value where that is possible."""
-        attempt = attempt_of(event)
+        attempt = attempt_of(event, self._waits)
         assert attempt is not None, "it was sent"
         kind = self._kind(attempt.step, attempt.direction)
         data = self._sent(event, attempt)
@@ -252,7 +253,7 @@ class _Telling:
         if isinstance(event, StepStarted | CompensationIssued):
             return event.command
         first = Attempt(attempt.step, Direction.DO, 1)
-        begun = next(one for one in self.replay.events if attempt_of(one) == first)
+        begun = next(one for one in self.replay.events if attempt_of(one, self._waits) == first)
         assert isinstance(begun, StepStarted), "what is sent again was sent before"
         return begun.command
 
@@ -307,7 +308,7 @@ class _Telling:
         event = next(
             event
             for event in reversed(self.replay.events)
-            if (found := attempt_of(event)) and found[:2] == attempt[:2]
+            if (found := attempt_of(event, self._waits)) and found[:2] == attempt[:2]
         )
         self._do(Call("on", (self._command(event),)))
         if not self._speaks_of(attempt):

@@ -16,13 +16,19 @@ from es_saga.core.compiled import Definition
 from es_saga.core.events import Parent
 from es_saga.core.inputs import FromParent, Start
 from es_saga.core.messages import Direction, command_id
-from es_saga.core.nested import Order
+from es_saga.core.nested import Order, closing
 from es_saga.testing.stage import Stage
 
 S = TypeVar("S")
 
 RUN: Final = command_id("parent-1", "run", Direction.DO)
 """The command that every child in a scene was begun by."""
+
+_ORDERS: Final[dict[Order, str]] = {
+    "close": command_id("parent-1", closing("run"), Direction.DO),
+    "undo": command_id("parent-1", "run", Direction.UNDO),
+}
+"""The commands that it is closed and undone by."""
 
 
 def parent_of(definition: Definition) -> Parent:
@@ -63,7 +69,7 @@ class Belonging(ABC, Generic[S]):
             message_id=f"{order}-{len(stage.inputs)}",
             parent=saga.origin.parent,
         )
-        return self._at(stage.feed(FromParent(begin, order, f"parent-1/run/{order}")))
+        return self._at(stage.feed(FromParent(begin, order, _ORDERS[order])))
 
     @abstractmethod
     def _settled(self) -> Stage:

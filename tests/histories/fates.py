@@ -45,6 +45,11 @@ from domain.orders.contracts import (
     ShipParcel,
     StockReserved,
 )
+from domain.procurement import procurement
+from domain.procurement.contracts import DEAR_PENCE, Approval, Request
+from domain.procurement.saga import TO_APPROVE, TO_PAY
+from domain.together import journey, together
+from domain.together.contracts import BookJourney, TravelTogether
 from domain.transfer import transfer
 from domain.transfer.contracts import (
     AccountClosed,
@@ -60,10 +65,11 @@ from domain.transfer.contracts import (
     Withdraw,
     Withdrawn,
 )
-from domain.travel import stay, trip
+from domain.travel import getaway, stay, trip
 from domain.travel.contracts import (
     BookCar,
     BookFlight,
+    BookGetaway,
     BookRoom,
     BookStay,
     BookTrip,
@@ -84,8 +90,10 @@ from domain.wholesale.contracts import BulkOrder, Line, Reserved, ReserveLine
 from es_saga import Command, Message, Refusal, Saga
 from es_saga.core.definition import StepDefinition, StepKind
 from es_saga.core.messages import Direction
+from es_saga.core.nested import ChildSaga, command_of
 from es_saga.core.unfolding import unfolded
 from es_saga.testing import Asked, Scene, given
+from es_saga.testing.stage import AnyCommand
 from tests.core.sagas import Do, Done, Trip, chain
 
 Type = type[Command[Any]]
@@ -118,6 +126,7 @@ _ANSWERS: Mapping[Type, Answers] = {
     PayTrip: Answers(TripPaid(payment="trip 7"), WalletEmpty(traveller="ada")),
     PrintItinerary: Answers(ItineraryPrinted(document="itinerary 7"), NoRoom(hotel="Savoy")),
     ReserveLine: Answers(Reserved(pence=3_600), OutOfStock(sku="cup")),
+    command_of("begin", journey): Answers(ChildSaga(saga_id="child 7"), NoSeat(flight="BA117")),
     Do: Answers(Done(by="desk"), Rejected(activity="it")),
 }
 
@@ -127,7 +136,23 @@ _AN_ORDER = PlaceOrder(
 _A_TRIP = BookTrip(
     trip_id="7", traveller="ada", flight="BA117", hotel="Savoy", car="compact", pence=90_000
 )
-_ONE_LINE = BulkOrder(order_id="7", shop="ann's", lines=[Line(sku="cup", pieces=12)])
+_A_GETAWAY = BookGetaway(
+    trip_id="7", traveller="ada", flight="BA117", hotel="Savoy", other_hotel="Ritz", pence=90_000
+)
+_A_JOURNEY = BookJourney(trip_id="7", flight="BA117", hotel="Savoy")
+_TWO_JOURNEYS = TravelTogether(
+    trip_id="7",
+    traveller="ada",
+    first_flight="BA117",
+    second_flight="BA118",
+    hotel="Savoy",
+    pence=90_000,
+)
+_DEAR = Request(request_id="7", item="desk", pence=DEAR_PENCE)
+_CHEAP = Request(request_id="7", item="chair", pence=DEAR_PENCE - 1)
+_CUPS = Line(sku="cup", pieces=12)
+_ONE_LINE = BulkOrder(order_id="7", shop="ann's", lines=[_CUPS])
+_TWO_LINES = BulkOrder(order_id="7", shop="ann's", lines=[_CUPS, Line(sku="unicorn", pieces=1)])
 
 _INPUTS: list[tuple[Saga[Any], Message]] = [
     (order, _AN_ORDER),
@@ -151,14 +176,18 @@ class Play:
         self.last_undoable = [step.command for step in steps if step.undo][-1]
         self.pivot = next((step.command for step in steps if step.kind is StepKind.PIVOT), None)
         self.definition = saga.definition
-        self.asked: list[Type] = []
+        self.asked: list[AnyCommand] = []
         """Commands that nobody has answered yet."""
-        self.then(given(saga, data, key="7"))
+        child = saga is journey
+        self.then(given(saga, data, key=None if child else "7", child=child))
 
     def then(self, scene: Scene) -> None:
         """This is how it goes on; whatever was sent meanwhile was to be expected."""
         steps = unfolded(self.definition, scene.state).steps
-        sent = [_command(steps[each.key.step], each.key.direction) for each in scene.sent]
+        sent = [
+            _command(steps[each.key.step], each.key.direction).model_validate(each.data)
+            for each in scene.sent
+        ]
         if len(sent) == 1:
             scene = scene.expect(sent[0])
         elif sent:
@@ -166,19 +195,19 @@ class Play:
         self.scene = scene
         self.asked += sent
 
-    def on(self, command: Type) -> Asked[Any]:
-        """To say what becomes of it."""
-        if command in self.asked:
-            self.asked.remove(command)
-        return self.scene.on(command)
+    def on(self, command: AnyCommand) -> Asked[Any]:
+        """To say what becomes of it; of several of one type, of the first."""
+        first = next((one for one in self.asked if command in (one, type(one))), None)
+        if first is None:
+            return self.scene.on(command)
+        self.asked.remove(first)
+        return self.scene.on(first)
 
     def well(self, until: Type | None = None) -> None:
         """All is done, up to this command."""
-        while self.asked and self.asked[0] is not until:
-            command = self.asked[0]
-            self.then(
-                self.on(command).reply(_ANSWERS[command].reply if command in _ANSWERS else None)
-            )
+        while self.asked and (command := _type(self.asked[0])) is not until:
+            answers = _ANSWERS.get(command)
+            self.then(self.on(command).reply(answers.reply if answers else None))
 
     def refuse(self, command: Type) -> None:
         self.then(self.on(command).refuse(_ANSWERS[command].refusal))
@@ -186,6 +215,10 @@ class Play:
 
 def _command(step: StepDefinition, direction: Direction) -> Type:
     return step.command if direction is Direction.DO or not step.undo else step.undo.command
+
+
+def _type(command: AnyCommand) -> Type:
+    return command if isinstance(command, type) else type(command)
 
 
 # ── before the pivot, and where there is none ────────────────────────────────────────────────────
@@ -250,7 +283,7 @@ def did_not_wait(play: Play) -> None:
 def undone_without_waiting(play: Play) -> None:
     play.well(until=play.last_before_pivot)
     play.refuse(play.last_before_pivot)
-    _did_not_wait(play, play.asked[0])
+    _did_not_wait(play, _type(play.asked[0]))
     play.well()
     play.scene.compensated()
 
@@ -258,7 +291,7 @@ def undone_without_waiting(play: Play) -> None:
 def _stuck_at_undo(play: Play) -> Type:
     play.well(until=play.last_before_pivot)
     play.refuse(play.last_before_pivot)
-    undo = play.asked[0]
+    undo = _type(play.asked[0])
     play.then(play.on(undo).refuse(Rejected(activity="the undo")))
     play.well()
     play.scene.stuck(undo)
@@ -324,6 +357,81 @@ def out_of_time(play: Play) -> None:
     play.scene.compensated()
 
 
+# ── what steps may be beside steps ───────────────────────────────────────────────────────────────
+
+
+def on_another_way(play: Play) -> None:
+    """Undone down to the save-point, and on from there."""
+    play.well(until=PayTrip)
+    play.refuse(PayTrip)
+    completed(play)
+
+
+def on_no_way(play: Play) -> None:
+    """The other way from the save-point is none either."""
+    play.well(until=BookRoom)
+    play.refuse(BookRoom)
+    refused(play)
+
+
+def approved(play: Play) -> None:
+    """What it waits for comes; then it sleeps."""
+    play.well()
+    play.then(play.scene.wait(60).signal(Approval(by="ada")))
+    paid_when_due(play)
+
+
+def approved_at_once(play: Play) -> None:
+    """What it waits for comes before it waits."""
+    play.then(play.scene.signal(Approval(by="ada")))
+    paid_when_due(play)
+
+
+def paid_when_due(play: Play) -> None:
+    """It sleeps; what it would wait for, were it dear, is skipped."""
+    play.well()
+    play.then(play.scene.wait(TO_PAY.total_seconds()))
+    completed(play)
+
+
+def never_approved(play: Play) -> None:
+    """What it waits for does not come."""
+    play.well()
+    play.then(play.scene.wait(TO_APPROVE.total_seconds()))
+    play.well()
+    play.scene.compensated()
+
+
+def held_and_closed(play: Play) -> None:
+    """A child, and its parent comes to its end."""
+    play.well()
+    play.then(play.scene.held().parent_closes())
+    play.scene.completed()
+
+
+def held_and_undone(play: Play) -> None:
+    """A child, and its parent is undone."""
+    play.well()
+    play.then(play.scene.held().parent_undoes())
+    play.well()
+    play.scene.compensated()
+
+
+def undone_on_its_way(play: Play) -> None:
+    """A child that is not done when its parent is undone."""
+    play.well(until=play.last_undoable)
+    play.then(play.scene.parent_undoes())
+    play.well()
+    play.scene.compensated()
+
+
+def one_of_a_list_refused(play: Play) -> None:
+    play.then(play.on(ReserveLine).reply(_ANSWERS[ReserveLine].reply))
+    play.refuse(ReserveLine)
+    play.well()
+    play.scene.compensated()
+
+
 Fate = Callable[[Play], None]
 
 _ANYWHERE: list[Fate] = [
@@ -337,6 +445,14 @@ _ANYWHERE: list[Fate] = [
     stuck_and_resolved,
 ]
 _AT_A_PIVOT: list[Fate] = [pivot_unknown_and_retried, pivot_unknown_and_found_not_done]
+_STYLES: list[tuple[Saga[Any], Message, list[Fate]]] = [
+    (wholesale, _TWO_LINES, [one_of_a_list_refused]),
+    (getaway, _A_GETAWAY, [on_another_way, on_no_way]),
+    (procurement, _DEAR, [approved, approved_at_once, never_approved]),
+    (procurement, _CHEAP, [paid_when_due]),
+    (journey, _A_JOURNEY, [held_and_closed, held_and_undone, undone_on_its_way, refused]),
+    (together, _TWO_JOURNEYS, [completed, refused]),
+]
 
 
 def _recordings() -> Iterator[tuple[str, tuple[Saga[Any], Message, Fate]]]:
@@ -350,6 +466,9 @@ def _recordings() -> Iterator[tuple[str, tuple[Saga[Any], Message, Fate]]]:
     errand = chain("a", "b", deadline=timedelta(seconds=10))
     yield "errand/out_of_time", (errand, Trip(), out_of_time)
     yield "wholesale/completed", (wholesale, _ONE_LINE, completed)
+    for saga, data, fates in _STYLES:
+        for fate in fates:
+            yield f"{saga.name}/{fate.__name__}", (saga, data, fate)
 
 
 RECORDINGS = dict(_recordings())

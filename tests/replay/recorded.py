@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from domain import activities, checkout, credit, orders, transfer, travel, wholesale
+from domain import (
+    activities,
+    checkout,
+    credit,
+    orders,
+    procurement,
+    transfer,
+    travel,
+    wholesale,
+)
 from domain.orders.contracts import PlaceOrder
 from es_saga import Saga
 from es_saga.replay import Replay
@@ -14,12 +23,13 @@ from es_saga.testing.history import read_history
 from tests.core.buying import buy
 from tests.histories.record import file_of
 
+_BUSINESSES = (
+    *(orders, travel, transfer, credit),
+    *(activities, checkout, procurement, wholesale),
+)
+
 EVERY_SAGA: list[Saga[Any]] = [
-    *(
-        saga
-        for business in (orders, travel, transfer, credit, activities, checkout, wholesale)
-        for saga in business.app.sagas
-    ),
+    *(saga for business in _BUSINESSES for saga in business.app.sagas),
     buy,
 ]
 

@@ -35,6 +35,7 @@ from tests.core.sagas import Do, Done, Trip, Undo, add
 from tests.histories.fates import RECORDINGS
 from tests.replay import bookshop
 from tests.replay.bookshop import Bill, BuyBooks, Cover, Line, Release, Reserve, Reserved, SoldOut
+from tests.replay.papers import Paper, posted
 from tests.replay.recorded import AN_ORDER, EVERY_SAGA, of, recorded, worlds
 
 ROOT = Path(__file__).parents[2]
@@ -347,6 +348,15 @@ def test_a_refusal_whose_class_is_not_known_is_defined_in_the_test(
     assert "class Banned(Refusal):" in text
     assert "    days: int" in text
     leads_to(text, banned, monkeypatch, tmp_path)
+
+
+def test_a_wait_that_an_operator_had_begun_again_is_expected_of_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paid = given(posted, Trip()).expect(Do).reply(Done(by="x")).expect(Do).reply(Done(by="y"))
+    retried = paid.wait(61).stuck().retry().wait(61).stuck().retry().signal(Paper(page=2))
+    history = of(retried.expect(Do).reply(Done(by="z")).completed())
+    leads_to(scene_of(posted.definition, history), history, monkeypatch, tmp_path)
 
 
 # ── what cannot be told ──────────────────────────────────────────────────────────────────────────
