@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from es_saga.core.events import (
     CompensationFailed,
@@ -15,9 +15,12 @@ from es_saga.core.events import (
     LateReplyNoted,
     OperatorCancelled,
     OperatorEvent,
+    ParentDecided,
     SagaCompensated,
     SagaCompleted,
     SagaEvent,
+    SagaHeld,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     SignalReceived,
@@ -30,7 +33,11 @@ from es_saga.core.events import (
     StepTimedOut,
 )
 from es_saga.core.messages import Direction
+from es_saga.replay.attempts import Span, spans
 from es_saga.replay.wording import decided_on
+
+_WAITS: Final = {"Sleep": "sleeps: {}", "SavePoint": "save-point {}"}
+"""Steps that ask nobody, and for whom nobody comes."""
 
 
 class What(StrEnum):
@@ -70,12 +77,13 @@ def lines(events: Sequence[SagaEvent]) -> Iterator[Line]:
     """What was said, in order."""
     served: dict[tuple[str, Direction], tuple[str, str]] = {}
     expected = set[str]()
+    begun = spans(events)
     for version, event in enumerate(events, 1):
         if isinstance(event, StepStarted | CompensationIssued):
             undo = isinstance(event, CompensationIssued)
             direction = Direction.UNDO if undo else Direction.DO
             served[event.step, direction] = (event.to, event.command_type)
-        line = _line(event, version, served, expected)
+        line = _line(event, version, served, expected, begun)
         if line is not None:
             yield line
 
@@ -85,11 +93,12 @@ def _line(
     version: int,
     served: dict[tuple[str, Direction], tuple[str, str]],
     expected: set[str],
+    begun: Sequence[Span],
 ) -> Line | None:
     def of(what: What, text: str, direction: Direction | None = None) -> Line:
         service = None
         if direction is not None:
-            service = served.get((getattr(event, "step", ""), direction), (None, ""))[0]
+            service = served.get((getattr(event, "step", ""), direction), (None, ""))[0] or None
         return Line(what, event.at, version, text, service)
 
     match event:
@@ -98,6 +107,9 @@ def _line(
             return None  # nobody is asked
         case StepRetried() if served.get((event.step, Direction.DO), ("", ""))[1] in expected:
             return None
+        case StepStarted(to=""):
+            waits = _WAITS.get(event.command_type, f"waits for {event.command_type}")
+            return of(What.NOTE, waits.format(event.step))
         case StepStarted():
             return of(What.COMMAND, event.command_type, Direction.DO)
         case StepRetried():
@@ -107,17 +119,23 @@ def _line(
             text = f"undo: {event.command_type}{_attempt(event.attempt)}"
             return of(What.UNDO, text, Direction.UNDO)
         case StepSucceeded():
-            return of(What.DONE, f"{event.step} is done", Direction.DO)
+            told = served.get((event.step, Direction.DO), ("", ""))[1]
+            if told == "SavePoint":
+                return None
+            text = told if told in expected else f"{event.step} is done"
+            return of(What.DONE, text, Direction.DO)
         case CompensationSucceeded():
-            return of(What.DONE, f"{event.step} is undone", Direction.UNDO)
+            told = served.get((event.step, Direction.UNDO), ("", ""))[1]
+            text = told if told in expected else f"{event.step} is undone"
+            return of(What.DONE, text, Direction.UNDO)
         case StepRefused():
             return of(What.REFUSED, f"refused: {event.refusal_type}", Direction.DO)
         case StepFailed():
             return of(What.FAILED, f"failed: {event.error}", Direction.DO)
         case StepTimedOut():
-            return of(What.SILENCE, decided_on([event]), Direction.DO)
+            return of(What.SILENCE, decided_on([event], begun=begun), Direction.DO)
         case CompensationFailed() if event.cause is None:
-            return of(What.SILENCE, decided_on([event]), Direction.UNDO)
+            return of(What.SILENCE, decided_on([event], begun=begun), Direction.UNDO)
         case CompensationFailed():
             what, word = (What.REFUSED, "refused") if event.refused else (What.FAILED, "failed")
             return of(what, f"{word}: {event.error}", Direction.UNDO)
@@ -143,6 +161,12 @@ def _note(event: SagaEvent, version: int) -> Line | None:
             text = "the deadline has passed"
         case SignalReceived():
             text = f"signal {event.name}"
+        case SagaResumed():
+            text = f"way {event.way}, from {event.save_point}"
+        case SagaHeld():
+            text = "held, until its parent decides"
+        case ParentDecided():
+            text = decided_on([event])
         case StepSkipped():
             text = f"{event.step} is skipped"
         case SagaCompleted():

@@ -67,6 +67,13 @@ class Span:
     """What it was refused with, or failed of."""
     again: float | None = None
     """When the next attempt was due."""
+    expected: bool = False
+    """It was not sent to anybody: an event was to tell of it."""
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether its command is what was waited for, or expected, and not what was asked."""
+        return self.expected or not self.to
 
     @property
     def seconds(self) -> float | None:
@@ -106,14 +113,25 @@ def _begun(
         case StepStarted() | CompensationIssued():
             undo = isinstance(event, CompensationIssued)
             direction = Direction.UNDO if undo else Direction.DO
-            command, to = event.command_type, event.to
+            command, to, expected = event.command_type, event.to, event.expected
         case StepRetried():
             direction = Direction.DO
             before = latest.get((event.step, direction))
             command, to = (before.command, before.to) if before else ("", "")
+            expected = before is not None and before.expected
         case _:
             return None
-    return Span(event.step, direction, event.attempt, command, to, version, event.at, due=event.due)
+    return Span(
+        step=event.step,
+        direction=direction,
+        attempt=event.attempt,
+        command=command,
+        to=to,
+        version=version,
+        begin=event.at,
+        due=event.due,
+        expected=expected,
+    )
 
 
 def _meant(

@@ -17,6 +17,7 @@ from es_saga.core.events import (
 )
 from es_saga.core.inputs import Input
 from es_saga.core.state import SagaState
+from es_saga.replay.attempts import spans
 from es_saga.replay.inputs import TIMES, Kind, input_of, kind_of
 from es_saga.replay.wording import decided_on
 
@@ -47,7 +48,7 @@ def reactions(
     histories of simulated worlds.
     """
     found: list[Reaction] = []
-    waits = waits_of(events)
+    waits, begun = waits_of(events), spans(events)
     begin = 0
     for end in range(1, len(events) + 1):
         if end < len(events) and not _begins(events, begin, end, waits):
@@ -55,7 +56,7 @@ def reactions(
         event = events[begin]
         before = states[begin - 1] if begin else None
         given = input_of(saga_id, before, events[begin:end])
-        what = decided_on(events[begin:end], waits)
+        what = decided_on(events[begin:end], waits, begun)
         number = len(found) + 1
         kind = kind_of(event, waits)
         found.append(Reaction(number, kind, what, given, event.at, begin + 1, end))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import Final
 
 from es_saga.core.events import (
     CompensationFailed,
@@ -24,11 +25,21 @@ from es_saga.core.events import (
     StepTimedOut,
 )
 from es_saga.core.messages import Direction
+from es_saga.replay.attempts import Span
 from es_saga.replay.inputs import TIMES, Kind, kind_of
 
+_DIGITS: Final = 3
+"""Of a second, as far as they are told."""
 
-def decided_on(events: Sequence[SagaEvent], waits: Container[str] = ()) -> str:
+
+def decided_on(
+    events: Sequence[SagaEvent], waits: Container[str] = (), begun: Sequence[Span] = ()
+) -> str:
     """The input that these events follow from, on one line.
+
+    Args:
+        waits: steps that ask nobody.
+        begun: all attempts of the saga: what nobody was asked for is missed, not unanswered.
 
     >>> from es_saga.core.events import StepRefused
     >>> decided_on([StepRefused(
@@ -37,11 +48,13 @@ def decided_on(events: Sequence[SagaEvent], waits: Container[str] = ()) -> str:
     'charge is refused: CardDeclined'
     """
     if kind_of(events[0], waits) not in TIMES:
-        return _said(events[0])
+        return _said(events[0], begun)
     times = [one for one in events if kind_of(one, waits) in TIMES and not _follows(one)]
     over = "has waited long enough"
     return ", ".join(
-        f"{getattr(one, 'step', '')} {over}" if kind_of(one, waits) is Kind.OVER else _said(one)
+        f"{getattr(one, 'step', '')} {over}"
+        if kind_of(one, waits) is Kind.OVER
+        else _said(one, begun)
         for one in times
     )
 
@@ -51,7 +64,7 @@ def _follows(event: SagaEvent) -> bool:
     return isinstance(event, CompensationIssued) and event.attempt == 1
 
 
-def _said(event: SagaEvent) -> str:
+def _said(event: SagaEvent, begun: Sequence[Span]) -> str:
     if isinstance(event, OperatorEvent):
         return _operated(event)
     match event:
@@ -64,7 +77,7 @@ def _said(event: SagaEvent) -> str:
         case StepFailed():
             return f"{event.step} failed: {event.error}{_attempt(event.attempt)}"
         case StepTimedOut():
-            return f"no answer to {event.step}{_attempt(event.attempt)}"
+            return _missed((event.step, Direction.DO, event.attempt), begun)
         case StepRetried():
             return f"{event.step} is due again"
         case CompensationIssued():
@@ -72,7 +85,7 @@ def _said(event: SagaEvent) -> str:
         case CompensationSucceeded():
             return f"{event.step} is undone"
         case CompensationFailed():
-            return _undo_failed(event)
+            return _undo_failed(event, begun)
         case DeadlineExceeded():
             return "the deadline has passed"
         case LateReplyNoted():
@@ -85,12 +98,21 @@ def _said(event: SagaEvent) -> str:
             return "nothing known"
 
 
-def _undo_failed(event: CompensationFailed) -> str:
+def _missed(attempt: tuple[str, Direction, int], begun: Sequence[Span]) -> str:
+    for span in begun:
+        if span.asks_nobody and (span.step, span.direction, span.attempt) == attempt:
+            within = round(span.due - span.begin, _DIGITS)
+            return f"{span.command} did not come within {within:.15g} s{_attempt(span.attempt)}"
+    step, direction, number = attempt
+    return f"no answer to {_work(step, direction)}{_attempt(number)}"
+
+
+def _undo_failed(event: CompensationFailed, begun: Sequence[Span]) -> str:
     work = _work(event.step, Direction.UNDO)
     if event.refused:
         return f"{work} is refused: {event.error}"
     if event.cause is None:
-        return f"no answer to {work}{_attempt(event.attempt)}"
+        return _missed((event.step, Direction.UNDO, event.attempt), begun)
     return f"{work} failed: {event.error}{_attempt(event.attempt)}"
 
 

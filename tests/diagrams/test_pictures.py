@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given as hypothesis_given
 from hypothesis import settings
 
+from domain.fulfilment import fulfilment
 from domain.orders import order
 from domain.travel import trip
 from es_saga import CorruptHistory, Saga
@@ -34,7 +35,7 @@ from tests.core.sagas import Do, Done, Trip, add, beside, chain, with_pivot
 from tests.diagrams.pictures import SVG, check, of_definitions, of_runs, words
 from tests.diagrams.rendered import rendered
 from tests.histories.fates import RECORDINGS
-from tests.replay.recorded import of, recorded
+from tests.replay.recorded import of, recorded, worlds
 
 
 @pytest.mark.parametrize("module", ["drawing", "timescale"])
@@ -397,6 +398,35 @@ def test_a_sequence_in_mermaid_has_the_same_lines() -> None:
     assert "    Note over pm: no answer to ship (attempt 3)" in chart
     assert "    pm->>s4: undo: RecallParcel" in chart
     assert chart[-1] == "    s4-->>pm: late: succeeded"
+
+
+def notes_of(name: str) -> list[str]:
+    """What is no message in a sequence: it concerns the saga alone."""
+    chart = sequence_mermaid("o", recorded(name).events).splitlines()
+    return [line.partition("pm: ")[2] for line in chart if line.startswith("    Note over")]
+
+
+def test_what_is_waited_for_is_no_message_to_anybody() -> None:
+    assert notes_of("procurement/approved")[1:] == [
+        *("waits for Approval", "signal Approval", "approval is done"),
+        *("sleeps: due", "due is done", "completed"),
+    ]
+    lapsed = "Approval did not come within 259200 s"
+    assert notes_of("procurement/never_approved")[1:3] == ["waits for Approval", lapsed]
+    ways = ["save-point landed", "turned back: WalletEmpty", "way 2, from landed", "completed"]
+    assert notes_of("getaway/on_another_way")[1:] == ways
+    held = ["held, until its parent decides", "its parent has it closed", "completed"]
+    assert notes_of("journey/held_and_closed")[1:] == held
+    for name in RECORDINGS:
+        chart = sequence_mermaid("o", recorded(name).events)
+        assert not re.search(r"participant \w+ as $", chart, re.M), "nobody without a name"
+
+
+def test_what_services_tell_is_called_by_its_event() -> None:
+    replay = next(one for one in worlds(fulfilment, range(1)) if one.state.closed)
+    chart = sequence_mermaid("o", replay.events)
+    assert "s1-->>pm: OrderCreated" in chart
+    assert "order_created" not in chart
 
 
 def test_words_that_mermaid_reserves_are_written_otherwise() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from domain.fulfilment import fulfilment
 from domain.orders import order
 from domain.orders.contracts import (
     AddressUnknown,
@@ -40,7 +41,7 @@ from es_saga.replay.changes import changes, changes_of_json
 from es_saga.replay.wording import decided_on
 from es_saga.testing import given
 from tests.histories.fates import RECORDINGS
-from tests.replay.recorded import AN_ORDER, of, recorded
+from tests.replay.recorded import AN_ORDER, of, recorded, worlds
 
 REFUSED = (
     given(order, AN_ORDER, key="7")
@@ -278,6 +279,22 @@ WORDS: list[tuple[SagaEvent, str]] = [
 @pytest.mark.parametrize(("event", "said"), WORDS, ids=lambda value: str(value)[:40])
 def test_what_was_decided_on_is_said_in_words(event: SagaEvent, said: str) -> None:
     assert decided_on([event]) == said
+
+
+def test_what_nobody_was_asked_for_is_missed_and_not_unanswered() -> None:
+    """Neither is an event of another service that is expected, nor what a saga waits for."""
+    told = {
+        reaction.what
+        for replay in worlds(fulfilment, range(40))
+        for reaction in replay.reactions
+        if reaction.kind is Kind.TIMEOUT
+    }
+    assert "PaymentCompleted did not come within 300 s" in told
+    assert "OrderCancelled did not come within 900 s" in told
+    assert any(words.endswith(" s (attempt 2)") for words in told)
+    assert not any("no answer" in words for words in told)
+    lapsed = next(one for one in recorded("procurement/never_approved").reactions if one.first == 5)
+    assert lapsed.what == "Approval did not come within 259200 s"
 
 
 def test_what_became_due_together_is_said_together() -> None:

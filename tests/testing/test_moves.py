@@ -15,6 +15,7 @@ from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.moves import Move, Situation, moves, note_asked
 from es_saga.testing.exploration.roles import answers_of, roles_of
 from es_saga.testing.exploration.services import Services
+from tests.core.fulfilment import fulfilment
 from tests.testing import planted
 
 NOON = 43_200.0
@@ -51,6 +52,13 @@ def test_branches_that_are_due_together_time_out_one_by_one_or_together() -> Non
         "StepTimedOut reserve_0",
         "StepTimedOut reserve_1",
     ]
+
+
+def test_an_event_that_is_expected_may_not_come() -> None:
+    found = _first_moves(fulfilment())
+    assert (
+        found["OrderCreated does not come in time (attempt 1)"][0] == "StepTimedOut order_created"
+    )
 
 
 @pytest.mark.requirement("R049")

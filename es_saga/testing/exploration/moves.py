@@ -84,6 +84,16 @@ class Unit(NamedTuple):
         name = self.role.step.name
         return name if self.direction is Direction.DO else f"the undo of {name}"
 
+    @property
+    def silence(self) -> str:
+        """What it is when nothing is heard of it."""
+        observed, attempt = self.role.step.observed, self.work.attempt
+        if observed is None:
+            return f"no answer to {self.label} (attempt {attempt}) in time"
+        told = observed.done if self.direction is Direction.DO else observed.undone
+        assert told is not None, "it is undone by an event"
+        return f"{told.__name__} does not come in time (attempt {attempt})"
+
     def delivery(self, saga_id: str, attempt: int) -> Delivery:
         quiet = self.role.step.kind in (StepKind.CHECK, StepKind.WAIT)
         return Delivery(saga_id, self.slot, attempt, self.own.do.round, reads_only=quiet)
@@ -271,8 +281,7 @@ def _timers(situation: Situation, found: list[Unit]) -> Iterator[Move]:
             asleep = unit.role.step.wait.message is None
             yield Move(f"{name} has waited long enough", int(not asleep), before, Tick())
         elif unit.work.status is WorkStatus.STARTED:
-            what = f"no answer to {unit.label} (attempt {unit.work.attempt}) in time"
-            yield Move(what, 1, before, Tick())
+            yield Move(unit.silence, 1, before, Tick())
         else:
             yield Move(f"{unit.label} is due again", 0, before, Tick())
     if len(waiting) > 1:

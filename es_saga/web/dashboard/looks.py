@@ -59,7 +59,7 @@ _EVENTS: Final[dict[str, Look]] = {
     "StepSucceeded": Look("good", "done", "Step succeeded"),
     "StepRefused": Look("back", "no", "Step refused"),
     "StepFailed": Look("bad", "fail", "Step failed"),
-    "StepTimedOut": Look("bad", "unknown", "No answer in time"),
+    "StepTimedOut": Look("bad", "unknown", "Nothing came in time"),
     "StepSkipped": Look("quiet", "skip", "Step skipped"),
     "SagaResumed": Look("run", "again", "Gone on another way"),
     "StepFannedOut": Look("run", "run", "Step fanned out"),
