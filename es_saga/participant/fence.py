@@ -17,7 +17,6 @@ The technique is the TCC fence of Seata and the barrier of dtm.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import NamedTuple
@@ -26,6 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from es_saga.core.messages import Envelope, Refusal
+from es_saga.participant import rows
 from es_saga.participant.forgetting import MOST_ROWS, forget
 
 metadata = sa.MetaData()
@@ -121,8 +121,7 @@ def judge(envelope: Envelope, known: Mapping[str, Record]) -> Verdict:
     return Verdict(Rule.NOTHING_DONE, forward)
 
 
-# The statements go to the driver as they stand: they run once per transaction of a hot path. Each
-# has one text whatever the number of rows, so that it is parsed and planned once.
+# They run once per transaction of a hot path.
 _LOOK = {
     "sqlite": "SELECT command_id, status, reply_type, reply, at FROM es_fence"
     " WHERE command_id IN (SELECT value FROM json_each(?))",
@@ -139,11 +138,7 @@ _REMEMBER = {
 
 def look(connection: sa.Connection, command_ids: Collection[str]) -> dict[str, Record]:
     """The records of these commands; absent ones are absent."""
-    dialect = connection.dialect.name
-    ids = list(command_ids)
-    argument = json.dumps(ids) if dialect == "sqlite" else ids
-    rows = connection.exec_driver_sql(_LOOK[dialect], (argument,)).all()
-    return {row[0]: Record(*row) for row in rows}
+    return {row[0]: Record._make(row) for row in rows.read(connection, _LOOK, command_ids)}
 
 
 def remember(connection: sa.Connection, records: Sequence[Record]) -> None:
@@ -154,15 +149,9 @@ def remember(connection: sa.Connection, records: Sequence[Record]) -> None:
     """
     if not records:
         return
-    dialect = connection.dialect.name
-    # In one order everywhere, so that two processes with the same commands do not deadlock here.
-    ordered = sorted(records)
     try:
-        if dialect == "sqlite":
-            connection.exec_driver_sql(_REMEMBER[dialect], list[tuple[object, ...]](ordered))
-        else:
-            columns = tuple(list(column) for column in zip(*ordered, strict=True))
-            connection.exec_driver_sql(_REMEMBER[dialect], columns)
+        # In one order everywhere, so that two with the same commands do not deadlock here.
+        rows.write(connection, _REMEMBER, sorted(records))
     except IntegrityError as error:
         raise FenceTaken from error
 

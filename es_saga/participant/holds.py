@@ -4,19 +4,22 @@
       ├────► cancelled      given up
       └────► expired        nobody settled it in time: released, as if it had been cancelled
 
-The row changes in the transaction of the handler that settles the hold, and only while it is held;
-so of confirm, cancel and expiry one takes effect, in whatever processes they run (law L72). What
-expires is cancelled by the participant itself, under the id of the cancel that would have come: a
-cancel that does come is answered from memory.
+The row is locked and changes in the transaction of the handler that settles the hold, and only
+while it is held; so of confirm, cancel and expiry one takes effect, in whatever processes they run
+(law L72). A transaction reads what its commands settle all at once, and writes what became of it at
+its end. What expires is cancelled by the participant itself, under the id of the cancel that would
+have come: a cancel that does come is answered from memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 from pydantic_core import from_json
+from sqlalchemy.exc import IntegrityError
 
 from es_saga.core.errors import InvalidInput, Terminal
 from es_saga.core.messages import (
@@ -29,6 +32,8 @@ from es_saga.core.messages import (
     parse_command_id,
 )
 from es_saga.core.tcc import cancel_of
+from es_saga.participant import rows
+from es_saga.participant.fence import FenceTaken
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.work import Work
@@ -84,7 +89,7 @@ class NotHeld(Refusal):
 
 
 class Holding(NamedTuple):
-    """A hold, as far as it takes to settle it."""
+    """A hold: one row."""
 
     hold: str
     command: str
@@ -92,6 +97,7 @@ class Holding(NamedTuple):
     reply: bytes | None
     status: str
     expires_at: float
+    settled_at: float | None
 
 
 class Expiry(Job):
@@ -100,22 +106,25 @@ class Expiry(Job):
     __slots__ = ()
 
 
-# ── in the transaction of a handler ──────────────────────────────────────────────────────────────
+# ── in the transaction of handlers ───────────────────────────────────────────────────────────────
 
-_KEEP = """
-INSERT INTO es_holds (hold, command, data, reply, status, expires_at)
-VALUES (:hold, :command, :data, :reply, 'held', :expires_at)
-"""
-_CONFIRM = """
-UPDATE es_holds SET status = 'confirmed', settled_at = :now
-WHERE hold = :hold AND status = 'held' AND expires_at > :now
-RETURNING hold, command, data, reply, status, expires_at
-"""
-_RELEASE = """
-UPDATE es_holds SET status = :status, settled_at = :now WHERE hold = :hold AND status = 'held'
-RETURNING hold, command, data, reply, status, expires_at
-"""
-_FIND = "SELECT hold, command, data, reply, status, expires_at FROM es_holds WHERE hold = :hold"
+_COLUMNS: Final = ", ".join(Holding._fields)
+_LOOK: Final[rows.Texts] = {
+    "sqlite": f"SELECT {_COLUMNS} FROM es_holds WHERE hold IN (SELECT value FROM json_each(?))",
+    # In one order, so that two processes that settle the same holds do not deadlock here.
+    "postgresql": f"SELECT {_COLUMNS} FROM es_holds WHERE hold = ANY(%s) ORDER BY hold FOR UPDATE",
+}
+_KEEP: Final[rows.Texts] = {
+    "sqlite": f"INSERT INTO es_holds ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "postgresql": f"INSERT INTO es_holds ({_COLUMNS}) SELECT * FROM unnest(%s::text[], %s::text[],"
+    " %s::bytea[], %s::bytea[], %s::text[], %s::float8[], %s::float8[])",
+}
+_SETTLE: Final[rows.Texts] = {
+    "sqlite": "UPDATE es_holds SET status = ?, settled_at = ? WHERE hold = ?",
+    "postgresql": "UPDATE es_holds SET status = now.status, settled_at = now.settled_at"
+    " FROM unnest(%s::text[], %s::float8[], %s::text[]) AS now (status, settled_at, hold)"
+    " WHERE es_holds.hold = now.hold",
+}
 
 
 class Settled(NamedTuple):
@@ -124,21 +133,79 @@ class Settled(NamedTuple):
     reply: Refusal | None
 
 
-def keep(work: Work, command: Command[Any], reply: bytes | None, now: float) -> float:
-    """Remember what was held, and the reply as JSON; when it expires, seconds since the epoch."""
-    envelope = work.envelope
-    expires_at = now + _expires(envelope)
-    work.changed(
-        _KEEP,
-        {
-            "hold": envelope.commandid,
-            "command": envelope.type,
-            "data": command.model_dump_json().encode(),
-            "reply": reply,
-            "expires_at": expires_at,
-        },
-    )
-    return expires_at
+class Book:
+    """The holds that one transaction keeps and settles."""
+
+    def __init__(self, connection: sa.Connection, jobs: Iterable[Job] = ()) -> None:
+        self._connection = connection
+        settled = {hold for job in jobs if (hold := _settled_by(job)) is not None}
+        found = rows.read(connection, _LOOK, settled) if settled else ()
+        self._known = {row[0]: Holding._make(row) for row in found}
+        self._kept: set[str] = set()
+        self._settled: set[str] = set()
+
+    def keep(self, work: Work, command: Command[Any], reply: bytes | None, now: float) -> float:
+        """Remember what was held, and the reply as JSON; when it expires, since the epoch."""
+        envelope = work.envelope
+        hold = envelope.commandid
+        assert hold is not None, "the server lets no command without an id pass"
+        expires_at = now + _expires(envelope)
+        data = command.model_dump_json().encode()
+        self._known[hold] = Holding(
+            hold, envelope.type, data, reply, HoldStatus.HELD.value, expires_at, None
+        )
+        self._kept.add(hold)
+        work.touch()
+        return expires_at
+
+    def settle(self, job: Job, work: Work, now: float) -> Holding | Settled:
+        """Take a hold out of the state of being held; what it held is up to the handler then."""
+        assert job.handling is not None, "only a job that could be read comes so far"
+        confirms = job.handling.part is Part.CONFIRMS
+        hold = _settled_by(job)
+        if hold is None:
+            raise Terminal(f"{job.envelope.type} does not say which hold it settles.")
+        found = self._known.get(hold)
+        if found is None or not _is_open(found, now, confirms=confirms):
+            return Settled(_why_not(hold, found, confirms=confirms))
+        if confirms:
+            status = HoldStatus.CONFIRMED
+        else:
+            status = HoldStatus.EXPIRED if isinstance(job, Expiry) else HoldStatus.CANCELLED
+        self._known[hold] = found._replace(status=status.value, settled_at=now)
+        self._settled.add(hold)
+        work.touch()
+        return found
+
+    def write(self) -> None:
+        """Write what became of them.
+
+        Raises:
+            FenceTaken: a twin has kept one of them; the transaction is to be rolled back.
+        """
+        kept = [self._known[hold] for hold in sorted(self._kept)]
+        settled = [self._known[hold] for hold in sorted(self._settled - self._kept)]
+        if settled:
+            changes = [(found.status, found.settled_at, found.hold) for found in settled]
+            rows.write(self._connection, _SETTLE, changes)
+        if kept:
+            try:
+                rows.write(self._connection, _KEEP, kept)
+            except IntegrityError as error:
+                raise FenceTaken from error
+
+
+def _settled_by(job: Job) -> str | None:
+    """The hold that a command confirms or cancels."""
+    if job.handling is None or job.handling.hold is None:
+        return None
+    envelope = job.envelope
+    return envelope.confirms if job.handling.part is Part.CONFIRMS else envelope.undoes
+
+
+def _is_open(found: Holding, now: float, *, confirms: bool) -> bool:
+    """Whether it can be settled so: what has expired can only be released."""
+    return found.status == HoldStatus.HELD and (not confirms or found.expires_at > now)
 
 
 def _expires(envelope: Envelope) -> float:
@@ -148,27 +215,6 @@ def _expires(envelope: Envelope) -> float:
             hint="Send `expires`, in seconds, as a Tcc does.",
         )
     return envelope.expires
-
-
-def settle(job: Job, work: Work, now: float) -> Holding | Settled:
-    """Take a hold out of the state of being held; what it held is up to the handler then."""
-    handling, envelope = job.handling, job.envelope
-    assert handling is not None, "only a job that could be read comes so far"
-    confirms = handling.part is Part.CONFIRMS
-    hold = envelope.confirms if confirms else envelope.undoes
-    if hold is None:
-        raise Terminal(f"{envelope.type} does not say which hold it settles.")
-    if confirms:
-        taken = work.run(_CONFIRM, {"hold": hold, "now": now}, reading=False).first()
-    else:
-        status = HoldStatus.EXPIRED if isinstance(job, Expiry) else HoldStatus.CANCELLED
-        of = {"hold": hold, "now": now, "status": status.value}
-        taken = work.run(_RELEASE, of, reading=False).first()
-    if taken is not None:
-        return Holding(*taken)
-    row = work.run(_FIND, {"hold": hold}, reading=True).first()
-    found = None if row is None else Holding(*row)
-    return Settled(_why_not(hold, found, confirms=confirms))
 
 
 def _why_not(hold: str, found: Holding | None, *, confirms: bool) -> Refusal | None:
@@ -196,8 +242,8 @@ def arguments(found: Holding, handling: Handling) -> tuple[Command[Any], Message
 
 # ── what has expired ─────────────────────────────────────────────────────────────────────────────
 
-_OPEN = """
-SELECT hold, command, data, reply, status, expires_at FROM es_holds
+_OPEN = f"""
+SELECT {_COLUMNS} FROM es_holds
 WHERE status = 'held' AND command IN :own ORDER BY expires_at LIMIT :most
 """
 
@@ -208,10 +254,10 @@ def expired(
     """Jobs that release what has expired, and when the next hold does: infinity for never."""
     # Services may share a database.
     query = sa.text(_OPEN).bindparams(sa.bindparam("own", participant.holds, expanding=True))
-    rows = connection.execute(query, {"most": MAX_EXPIRED + 1}).all()
+    first = connection.execute(query, {"most": MAX_EXPIRED + 1}).all()
     connection.rollback()
     jobs: list[Job] = []
-    for row in rows:
+    for row in first:
         found = Holding(*row)
         if found.expires_at > now:
             return jobs, found.expires_at
@@ -219,7 +265,7 @@ def expired(
             job = Expiry(_release(found, participant, source))
             if job.read(participant, source):
                 jobs.append(job)
-    return jobs, now if len(rows) > MAX_EXPIRED else float("inf")
+    return jobs, now if len(first) > MAX_EXPIRED else float("inf")
 
 
 def _release(found: Holding, participant: Participant, source: str) -> Envelope:

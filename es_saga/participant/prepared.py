@@ -26,6 +26,7 @@ from es_saga.core.errors import SagaError, Terminal
 from es_saga.participant.fence import FenceTaken
 from es_saga.participant.holds import HoldStatus, es_holds
 from es_saga.participant.kit import Participant
+from es_saga.participant.workplace import wait_for_locks
 
 LOCK_SECONDS: Final = 0.001
 """How long a transaction waits for a row that another one has locked. It is tried again a little
@@ -110,7 +111,7 @@ def _prefix(participant: str) -> str:
 
 def wait_briefly(connection: sa.Connection) -> None:
     """Have this transaction wait for locks no longer than `LOCK_SECONDS`."""
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{1e3 * LOCK_SECONDS:g}ms'")
+    wait_for_locks(connection, LOCK_SECONDS)
 
 
 def is_locked(error: BaseException) -> bool:

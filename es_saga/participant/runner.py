@@ -3,6 +3,7 @@
 run ──► together(group) ──► committed: every job has its answer
             │  ▲
             │  └── collision (deadlock, a twin in another process): again, a few times
+            │        then each alone, where it waits as long as its lock takes
             ├── one spoils it (raises, or refuses, after it may have written): roll back,
             │   then those before it together, it alone, those after it together
             ├── a row is locked by one in doubt: each alone, and who meets it is tried again soon
@@ -38,13 +39,12 @@ from es_saga.participant.fence import (
     remember,
 )
 from es_saga.participant.holds import (
+    Book,
     Expiry,
     HoldStatus,
     Settled,
     arguments,
     expired,
-    keep,
-    settle,
 )
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
@@ -61,10 +61,14 @@ from es_saga.participant.reply import (
 )
 from es_saga.participant.tx import SyncTx, Tx
 from es_saga.participant.work import Desk, Work
-from es_saga.participant.workplace import TransactionMisuse, Workplace
+from es_saga.participant.workplace import TransactionMisuse, Workplace, wait_for_locks
 
 SHARED_SECONDS = 0.1
 """A shared transaction takes no further command when it is older than this."""
+
+SHARED_LOCK_SECONDS = 0.1
+"""How long a shared transaction waits for a row that another one has locked: two of them may wait
+for each other's, and PostgreSQL takes a second to see it, in which nobody else is served."""
 
 MAX_COLLISIONS = 5
 """How often a group is run again because another transaction was in its way."""
@@ -122,6 +126,8 @@ class Runner:
         self.now = now
         self._clock = clock
         self._place = Workplace(engine, participant, clock)
+        self._book: Book
+        """The holds of the transaction that is open."""
         self.expires_at = -math.inf
         """When the first hold expires, as far as is known, in seconds since the epoch."""
 
@@ -159,7 +165,9 @@ class Runner:
                     reconnects += 1
                     self.disconnect()
                     groups.appendleft(group)
-                elif trouble is Trouble.MISTAKE and len(group) > 1:
+                elif trouble is not Trouble.OUTAGE and len(group) > 1:
+                    # Each alone, so that who collides waits for its own locks only.
+                    collisions = 0
                     groups.extendleft([job] for job in reversed(group))
                 elif trouble is Trouble.MISTAKE:
                     self._fail(group[0], error)
@@ -190,6 +198,8 @@ class Runner:
         try:
             if self._participant.prepares_holds:
                 prepared.wait_briefly(desk.connection)
+            elif len(group) > 1:
+                wait_for_locks(desk.connection, SHARED_LOCK_SECONDS)
             endings = await self._carry_out(group, desk)
             self._commit(transaction, desk, endings)
         except _Spoilt as spoilt:
@@ -217,6 +227,7 @@ class Runner:
         """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
         started = self._clock()
         known = look(desk.connection, {key for job in group for key in _keys(job.envelope)})
+        self._book = Book(desk.connection, group)
         endings: list[Ending] = []
         async with asyncio.timeout(SHARED_SECONDS + self._handler_seconds):
             for index, job in enumerate(group):
@@ -235,6 +246,7 @@ class Runner:
                 if ending.record is not None:
                     known[ending.record.command_id] = ending.record
                 endings.append(ending)
+        self._book.write()
         return endings
 
     async def _call(self, job: Job, work: Work) -> Ending:
@@ -272,7 +284,7 @@ class Runner:
         """What the handler answers; a hold is kept, or settled, in the same transaction."""
         given: tuple[object, ...] = (job.command,)
         if handling.hold is not None:
-            found = settle(job, work, self.now())
+            found = self._book.settle(job, work, self.now())
             if isinstance(found, Settled):
                 return found.reply
             confirms = handling.part is Part.CONFIRMS
@@ -286,7 +298,8 @@ class Runner:
         if handling.part is Part.TRIES and not isinstance(reply, Refusal):
             assert job.command is not None, "it was read"
             held = reply.model_dump_json().encode() if isinstance(reply, Message) else None
-            self.expires_at = min(self.expires_at, keep(work, job.command, held, self.now()))
+            expires_at = self._book.keep(work, job.command, held, self.now())
+            self.expires_at = min(self.expires_at, expires_at)
         return reply
 
     async def _prepare(self, job: Job) -> Ending:
@@ -322,8 +335,10 @@ class Runner:
         try:
             if not prepared.lock(desk.connection, gid):
                 raise FenceTaken  # a cancel was here, or a twin
+            book = self._book = Book(desk.connection)
             work = Work(desk, envelope, None)
-            expires_at = keep(work, command, ending.record.reply, self.now())
+            expires_at = book.keep(work, command, ending.record.reply, self.now())
+            book.write()
             self._commit(transaction, desk, [ending])
         except BaseException:
             self._roll_back(transaction)

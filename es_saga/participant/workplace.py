@@ -116,6 +116,12 @@ class Workplace:
             raise TransactionMisuse(TransactionMisuse.__doc__)
 
 
+def wait_for_locks(connection: sa.Connection, seconds: float) -> None:
+    """Have this transaction wait no longer for a lock, where the database can be told so."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{1e3 * seconds:g}ms'")
+
+
 def _counts_prove(connection: sa.Connection) -> bool:
     """Whether a statement that changed no row, by its count, certainly changed none."""
     if connection.dialect.name == "sqlite":

@@ -33,14 +33,22 @@ def gives_a_confirm_up_like_any_step(patch: pytest.MonkeyPatch) -> None:
 
 def releases_what_was_confirmed(patch: pytest.MonkeyPatch) -> None:
     """It looks at the time alone."""
-    for name in ("_RELEASE", "_OPEN"):
-        statement = vars(holds)[name].replace("status = 'held' AND ", "")
-        patch.setattr(holds, name, statement.replace(" AND status = 'held'", ""))
+    real = vars(holds)["_is_open"]
+
+    def is_open(found: holds.Holding, now: float, *, confirms: bool) -> bool:
+        return not confirms or bool(real(found, now, confirms=confirms))
+
+    patch.setattr(holds, "_is_open", is_open)
+    patch.setattr(holds, "_OPEN", vars(holds)["_OPEN"].replace("status = 'held' AND ", ""))
 
 
 def confirms_what_has_expired(patch: pytest.MonkeyPatch) -> None:
-    statement = vars(holds)["_CONFIRM"].replace(" AND status = 'held' AND expires_at > :now", "")
-    patch.setattr(holds, "_CONFIRM", statement)
+    real = vars(holds)["_is_open"]
+
+    def is_open(found: holds.Holding, now: float, *, confirms: bool) -> bool:
+        return confirms or bool(real(found, now, confirms=confirms))
+
+    patch.setattr(holds, "_is_open", is_open)
 
 
 def gives_back_what_is_still_reserved(patch: pytest.MonkeyPatch) -> None:

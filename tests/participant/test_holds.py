@@ -10,12 +10,15 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from es_saga.core.errors import DefinitionError
 from es_saga.core.messages import Command, Envelope, Outcome
 from es_saga.database import make_engine
 from es_saga.participant import NotPrepared, Participant, Server, SyncTx, create_tables, fence
 from es_saga.participant.holds import es_holds
+from es_saga.participant.job import Job
+from es_saga.participant.runner import Runner
 from tests.participant.theatre import (
     SEATS,
     HoldBox,
@@ -63,6 +66,21 @@ async def _succeeds(server: Server, *envelopes: Envelope) -> None:
 def _status(engine: sa.Engine) -> list[str]:
     with engine.connect() as connection:
         return list(connection.execute(sa.select(es_holds.c.status)).scalars())
+
+
+def _fresh(engine: sa.Engine) -> None:
+    """The theatre as it was at the beginning."""
+    with engine.begin() as connection:
+        for table in (es_holds, fence.es_fence):
+            connection.execute(sa.delete(table))
+        fresh = {"available": SEATS, "reserved": 0, "consumed": 0}
+        connection.execute(sa.update(seats).values(**fresh))
+
+
+def _told(job: Job) -> tuple[object, ...]:
+    """What its sender is answered, without what differs from one run to the next."""
+    assert job.answer is not None, job.outage
+    return job.answer.outcome, job.answer.type, job.answer.data
 
 
 async def test_what_is_held_is_confirmed_once(server: Server, engine: sa.Engine) -> None:
@@ -200,11 +218,7 @@ async def test_whatever_comes_in_whatever_order_nothing_is_made_or_lost(tmp_path
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(sent, max_size=12))
     def plays(script: list[tuple[str, str]]) -> None:
-        with engine.begin() as connection:
-            for table in (es_holds, fence.es_fence):
-                connection.execute(sa.delete(table))
-            fresh = {"available": SEATS, "reserved": 0, "consumed": 0}
-            connection.execute(sa.update(seats).values(**fresh))
+        _fresh(engine)
         asyncio.run(_plays(script))
 
     async def _plays(script: list[tuple[str, str]]) -> None:
@@ -221,6 +235,65 @@ async def test_whatever_comes_in_whatever_order_nothing_is_made_or_lost(tmp_path
 
     await asyncio.to_thread(plays)
     engine.dispose()
+
+
+@pytest.mark.law("L72", "L74", "L75")
+async def test_those_that_share_a_transaction_are_settled_as_if_each_had_its_own(
+    engine: sa.Engine,
+) -> None:
+    """Commands of three sagas, after some holds have expired: together and one by one."""
+    make: dict[str, Callable[[str], Envelope]] = {
+        "hold": lambda saga: hold(TWO, saga),
+        "hold many": lambda saga: hold(HoldSeats(seats=7), saga),
+        "hold, stuck": lambda saga: hold(HoldSeats(seats=2, how="fails once"), saga),
+        "confirm": lambda saga: confirm(TWO, saga),
+        "confirm again": lambda saga: confirm(TWO, saga, attempt=2, round=2),
+        "cancel": lambda saga: cancel(TWO, saga),
+        "cancel again": lambda saga: cancel(TWO, saga, round=2),
+    }
+    sagas = st.sampled_from(["s-1", "s-2", "s-3"])
+    expired = st.lists(sagas, unique=True)
+    sent = st.lists(st.tuples(st.sampled_from(sorted(make)), sagas), max_size=10)
+
+    async def played(early: list[str], batches: list[list[Envelope]]) -> tuple[object, ...]:
+        _fresh(engine)
+        now = 0.0
+        served = Runner(theatre(), engine, source="test", handler_seconds=10.0, now=lambda: now)
+        jobs = [Job(hold(TWO, saga, expires=SOON)) for saga in early]
+        await served.run(jobs)
+        now, answers = 1.0, []
+        for batch in batches:
+            jobs = [Job(envelope) for envelope in batch]
+            await served.run(jobs)
+            answers += [_told(job) for job in jobs]
+        served.disconnect()
+        return answers, counted(engine), sorted(_status(engine))
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(expired, sent)
+    def same(early: list[str], script: list[tuple[str, str]]) -> None:
+        envelopes = [make[what](saga) for what, saga in script]
+        together = asyncio.run(played(early, [envelopes]))
+        assert together == asyncio.run(played(early, [[one] for one in envelopes]))
+
+    await asyncio.to_thread(same)
+
+
+async def test_the_holds_of_a_transaction_are_read_once_and_written_once(
+    engine: sa.Engine,
+) -> None:
+    said: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *of: said.append(str(of[2])))
+    served = Runner(theatre(), engine, source="test", handler_seconds=10.0)
+    one = HoldSeats(seats=1)
+    await served.run([Job(hold(one, f"s-{n}")) for n in range(6)])
+    said.clear()
+    ends = [confirm(one, f"s-{n}") for n in range(3)] + [cancel(one, f"s-{n}") for n in range(3, 6)]
+    await served.run([Job(envelope) for envelope in [*ends, hold(one, "s-7"), hold(one, "s-8")]])
+    served.disconnect()
+    words = [text.split()[0] for text in said if "es_holds" in text]
+    assert words == ["SELECT", "UPDATE", "INSERT"]
+    assert counted(engine) == (5, 2, 3)
 
 
 # ── what is refused at the start ─────────────────────────────────────────────────────────────────

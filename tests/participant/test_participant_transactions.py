@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import MutableMapping
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from es_saga.core.messages import Outcome
-from es_saga.participant import Participant, Server, SyncTx
+from es_saga.core.messages import Envelope, Outcome
+from es_saga.database import make_engine
+from es_saga.participant import Participant, Server, SyncTx, create_tables, runner
 from tests.participant.warehouse import (
     ADD_HOLD,
+    STOCK,
     TAKE,
     Held,
     Hold,
     HoldPlainly,
     Release,
     ask,
+    eventually,
+    fill,
     holds,
     left,
     remembered,
@@ -291,6 +297,66 @@ async def test_a_deadlock_between_two_processes_is_run_again(engine: sa.Engine) 
         )
     assert [reply.outcome for reply in replies] == [Outcome.SUCCEEDED] * 2
     assert left(engine, "pear") == 1
+
+
+async def test_a_shared_transaction_gives_way_before_the_database_sees_a_deadlock(
+    postgres_url: str,
+) -> None:
+    """Here the database would take a minute to look for one."""
+    engine = _stocked(postgres_url, "deadlock_timeout = '1min'")
+    async with Server(warehouse(), engine, workers=1) as server:
+        with engine.begin() as other:
+            other.execute(sa.text(TAKE), {"sku": "pear"})
+            replies = asyncio.gather(*map(server.call, _one_of_each("apple", "pear")))
+            await eventually(lambda: _waiting(engine) == 1)
+            await asyncio.to_thread(other.execute, sa.text(TAKE), {"sku": "apple"})
+        assert [reply.outcome for reply in await replies] == [Outcome.SUCCEEDED] * 2
+    assert (left(engine, "apple"), left(engine, "pear")) == (STOCK["apple"] - 2, STOCK["pear"] - 2)
+    engine.dispose()
+
+
+async def test_those_whose_row_is_locked_for_long_wait_for_it_in_the_end(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, logged: list[MutableMapping[str, Any]]
+) -> None:
+    monkeypatch.setattr(runner, "SHARED_LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "COLLISION_WAIT_SECONDS", 0.001)
+    engine = _stocked(postgres_url)
+    async with Server(warehouse(), engine, workers=1) as server:
+        with engine.begin() as other:
+            other.execute(sa.text(TAKE), {"sku": "pear"})
+            rolled_back = _count(engine, "rollback")
+            replies = asyncio.gather(*map(server.call, _one_of_each("apple", "pear")))
+            await eventually(lambda: len(rolled_back) > runner.MAX_COLLISIONS)
+            await eventually(lambda: _waiting(engine) == 1)
+            await asyncio.sleep(5 * runner.SHARED_LOCK_SECONDS)
+            assert len(rolled_back) == runner.MAX_COLLISIONS + 1, "alone it waits, and goes on"
+        assert [reply.outcome for reply in await replies] == [Outcome.SUCCEEDED] * 2
+    assert (left(engine, "apple"), left(engine, "pear")) == (STOCK["apple"] - 1, STOCK["pear"] - 2)
+    assert logged == [], "nobody calls a locked row an outage"
+    engine.dispose()
+
+
+def _stocked(url: str, *settings: str) -> sa.Engine:
+    """The warehouse in a database of PostgreSQL with these settings."""
+    engine = make_engine(url, pool_size=10)
+    with engine.begin() as connection:
+        for setting in settings:
+            connection.exec_driver_sql(f"ALTER DATABASE {engine.url.database} SET {setting}")
+    engine.dispose()  # settings are for connections to come
+    create_tables(warehouse(), engine)
+    fill(engine)
+    return engine
+
+
+def _one_of_each(*skus: str) -> list[Envelope]:
+    return [ask(Hold(sku=sku, hold=f"h-{sku}"), step=f"hold-{sku}") for sku in skus]
+
+
+def _waiting(engine: sa.Engine) -> int:
+    """How many connections to the database wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with engine.begin() as connection:  # to be no rollback
+        return int(connection.exec_driver_sql(query).scalar_one())
 
 
 @pytest.mark.requirement("R028")
