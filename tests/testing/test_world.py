@@ -238,6 +238,22 @@ def test_what_was_not_acknowledged_comes_again(kind: Kind, again: bool) -> None:
     assert (outcome.met["repeated"] == 1) is again
 
 
+def test_an_answer_to_what_was_about_to_be_sent_again_is_no_fault_of_the_sender() -> None:
+    """An operator has it sent again, and somebody's forged answer to that attempt comes first.
+
+    So it is answered before it is published, and need not be: the command was, before (law L45).
+    """
+    forged, again = (
+        Fault(Kind.WRONG_ATTEMPT, "order-1/create/do/1"),
+        Fault(Kind.RESENT, "order-1#2"),
+    )
+    outcome = World([order], faults=FaultPlan((forged, again), seed=27)).run()
+    assert outcome.stories[0].sent is not None
+    assert "order-1/create/do/2" not in {message.id for message in outcome.stories[0].sent}
+    assert outcome.states["order-1"].steps["create"].do.attempt == 2
+    assert not outcome.findings, outcome
+
+
 def test_sagas_compete_for_what_is_scarce_and_never_get_more_than_there_is() -> None:
     plan = FaultPlan(scarce=(("ReserveStock", 2),))
     outcome = World([order, express], faults=plan).run(3)

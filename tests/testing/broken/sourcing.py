@@ -86,6 +86,16 @@ BROKEN = [
     ),
     broken(
         "L45",
+        Told(_ONE).do("a").silent("a", wait=1).again("a").silent("a").story(sent=[message("a")]),
+        "attempt 2 of a came to its end, and it had never been published",
+    ),
+    broken(
+        "L45",
+        Told(_ONE).do("a").ok("a").story(sent=[]),
+        "attempt 1 of a came to its end, and it had never been published",
+    ),
+    broken(
+        "L45",
         Told(_TWO).do("a").ok("a").do("b").story(sent=[message("b"), message("a")]),
         "s-1/a/do/1 was published after what was committed later",
         2,
