@@ -68,8 +68,9 @@ SAGA_COUNTS: Final = (
     "overdue",
     "late",
 )
-"""Begun; closed as completed, compensated, compensated with exceptions; turned back, got stuck,
-went over their deadline, answered too late: so many times."""
+"""Begun; closed as completed, compensated, compensated with exceptions; turned back for good, got
+stuck, went over their deadline, answered too late: so many times. Who goes back to a save-point
+may go on from there, and is not counted."""
 
 STEP_COUNTS: Final = ("sent", "succeeded", "refused", "failed", "timed_out")
 
@@ -212,7 +213,6 @@ def _hour(event: SagaEvent) -> int:
 
 _COUNTED: Final[Mapping[type[SagaEvent], str]] = {
     SagaStarted: "started",
-    CompensationStarted: "turned",
     SagaStuck: "stuck",
     DeadlineExceeded: "overdue",
     LateReplyNoted: "late",
@@ -222,6 +222,12 @@ _COUNTED: Final[Mapping[type[SagaEvent], str]] = {
 @_on(*_COUNTED)
 def _counted(event: SagaEvent, saga: SagaState) -> Iterator[Change]:
     yield from _saga(saga, event, _COUNTED[type(event)])
+
+
+@_on(CompensationStarted)
+def _turned(event: CompensationStarted, saga: SagaState) -> Iterator[Change]:
+    if event.back_to is None:
+        yield from _saga(saga, event, "turned")
 
 
 @_on(SagaCompleted, SagaCompensated)

@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from es_saga.core.messages import as_written
 from es_saga.projections.listing import AnyRow, AnySelect
 from es_saga.projections.status import STATUS
 
@@ -38,6 +39,7 @@ class Incident:
 
     type: str
     step: str | None
+    """As it was written: whichever item of a list it was, or on whichever way."""
     cause: str
     """The reason without what differs from saga to saga: numbers, ids, what is quoted."""
     reason: str
@@ -108,7 +110,8 @@ def _groups(rows: Iterable[AnyRow]) -> list[Incident]:
     """Groups of rows, which come the latest first."""
     groups: dict[tuple[str, str | None, str], list[AnyRow]] = {}
     for row in rows:
-        key = (row.type, row.reason_step, cause_of(row.reason))
+        step = row.reason_step and as_written(row.reason_step)
+        key = (row.type, step, cause_of(row.reason))
         groups.setdefault(key, []).append(row)
     return [
         Incident(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from es_saga.core.messages import standing_for
+from es_saga.core.messages import as_written, standing_for
 from es_saga.core.state import WorkStatus
 
 
@@ -99,8 +99,15 @@ def ledger(
         settled_by: who settled the undo of a step by hand.
     """
     by = settled_by or {}
+    stays = _before_save_point(shape, steps)
     return tuple(
-        _entry(name, step["undo"], steps.get(name), backward, by.get(name))
+        _entry(
+            name,
+            step["undo"],
+            steps.get(name),
+            backward and step["name"] not in stays,
+            by.get(name),
+        )
         for step in shape["steps"]
         if step["undo"] is not None
         for name in standing_for(step["name"], steps)
@@ -121,6 +128,20 @@ def remaining(
         for name in standing_for(step["name"], steps)
         if steps.get(name, {}).get("status") not in over
     )
+
+
+def _before_save_point(
+    shape: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]
+) -> frozenset[str]:
+    """While a saga goes back to a save-point: what does not come after it, and so stays done."""
+    point = next((name for name, own in steps.items() if own.get("back_to")), None)
+    if point is None:
+        return frozenset()
+    undone = {as_written(point)}
+    for step in shape["steps"]:  # a step comes after those that it waits for
+        if not undone.isdisjoint(step["after"]):
+            undone.add(step["name"])
+    return frozenset(step["name"] for step in shape["steps"]) - undone
 
 
 def _entry(

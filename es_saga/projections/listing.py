@@ -128,7 +128,7 @@ class SagaFilter:
     type: str | None = None
     business_id: str | None = None
     step: str | None = None
-    """In progress at this step, or stuck at it."""
+    """In progress at this step, or stuck at it; as it was written, it is any of its items too."""
     reason: str | None = None
     """Part of the reason, in small letters or large."""
     since: float | None = None
@@ -264,10 +264,8 @@ def _until(wanted: SagaFilter, after: Cursor | None) -> Iterator[sa.ColumnElemen
 def _exact(wanted: SagaFilter) -> Iterator[sa.ColumnElement[bool]]:
     """What no index knows."""
     if wanted.step is not None:
-        current = sa.literal(",") + STATUS.c.current + sa.literal(",")
-        at_it = current.contains(f",{wanted.step},", autoescape=True)
-        stuck = sa.and_(STATUS.c.status == "stuck", STATUS.c.reason_step == wanted.step)
-        yield at_it | stuck
+        at_it = sa.literal(",") + STATUS.c.reason_step + sa.literal(",")
+        yield is_at(wanted.step) | sa.and_(STATUS.c.status == "stuck", _names(at_it, wanted.step))
     if wanted.reason is not None:
         yield STATUS.c.reason.icontains(wanted.reason, autoescape=True)
     if wanted.created_since is not None:
@@ -278,6 +276,17 @@ def _exact(wanted: SagaFilter) -> Iterator[sa.ColumnElement[bool]]:
         yield _has_prefix(STATUS.c.saga_id, wanted.search) | _has_prefix(
             STATUS.c.business_id, wanted.search
         )
+
+
+def is_at(step: str) -> sa.ColumnElement[bool]:
+    """Of a row of the status view: the step is in progress, or one that stands for it."""
+    return _names(sa.literal(",") + STATUS.c.current + sa.literal(","), step)
+
+
+def _names(listed: sa.ColumnElement[Any], step: str) -> sa.ColumnElement[bool]:
+    """Whether a list between commas has a step, one of its items, or the step on another way."""
+    ends = (",", *(f"{mark}{digit}" for mark in "-." for digit in range(1, 10)))
+    return sa.or_(*(listed.contains(f",{step}{end}", autoescape=True) for end in ends))
 
 
 def _has_prefix(column: sa.ColumnElement[Any], text: str) -> sa.ColumnElement[bool]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Direction, as_written
-from es_saga.projections.listing import MAX_PAGE, AnyRow, Cursor, Page
+from es_saga.projections.listing import MAX_PAGE, AnyRow, Cursor, Page, is_at
 from es_saga.projections.status import STATUS
 
 MAX_OPEN: Final = 20_000
@@ -84,7 +84,7 @@ def work(
     rows = connection.execute(query).all()
     more = len(rows) > limit
     rows = rows[:limit]
-    found = tuple(one for row in rows for one in _of_saga(row) if step in (None, one.step))
+    found = tuple(one for row in rows for one in _of_saga(row) if _meant(one, step))
     return Page(found, Cursor(rows[-1].updated, rows[-1].saga_id) if more else None)
 
 
@@ -120,14 +120,17 @@ def _wanted(saga_type: str | None, step: str | None) -> Iterator[sa.ColumnElemen
     if saga_type is not None:
         yield STATUS.c.type == saga_type
     if step is not None:
-        current = sa.literal(",") + STATUS.c.current + sa.literal(",")
-        yield current.contains(f",{step},", autoescape=True)
+        yield is_at(step)
 
 
 def _behind(after: Cursor | None) -> Iterator[sa.ColumnElement[bool]]:
     if after is not None:
         key = sa.tuple_(STATUS.c.updated, STATUS.c.saga_id)
         yield key > sa.tuple_(*map(sa.literal, after))
+
+
+def _meant(one: PendingWork, step: str | None) -> bool:
+    return step in (None, one.step, as_written(one.step))
 
 
 def _of_saga(row: AnyRow) -> Iterator[PendingWork]:

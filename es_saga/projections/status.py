@@ -159,7 +159,9 @@ def _changing(state: SagaState) -> Row:
     return (
         state.status.value,
         ",".join(state.current),
-        to_json({name: _step(own) for name, own in state.steps.items()}).decode(),
+        to_json(
+            {name: _step(own, name == state.back_to) for name, own in state.steps.items()}
+        ).decode(),
         state.version,
         failure.why if failure else None,
         failure.step if failure else None,
@@ -200,8 +202,10 @@ def _constant(state: SagaState) -> Row:
     )
 
 
-def _step(own: StepState) -> dict[str, Any]:
+def _step(own: StepState, back_to: bool) -> dict[str, Any]:
     shown = _work(own.do)
+    if back_to:
+        shown["back_to"] = True
     if own.undo is not None:
         shown["undo"] = _work(own.undo)
     return shown

@@ -113,7 +113,6 @@ def rows(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
 _SAGA: dict[type[SagaEvent], str] = {
     SagaStarted: "started",
     SagaCompleted: "completed",
-    CompensationStarted: "turned",
     SagaStuck: "stuck",
     DeadlineExceeded: "overdue",
     LateReplyNoted: "late",
@@ -135,6 +134,8 @@ def recount(saga_type: str, history: Sequence[SagaEvent]) -> Counter[tuple[Any, 
     found: Counter[tuple[Any, ...]] = Counter()
     for event in history:
         name = _SAGA.get(type(event))
+        if isinstance(event, CompensationStarted) and event.back_to is None:
+            name = "turned"  # back to a save-point, it goes on from there
         if isinstance(event, SagaCompensated):
             name = "excepted" if event.exceptions else "compensated"
         if name is not None:
