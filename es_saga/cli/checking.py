@@ -194,7 +194,7 @@ def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
         yield {
             "step": step.name,
             "kind": step.kind.value,
-            "remarks": list(box.remarks),
+            "remarks": [*filter(None, [box.special]), *box.remarks],
             "command": step.asks,
             "to": step.command.to,
             "undo": step.undo.command.__name__ if step.undo else None,
@@ -205,17 +205,23 @@ def _steps(definition: Definition) -> Iterator[dict[str, Any]]:
 
 def _show_steps(definitions: Sequence[Definition]) -> None:
     from es_saga.cli.table import Column
+    from es_saga.diagrams.plan import plan_of
+    from es_saga.diagrams.timescale import lasting
 
     rows = [
         step
         | {
             "saga": f"{definition.name} v{definition.version}" if number == 0 else "",
-            "kind": ", ".join([step["kind"], *step["remarks"]]),
+            "kind": box.gist,
+            "command": "" if box.special else step["command"],
+            "to": step["to"].replace(":", " "),  # a saga that it runs
             "after": ", ".join(step["after"]),
-            "timeout": f"{step['timeout']:g} s",
+            "timeout": "" if "save-point" in step["remarks"] else lasting(step["timeout"]),
         }
         for definition in definitions
-        for number, step in enumerate(_steps(definition))
+        for number, (step, box) in enumerate(
+            zip(_steps(definition), plan_of(definition).boxes, strict=True)
+        )
     ]
     columns = (
         "saga",

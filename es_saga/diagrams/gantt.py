@@ -6,8 +6,7 @@ steps, so that a saga that was turned back reads as one staircase, down and on d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from es_saga.core.aggregate import fold
@@ -25,6 +24,7 @@ from es_saga.core.gist import gist
 from es_saga.core.messages import Direction, as_written
 from es_saga.core.state import SagaState
 from es_saga.diagrams.drawing import MARGIN, SMALL, Drawing, shortened, width_of
+from es_saga.diagrams.lanes import MOST_CHARS, Row, rows
 from es_saga.diagrams.plan import Source, plan_of
 from es_saga.diagrams.timescale import Scale, lasting, straightened
 from es_saga.replay.attempts import Ending, Span, spans
@@ -43,7 +43,6 @@ _LEAST: Final = 3.0
 """Narrowest bar."""
 _GAP: Final = 14.0
 _TICKS_APART: Final = 84.0
-_MOST_CHARS: Final = 48
 
 TONE_OF: Final = {
     Ending.SUCCEEDED: "good",
@@ -68,11 +67,18 @@ class _Mark(NamedTuple):
     """A line across all lanes, and not a point only."""
 
 
-def svg(saga_id: str, events: Sequence[SagaEvent], source: Source | None = None) -> str:
+def svg(
+    saga_id: str,
+    events: Sequence[SagaEvent],
+    source: Source | None = None,
+    *,
+    now: float | None = None,
+) -> str:
     """A picture of a run.
 
     Args:
         source: its definition, or the shape of it; it says which step is the pivot.
+        now: seconds since the epoch; what goes on is drawn until then. None: until the last event.
 
     Raises:
         CorruptHistory: these events are no history.
@@ -80,36 +86,38 @@ def svg(saga_id: str, events: Sequence[SagaEvent], source: Source | None = None)
     state = fold(saga_id, events)
     if state is None:
         raise CorruptHistory(f"saga {saga_id!r} has no events.")
-    return _Gantt(state, straightened(events), source).svg()
+    return _Gantt(state, straightened(events), source, now).svg()
 
 
 class _Gantt:
     def __init__(
-        self, state: SagaState, events: Sequence[SagaEvent], source: Source | None
+        self,
+        state: SagaState,
+        events: Sequence[SagaEvent],
+        source: Source | None,
+        now: float | None,
     ) -> None:
         self._state = state
         self._events = events
         self._pivot = plan_of(source).pivot if source is not None else None
         self._drawing = Drawing()
         every = spans(events)
-        self._do = _rows(span for span in every if span.direction is Direction.DO)
-        undos = _rows(span for span in every if span.direction is Direction.UNDO)
+        self._do = rows(span for span in every if span.direction is Direction.DO)
+        undos = (span for span in every if span.direction is Direction.UNDO)
         order = {name: place for place, name in enumerate([*state.past, *state.steps])}
-        self._undo = dict(sorted(undos.items(), key=lambda row: -order[row[0]]))
+        self._undo = rows(sorted(undos, key=lambda span: -order[span.step]))
         self._marks = list(self._find_marks())
         self._begin, self._end = events[0].at, max(event.at for event in events)
-        names = [self._name(*row) for row in self._lanes()]
+        if now is not None and state.closed is None and any(span.end is None for span in every):
+            self._end = max(self._end, now)
+        lanes = ((self._do, Direction.DO), (self._undo, Direction.UNDO))
+        names = [self._name(row, way) for lane, way in lanes for row in lane[:MAX_ROWS]]
         left = MARGIN + max([width_of(name) for name in names], default=0.0) + _GAP
         self._scale = Scale(self._times(every), left, PLOT)
 
-    def _lanes(self) -> list[tuple[str, Direction]]:
-        found = [(step, Direction.DO) for step in [*self._do][:MAX_ROWS]]
-        return found + [(step, Direction.UNDO) for step in [*self._undo][:MAX_ROWS]]
-
     @staticmethod
-    def _name(step: str, direction: Direction) -> str:
-        name = shortened(step, _MOST_CHARS)
-        return name if direction is Direction.DO else f"undo {name}"
+    def _name(row: Row, direction: Direction) -> str:
+        return row.name if direction is Direction.DO or not row.name else f"undo {row.name}"
 
     def _times(self, every: Iterable[Span]) -> list[float]:
         times = [event.at for event in self._events]
@@ -128,21 +136,22 @@ class _Gantt:
                 case StepSucceeded() if as_written(event.step) == self._pivot:
                     yield _Mark(event.at, "point of no return", "pivot", across=True)
                 case CompensationStarted():
-                    why = shortened(f"turned back: {event.why}", _MOST_CHARS)
+                    back = f"back to {event.back_to}" if event.back_to else "turned back"
+                    why = shortened(f"{back}: {event.why}", MOST_CHARS)
                     yield _Mark(event.at, why, "wait", across=True)
                 case DeadlineExceeded():
                     at = event.at if deadline is None else deadline
                     yield _Mark(at, "deadline", "bad", across=True)
                 case SagaStuck():
                     yield _Mark(
-                        event.at, shortened(f"stuck: {event.why}", _MOST_CHARS), "bad", across=False
+                        event.at, shortened(f"stuck: {event.why}", MOST_CHARS), "bad", across=False
                     )
                 case OperatorEvent():
                     verb = type(event).__name__.removeprefix("Operator").lower()
-                    told = shortened(f"{verb}, {gist(event)}", _MOST_CHARS)
+                    told = shortened(f"{verb}, {gist(event)}", MOST_CHARS)
                     yield _Mark(event.at, told, "pivot", across=False)
                 case LateReplyNoted():
-                    told = shortened(f"late answer to {event.step}", _MOST_CHARS)
+                    told = shortened(f"late answer to {event.step}", MOST_CHARS)
                     yield _Mark(event.at, told, "quiet", across=False)
                 case _:
                     continue
@@ -172,29 +181,28 @@ class _Gantt:
         title = f"Timeline of saga {self._state.saga_id} ({origin.saga_type})"
         return self._drawing.svg("timeline", title, self._described())
 
-    def _lane(self, y: float, rows: Mapping[str, Sequence[Span]], direction: Direction) -> float:
-        """One line a step; where it ends."""
+    def _lane(self, y: float, rows: Sequence[Row], direction: Direction) -> float:
+        """Line by line; where it ends."""
         draw, scale = self._drawing, self._scale
-        for step, attempts in [*rows.items()][:MAX_ROWS]:
+        for row in rows[:MAX_ROWS]:
             middle = y + _ROW / 2
             draw.text(
                 scale.left - _GAP,
                 middle + 4.5,
-                self._name(step, direction),
+                self._name(row, direction),
                 anchor="end",
                 kind="name",
             )
             draw.line([(scale.left, middle), (scale.right, middle)], kind="lane", faint=0.13)
-            for before, after in pairwise(attempts):
+            for before, after in row.waits:
                 if before.end is not None:
                     self._wait(scale(before.end), scale(after.begin), middle)
-            for attempt in attempts:
-                self._bar(attempt, middle)
-            last = attempts[-1]
+            for attempt in row.attempts:
+                self._bar(attempt, middle, f"{attempt.step}, " if row.shared else "")
+            last = row.attempts[-1]
             if last.end is not None and last.again is not None:
                 self._wait(scale(last.end), scale.right, middle)
-            told = _told(attempts)
-            draw.text(scale.right + _GAP, middle + 4.0, told, size=SMALL, kind="outcome")
+            draw.text(scale.right + _GAP, middle + 4.0, row.told, size=SMALL, kind="outcome")
             y += _ROW
         left_out = len(rows) - MAX_ROWS
         if left_out > 0:
@@ -202,7 +210,7 @@ class _Gantt:
             y += _ROW
         return y
 
-    def _bar(self, span: Span, middle: float) -> None:
+    def _bar(self, span: Span, middle: float, of: str) -> None:
         begin = self._scale(span.begin)
         end = self._scale.right if span.end is None else self._scale(span.end)
         number = f", attempt {span.attempt}" if span.attempt > 1 else ""
@@ -217,7 +225,7 @@ class _Gantt:
             tone=TONE_OF[span.ending],
             fill=0.25 if span.end is None or span.ending is Ending.TIMED_OUT else 0.85,
             dashed=span.end is None,
-            title=f"{span.command}{number}: {span.outcome}{took}",
+            title=f"{of}{span.command}{number}: {span.outcome}{took}",
         )
 
     def _wait(self, begin: float, end: float, middle: float) -> None:
@@ -261,8 +269,8 @@ class _Gantt:
         """The picture in words."""
         state = self._state
         said = [f"The saga is {state.status}."]
-        for rows, undo in ((self._do, ""), (self._undo, "the undo of ")):
-            said += [f"{undo}{step}: {_told(attempts)}." for step, attempts in rows.items()]
+        for lane, undo in ((self._do, ""), (self._undo, "the undo of ")):
+            said += [f"{undo}{row.name}: {row.told}." for row in lane if row.name]
         said += [f"{mark.text} at {lasting(mark.at - self._begin)}." for mark in self._marks]
         return shortened(" ".join(said), MAX_DESCRIBED_CHARS)
 
@@ -290,22 +298,3 @@ class _Gantt:
                 way = [(x + 3.0, y - 4.0), (x - 3.0, y + 4.0)]
                 draw.line(way, kind="break")
                 draw.line([(x, y + 8.0), (x, bottom)], kind="break", dashed=True, faint=0.25)
-
-
-def _rows(found: Iterable[Span]) -> dict[str, list[Span]]:
-    """Attempts by step, in the order in which the steps were begun."""
-    rows: dict[str, list[Span]] = {}
-    for span in found:
-        rows.setdefault(span.step, []).append(span)
-    return rows
-
-
-def _told(attempts: Sequence[Span]) -> str:
-    """How it went, on one line."""
-    last = attempts[-1]
-    parts = [] if last.ending is Ending.SUCCEEDED else [shortened(last.outcome, _MOST_CHARS)]
-    if len(attempts) > 1:
-        parts.append(f"{len(attempts)} attempts")
-    if last.end is not None:
-        parts.append(lasting(last.end - attempts[0].begin))
-    return ", ".join(parts)

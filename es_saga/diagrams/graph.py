@@ -247,11 +247,9 @@ def _curved(places: list[tuple[float, float]]) -> str:
 
 
 def _node(box: Box, counts: Mapping[str, int]) -> _Node:
-    command = box.command
-    if box.to is not None:
-        command += f" {'←' if box.by else '→'} {box.to}"
-    words = [shortened(box.name, _MOST_CHARS), shortened(command, _MOST_CHARS)]
-    words += filter(None, [_KINDS[box.kind][0], *box.remarks])
+    words = [shortened(box.name, _MOST_CHARS)]
+    words += [shortened(box.asks, _MOST_CHARS)] if box.asks else []
+    words += filter(None, [box.special or _KINDS[box.kind][0], *box.remarks])
     told = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
     if told:
         words.append(shortened(told, _MOST_CHARS))

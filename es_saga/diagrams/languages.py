@@ -69,10 +69,8 @@ def dot(source: Source) -> str:
 
 
 def _label(box: Box, newline: str) -> str:
-    command = box.command
-    if box.to is not None:
-        command += f" {'by' if box.by else 'to'} {box.to}"
-    return newline.join([box.name, box.gist, command])
+    asks = box.asks.replace("→", "to").replace("←", "by")
+    return newline.join(filter(None, [box.name, box.gist, asks]))
 
 
 def _edges(plan: Plan) -> Iterator[tuple[str, str]]:

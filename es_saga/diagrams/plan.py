@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, cast
 
 from es_saga.core.compiled import Definition, StepKind
 
+_SLEEP = "Sleep"
+"""What a step that lets time pass has for a command."""
+
 EXPECTED = "expected"
 """Remark on a step that nobody asks for: an event tells of it."""
 
@@ -23,6 +26,27 @@ class Box(NamedTuple):
     to: str | None = None
     """Who it goes to; None: nobody, or a shape does not say."""
     remarks: tuple[str, ...] = ()
+    special: str = ""
+    """What it is rather than its kind: a save-point, say."""
+    child: str | None = None
+    """The saga that it runs."""
+
+    @property
+    def asks(self) -> str:
+        """What it sends or waits for, and who that goes to or comes from; nothing: it asks nobody.
+
+        >>> Box("pay", StepKind.PIVOT, (), "PayTrip", None, "wallet").asks
+        'PayTrip → wallet'
+        """
+        if self.child is not None:
+            return f"saga {self.child}"
+        if self.special:
+            return ""
+        return (
+            self.command
+            if self.to is None
+            else f"{self.command} {'←' if self.by else '→'} {self.to}"
+        )
 
     @property
     def by(self) -> bool:
@@ -32,7 +56,7 @@ class Box(NamedTuple):
     @property
     def gist(self) -> str:
         """Its kind, and what is special about it."""
-        return ", ".join([self.kind.value, *self.remarks])
+        return ", ".join([self.special or self.kind.value, *self.remarks])
 
 
 class Plan(NamedTuple):
@@ -74,10 +98,18 @@ def plan_of(source: Source) -> Plan:
                 step["undo"],
                 definition.steps[step["name"]].command.to or None if definition else None,
                 remarks(step),
+                _special(step),
+                step.get("saga") if step["undo"] or step["kind"] != "retriable" else None,
             )
             for step in steps
         ),
     )
+
+
+def _special(step: Mapping[str, Any]) -> str:
+    if "ways" in step:
+        return "save-point"
+    return "sleep" if step["kind"] == "wait" and step["command"] == _SLEEP else ""
 
 
 def remarks(step: Mapping[str, Any]) -> tuple[str, ...]:
@@ -93,7 +125,7 @@ def remarks(step: Mapping[str, Any]) -> tuple[str, ...]:
         least, all_settled = step["join"]
         found.append(f"{'gathers' if all_settled else 'needs'} {least} of {len(step['after'])}")
     if "ways" in step:
-        found.append(f"save-point, {step['ways']} ways")
+        found.append(f"{step['ways']} ways")
     if "each" in step:
         most, at_once = step["each"]
         found.append(f"each of up to {most}, {min(most, at_once)} at once")

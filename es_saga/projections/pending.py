@@ -27,6 +27,8 @@ class PendingWork:
 
     saga_id: str
     type: str
+    definition: int
+    """Version of it."""
     step: str
     direction: Direction
     in_flight: bool
@@ -71,7 +73,7 @@ def work(
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidInput(f"A page has 1 to {MAX_PAGE} sagas, not {limit}.")
     keys = (STATUS.c.updated, STATUS.c.saga_id)
-    columns = (STATUS.c.type, STATUS.c.steps, *keys)
+    columns = (STATUS.c.type, STATUS.c.definition, STATUS.c.steps, *keys)
     lanes = [
         sa.select(*columns)
         .where(STATUS.c.status == status, *_wanted(saga_type, step), *_behind(after))
@@ -144,6 +146,7 @@ def _of_saga(row: AnyRow) -> Iterator[PendingWork]:
         yield PendingWork(
             saga_id=row.saga_id,
             type=row.type,
+            definition=row.definition,
             step=name,
             direction=direction,
             in_flight=open_["status"] == "started",

@@ -83,6 +83,10 @@ class Span:
     @property
     def outcome(self) -> str:
         """The ending in words, with what it was refused with."""
+        if self.asks_nobody and self.ending is Ending.OPEN:
+            return "not heard yet" if self.expected else "waits"
+        if self.asks_nobody and self.ending is Ending.TIMED_OUT:
+            return "not heard in time"
         return f"{self.ending}: {self.why}" if self.why else self.ending.value
 
 

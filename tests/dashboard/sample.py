@@ -134,24 +134,27 @@ def histories(
     shift = (time.time() if now is None else now) - HOUR - EPOCH
     told: dict[str, list[SagaEvent]] = {}
     for begin in found:
-        events = [_moved(event, shift) for event in outcome.log.history(begin.saga_id)]
+        events = [moved(event, shift) for event in outcome.log.history(begin.saga_id)]
         until = EPOCH + HOUR + shift
         told[begin.saga_id] = [event for event in events if event.at <= until]
     return {saga_id: events for saga_id, events in told.items() if events}
 
 
-def _moved(event: SagaEvent, seconds: float) -> SagaEvent:
+def moved(event: SagaEvent, seconds: float) -> SagaEvent:
+    """The same at another time."""
     times = ("at", "due", "retry_at", "deadline")
     changed = {name: value + seconds for name in times if (value := getattr(event, name, None))}
     return event.model_copy(update=changed)
 
 
-async def write(url: str, told: Mapping[str, Sequence[SagaEvent]]) -> None:
+async def write(
+    url: str, told: Mapping[str, Sequence[SagaEvent]], sagas: Sequence[Saga[Any]] = SAGAS
+) -> None:
     """Write the stories into a log with its views, in the order in which they happened."""
     engine = make_engine(url)
     store = connect(url, views=[StatusView(), AuditView()], migrate=True)
     try:
-        known_definitions.register(engine, [one.definition for one in SAGAS])
+        known_definitions.register(engine, [one.definition for one in sagas])
         states: dict[str, SagaState] = {}
         numbered = [
             (event.at, saga_id, number, event)
@@ -190,4 +193,4 @@ def fill(folder: Path, *, sagas: int = 400) -> str:
 if __name__ == "__main__":
     sys.stdout.write(fill(Path(sys.argv[1])) + "\n")
 
-__all__ = ["SAGAS", "fill", "histories", "write"]
+__all__ = ["SAGAS", "fill", "histories", "moved", "write"]

@@ -101,7 +101,7 @@ def test_a_shape_that_the_log_remembers_is_drawn_without_its_code() -> None:
 def test_what_waits_asks_nobody_and_what_has_a_condition_says_so() -> None:
     chart, graph = mermaid(buy.definition), dot(buy.definition)
     assert '[/"approval<br/>wait, conditional<br/>Approval"/]' in chart
-    assert '[/"cool_off<br/>wait<br/>Sleep"/]' in chart
+    assert '[/"cool_off<br/>sleep"/]' in chart
     assert '["wrap<br/>compensatable, conditional<br/>Wrap to shop"]' in chart
     assert (
         '"approval" [label="approval\\nwait, conditional\\nApproval", shape=parallelogram]' in graph

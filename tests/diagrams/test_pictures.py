@@ -14,7 +14,7 @@ from hypothesis import settings
 from domain.fulfilment import fulfilment
 from domain.orders import order
 from domain.travel import trip
-from es_saga import CorruptHistory, Saga
+from es_saga import CorruptHistory, Saga, Way
 from es_saga.core.definition import Definition
 from es_saga.core.events import SagaEvent, SagaStuck, StepRefused
 from es_saga.diagrams import (
@@ -29,9 +29,9 @@ from es_saga.diagrams.drawing import TONES, width_of
 from es_saga.diagrams.layers import Extent, Layers
 from es_saga.diagrams.timescale import Scale, lasting, straightened
 from es_saga.replay import what_if
-from es_saga.testing import given
+from es_saga.testing import Fault, FaultPlan, Kind, World, given
 from es_saga.testing.plans import Plan, build, plans
-from tests.core.sagas import Do, Done, Trip, add, beside, chain, with_pivot
+from tests.core.sagas import Do, Done, Trip, Undo, add, beside, chain, with_pivot
 from tests.diagrams.pictures import SVG, check, of_definitions, of_runs, words
 from tests.diagrams.rendered import rendered
 from tests.histories.fates import RECORDINGS
@@ -259,6 +259,54 @@ def test_what_is_in_flight_is_open_to_the_right() -> None:
     assert [ending for ending, _, _ in found] == ["in-flight", "in-flight", "succeeded"]
     assert len({round(left + width) for _, left, width in found}) == 1
     assert "running" in words(timeline_svg("t", answered.history))
+
+
+def test_what_goes_on_is_drawn_until_now() -> None:
+    asked = given(with_pivot(), Trip()).expect(Do).wait(0.5).on(Do).reply(Done(by="x"))
+    history = asked.expect(Do).history
+    assert bars(timeline_svg("t", history))[-1][2] < 5
+    later = timeline_svg("t", history, now=history[-1].at + 1)
+    assert bars(later)[-1][2] == 453.33, "a second of one and a half"
+
+
+def test_a_long_list_takes_as_many_lines_as_there_are_items_at_once() -> None:
+    saga = Saga("bags", Trip)
+
+    @saga.step(each=lambda _: list(range(20)), most=20, at_once=3)
+    def pack(trip: Trip, bag: int) -> Do:
+        return Do(step=f"pack {bag}", who="ann")
+
+    @pack.compensation
+    def unpack(trip: Trip, bag: int) -> Undo:
+        return Undo(step=f"pack {bag}", by=None)
+
+    plan = FaultPlan((Fault(Kind.REFUSED, "bags-1/pack-20/do/1"),))
+    history = World([saga], faults=plan).run().log.history("bags-1")
+    picture = timeline_svg("bags-1", history, saga.definition)
+    named = [name for name in lanes(picture) if name]
+    assert named == ["pack, 20 items", "undo pack, 19 items"]
+    assert len({box.get("y") for box in check(picture).iter(f"{SVG}rect")}) == 6
+    assert len(bars(picture)) == 39
+    assert "19 succeeded, 1 refused: Refused" in words(picture)
+
+
+def test_back_to_a_save_point_is_not_turned_back() -> None:
+    saga = Saga("journey", Trip)
+    saga.save_point("held", ways=2)
+
+    @saga.step
+    def go(trip: Trip, way: Way) -> Do:
+        return Do(step=f"way {way.number}", who="ann")
+
+    @go.compensation
+    def come(trip: Trip) -> Undo:
+        return Undo(step="go", by=None)
+
+    plan = FaultPlan((Fault(Kind.REFUSED, "journey-1/go/do/1"),))
+    history = World([saga], faults=plan).run().log.history("journey-1")
+    told = words(timeline_svg("journey-1", history, saga.definition))
+    assert "back to held: Refused" in told
+    assert not any(word.startswith("turned back") for word in told)
 
 
 def test_a_long_pause_is_drawn_as_a_break() -> None:

@@ -119,7 +119,8 @@ FILTERS = st.builds(
 def fits(row: Row, wanted: SagaFilter) -> bool:
     """What the filter says, in plain words."""
     ids = (row["saga_id"], row["business_id"] or "")
-    at_step = wanted.step in map(as_written, row["current"].split(",")) or (
+    current = [as_written(step) for step in row["current"].split(",")]
+    at_step = wanted.step in current or (
         row["status"] == "stuck" and wanted.step == as_written(row["reason_step"] or "")
     )
     return all(

@@ -184,7 +184,7 @@ async def test_failures_that_are_alike_are_one_incident(
     fill(
         engine,
         *(failed(number, f"no parcel 'p-{number}' after {number} tries") for number in range(1, 9)),
-        failed(9, "no parcel 'x' after 1 tries", status="stuck", closed=None),
+        failed(9, "no parcel 'x' after 1 tries", status="stuck", closed=None, reason_step="ship-7"),
         failed(10, "no parcel 'x' after 1 tries", reason_step="pay"),
         failed(11, "CardDeclined", type="trip"),
         a_row(12),

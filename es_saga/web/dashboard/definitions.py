@@ -7,6 +7,7 @@ from typing import Any
 
 from es_saga.core.errors import NotFound
 from es_saga.diagrams import definition_dot, definition_mermaid, definition_svg
+from es_saga.diagrams.plan import plan_of
 from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.pending import StepLoad
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
@@ -63,8 +64,9 @@ async def _one(pages: Pages, visit: Visit) -> Context:
         "versions": known,
         "picture": definition_svg(source, _at_steps(row, load)),
         "whole": whole,
+        "watched": any(step.get("expected") for step in row.shape["steps"]),
         "counts": counts.get(row.type, {}),
-        "steps": row.shape["steps"],
+        "steps": plan_of(row.shape).boxes,
         "sensitive": list(_sensitive(row.sensitive)),
         "deadline": code.deadline if code else None,
         "policy": code.on_failed_undo.value if code else None,

@@ -4,15 +4,18 @@ is confirmed or still owed; with what can be done about each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from es_saga.projections.ledger import SETTLED
+from es_saga.projections.ledger import ledger as ledger_of
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pictures import Planned
-from es_saga.web.dashboard.saga import Both, head, steps_of
-from es_saga.web.dashboard.verbs import VERBS, for_saga, for_step
+from es_saga.web.dashboard.saga import begun, head
+from es_saga.web.dashboard.steps import Group, Told, groups
+from es_saga.web.dashboard.verbs import VERBS, for_saga, for_step, planned_of
 
 
 def screens(pages: Pages) -> Sequence[Screen]:
@@ -20,44 +23,70 @@ def screens(pages: Pages) -> Sequence[Screen]:
 
     async def gather(visit: Visit) -> Context:
         around = await head(pages, visit, "ledger")
-        row: SagaRow = around["saga"]
+        row, plan = around["saga"], around["plan"]
+        shape = await pages.shapes.of(row.type, row.definition)
+        owed = ledger_of(shape, row.steps, backward=row.backward) if shape else ()
+        steps = await begun(pages, row, plan)
         done = VERBS.get(visit.query.get("done", ""))
         return around | {
-            "entries": entries(row, around["plan"]),
-            "back": row.backward,
-            "offers": for_saga(row, around["plan"]),
+            "entries": entries(
+                row,
+                plan,
+                [*groups(steps, visit.query.get("each", ""))],
+                {entry.step for entry in owed if entry.undo not in SETTLED},
+            ),
+            "back": any(one.undo for one in steps) or row.backward,
+            "offers": for_saga(row, plan),
             "done": done.did if done else None,
         }
 
     return [Screen("/sagas/{saga_id}/ledger", "ledger.html", "sagas", gather)]
 
 
-def entries(row: SagaRow, plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """One line a step: those that were begun in the order in which they were, then the others."""
-    begun = steps_of(row)
-    names = [*begun, *(planned.name for planned in plan if planned.name not in begun)]
-    return [_entry(row, name, begun, plan) for name in names]
+def entries(
+    row: SagaRow, plan: Sequence[Planned], begun: Sequence[Group], owed: Collection[str]
+) -> list[dict[str, Any]]:
+    """One line a step: those that were begun in the order in which they were, then the others.
+
+    Args:
+        begun: steps, the items of each long list together.
+        owed: steps whose undo is owed.
+    """
+    found: list[dict[str, Any]] = []
+    for group in begun:
+        if group.every:
+            found.append({"group": group})
+        found += (_entry(row, one, plan, owed) for one in group.steps)
+    known = {planned_of(name, plan).name for name in row.steps}
+    return found + [
+        {
+            "group": None,
+            "step": planned.name,
+            "note": "pivot" if planned.pivot else "",
+            "do": None,
+            "done": looks.of_work("pending"),
+            "undo": None,
+            "owes": False,
+            "offers": [],
+        }
+        for planned in plan
+        if planned.name not in known
+    ]
 
 
 def _entry(
-    row: SagaRow, step: str, begun: dict[str, Both], plan: Sequence[Planned]
+    row: SagaRow, own: Told, plan: Sequence[Planned], owed: Collection[str]
 ) -> dict[str, Any]:
-    own = begun.get(step)
-    undo = own.undo if own else None
+    pivot = planned_of(own.name, plan).pivot
     return {
-        "step": step,
-        "pivot": any(one.name == step and one.pivot for one in plan),
-        "do": own.do if own else None,
-        "done": looks.of_work(own.do.status if own else "pending"),
-        "undo": undo,
-        "undone": None if undo is None else looks.of_work(undo.status, undo=True),
-        "owes": own is not None and _owes(row, own),
-        "offers": for_step(row, step, plan),
+        "group": None,
+        "step": own.name,
+        "note": ", ".join(filter(None, ["pivot" if pivot else "", own.note])),
+        "do": own.do,
+        "done": own.done,
+        "answer": own.answer,
+        "undo": own.undo,
+        "undone": own.undone,
+        "owes": not own.past and own.name in owed,
+        "offers": [] if own.past else for_step(row, own.name, plan),
     }
-
-
-def _owes(row: SagaRow, own: Both) -> bool:
-    """Whether a step that was done, or may have been, still has to be undone."""
-    if own.undo is not None:
-        return own.undo.status not in ("succeeded", "skipped")
-    return row.backward and own.do.status in ("succeeded", "unknown")

@@ -88,6 +88,15 @@ def of_work(status: str, *, undo: bool = False) -> Look:
     return (BACKWARD if undo else FORWARD).get(status) or Look("quiet", "open", status)
 
 
+def of_wait(status: str, *, expected: bool = False, asleep: bool = False) -> Look:
+    """Where a step stands that asks nobody: for a message, for time to pass, or for an event."""
+    if status == "started":
+        return Look("wait", "wait", "sleeps" if asleep else "expected" if expected else "waits")
+    if status == "unknown":
+        return Look("bad", "unknown", "not heard in time")
+    return of_work(status)
+
+
 def of_event(kind: str) -> Look:
     """An event; what operators did has a look of its own.
 

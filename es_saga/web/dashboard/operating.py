@@ -28,6 +28,7 @@ from es_saga.web.dashboard.page import Context, Pages, Visit
 from es_saga.web.dashboard.pictures import Planned
 from es_saga.web.dashboard.rendering import saga_path
 from es_saga.web.dashboard.shield import PROOF, cookie, fields_of, set_cookie
+from es_saga.web.dashboard.steps import groups
 from es_saga.web.dashboard.verbs import VERBS, Verb, for_step
 from es_saga.web.faults import status_of
 
@@ -217,7 +218,7 @@ async def _form(
     context = around | {
         "verb": verb,
         "fields": kept,
-        "steps": saga.steps_of(row),
+        "steps": [*groups(await saga.begun(pages, row, around["plan"]))],
         "version": looked_at,
         "operation": fields.get("operation") or new_id(),
         "actor": fields.get("actor") or known_actor(pages, visit),

@@ -12,8 +12,9 @@ from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pictures import Planned
 from es_saga.web.dashboard.rendering import link
-from es_saga.web.dashboard.saga import Side, steps_of
-from es_saga.web.dashboard.verbs import VERBS, Offer, for_step
+from es_saga.web.dashboard.sagas import why
+from es_saga.web.dashboard.steps import told
+from es_saga.web.dashboard.verbs import VERBS, Offer, for_step, planned_of
 
 SHOWN: Final = 50
 """Sagas of each kind on the page."""
@@ -42,7 +43,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
         after=after,
         limit=SHOWN,
     )
-    steps = await pages.shapes.plans(stuck.rows)
+    steps = await pages.shapes.plans([*stuck.rows, *work.rows])
     kept = {name: query[name] for name in ("type", "step") if name in query}
     return {
         "stuck": [stuck_at(row, steps[row.type, row.definition]) for row in stuck.rows],
@@ -51,7 +52,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
         "more_owed": owed.next is not None,
         "load": load,
         "whole": whole,
-        "work": [_waiting(one) for one in work.rows],
+        "work": [_waiting(one, steps[one.type, one.definition]) for one in work.rows],
         "kept": kept,
         "to_first": link("/pending", **kept) if after else None,
         "to_next": link("/pending", **kept, after=work.next.written()) if work.next else None,
@@ -62,20 +63,20 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
 def stuck_at(row: SagaRow, plan: Sequence[Planned]) -> dict[str, Any]:
     """A stuck saga with what it is stuck at: work that was given up."""
     found: list[dict[str, Any]] = []
-    for name, both in steps_of(row).items():
-        offers = for_step(row, name, plan)
+    for one in told(row, plan):
+        offers = for_step(row, one.name, plan)
         if offers:
-            side: Side = both.undo or both.do
-            look = looks.of_work(side.status, undo=both.undo is not None)
-            found.append({"step": name, "look": look, "error": side.error, "offers": offers})
-    return {"saga": row, "at": found}
+            error = (one.undo or one.do).error
+            found.append({"step": one.name, "look": one.now, "error": error, "offers": offers})
+    return {"saga": row, "at": found, "why": why(row)}
 
 
-def _waiting(work: PendingWork) -> dict[str, Any]:
+def _waiting(work: PendingWork, plan: Sequence[Planned]) -> dict[str, Any]:
     verb = VERBS["resend" if work.in_flight else "resume"]
     status = "started" if work.in_flight else "backoff"
+    planned, undo = planned_of(work.step, plan), work.direction.value == "undo"
     return {
         "work": work,
-        "look": looks.of_work(status, undo=work.direction.value == "undo"),
-        "offer": Offer(verb, work.step, work.direction.value),
+        "look": looks.of_work(status, undo=True) if undo else planned.look(status),
+        "offer": None if planned.passive else Offer(verb, work.step, work.direction.value),
     }

@@ -6,6 +6,7 @@ in words what it shows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -50,50 +51,124 @@ class Planned(NamedTuple):
     name: str
     pivot: bool = False
     after_pivot: bool = False
-    undoable: bool = False
+    undo: str | None = None
+    """The command that undoes it, or the event that tells of that."""
+    asks: str = ""
+    """What is sent, or waited for."""
+    waits: bool = False
+    """Nobody is asked: it waits for a message, or for time to pass."""
+    expected: bool = False
+    """Nobody is asked: an event tells of it."""
+    ways: int | None = None
+    """Of a save-point: ways that there are."""
+
+    @property
+    def passive(self) -> bool:
+        """Nobody is asked for it."""
+        return self.waits or self.expected
+
+    def look(self, status: str) -> looks.Look:
+        """Its own work, where it stands so."""
+        if not self.passive:
+            return looks.of_work(status)
+        return looks.of_wait(status, expected=self.expected, asleep=self.asks == SLEEP)
+
+    def look_of(self, step: Mapping[str, Any] | None) -> looks.Look:
+        """The step as the status view has it, both directions in one."""
+        if step is None:
+            return looks.of_work("pending")
+        undo: Mapping[str, Any] | None = step.get("undo")
+        if undo is not None:
+            return looks.of_work(str(undo["status"]), undo=True)
+        return self.look(str(step["status"]))
+
+
+SLEEP: Final = "Sleep"
+"""What a step that lets time pass has for a message, see `StepDefinition.asks`."""
+
+MOST_MARKS: Final = 4
+"""Items of one list that have a mark each; more of them are one bar."""
+
+_BAR: Final = 60
+"""Pixels of the bar of a list."""
+
+_TROUBLE: Final = ("owed", "fail", "unknown", "no")
+"""Icons of what is to be seen beside a bar, the worst first."""
+
+
+class _Piece(NamedTuple):
+    """What stands in a track for a step, or for all items of one."""
+
+    drawn: Markup
+    width: int
+    said: str
+    pivot: bool = False
 
 
 def track(steps: Mapping[str, Any], plan: Sequence[Planned]) -> Markup:
-    """A saga's steps in a row, one mark each, the pivot behind a bar.
+    """A saga's steps in a row, one mark each, the pivot behind a bar; a long list is a bar, too.
 
     Args:
         steps: as the status view has them.
         plan: in the order of the definition.
     """
-    every = [one._replace(name=name) for one in plan for name in standing_for(one.name, steps)]
-    known = {planned.name for planned in every}
-    every += (Planned(name) for name in steps if name not in known)
-    marks, said = list[Markup](), list[str]()
-    for index, planned in enumerate(every):
-        seen = look_of(steps.get(planned.name))
-        said.append(f"{planned.name} {seen.word}")
-        marks.append(
-            Markup(
-                '<g transform="translate({} 0)" class="t-{}"><title>{}: {}</title>{}{}</g>'
-            ).format(
-                index * (_CELL + 4),
-                seen.tone,
-                planned.name,
-                seen.word,
-                Markup(_PIVOT if planned.pivot and index else ""),
-                Markup('<g transform="translate({} 0)">{}</g>').format(
-                    2 if planned.pivot and index else 0, Markup(_SHAPES[seen.icon])
-                ),
+    pieces, known = list[_Piece](), set[str]()
+    for planned in plan:
+        names = standing_for(planned.name, steps)
+        known.update(names)
+        if len(names) > MOST_MARKS:
+            pieces.append(_items(planned.name, [planned.look_of(steps[name]) for name in names]))
+        else:
+            pieces += (
+                _mark(name, planned.look_of(steps.get(name)), planned.pivot) for name in names
             )
-        )
-    width = max(1, len(every)) * (_CELL + 4)
+    unknown = (name for name in steps if name not in known)
+    pieces += (_mark(name, Planned(name).look_of(steps[name]), False) for name in unknown)
+    x, drawn = 0, list[Markup]()
+    for piece in pieces:
+        bar = Markup(_PIVOT if piece.pivot and x else "")
+        moved = Markup('<g transform="translate({} 0)">{}<g transform="translate({} 0)">{}</g></g>')
+        drawn.append(moved.format(x, bar, 2 if bar else 0, piece.drawn))
+        x += piece.width + 4
     return Markup(
         '<svg class="track" viewBox="0 0 {w} 16" width="{w}" height="16" role="img"'
         ' aria-label="{}">{}</svg>'
-    ).format(", ".join(said) or "no steps", Markup("").join(marks), w=width)
+    ).format(
+        ", ".join(piece.said for piece in pieces) or "no steps",
+        Markup("").join(drawn),
+        w=max(_CELL + 4, x),
+    )
 
 
-def look_of(step: Mapping[str, Any] | None) -> looks.Look:
-    """How a step stands, both directions in one."""
-    if step is None:
-        return looks.of_work("pending")
-    undo: Mapping[str, Any] | None = step.get("undo")
-    return looks.of_work(str((undo or step)["status"]), undo=undo is not None)
+def _mark(name: str, seen: looks.Look, pivot: bool) -> _Piece:
+    drawn = Markup('<g class="t-{}"><title>{}: {}</title>{}</g>').format(
+        seen.tone, name, seen.word, Markup(_SHAPES[seen.icon])
+    )
+    return _Piece(drawn, _CELL, f"{name} {seen.word}", pivot)
+
+
+def _items(name: str, every: Sequence[looks.Look]) -> _Piece:
+    """A bar with a share for each way to stand, and a mark beside it for the worst of them."""
+    counts = Counter(every)
+    said = f"{name}, {len(every)} items: " + ", ".join(
+        f"{number} {look.word}" for look, number in counts.items()
+    )
+    x, drawn = 0.0, list[Markup]()
+    for look, number in counts.items():
+        width = _BAR * number / len(every)
+        piece = Markup('<rect class="f t-{}" x="{:.2f}" y="4" width="{:.2f}" height="8"/>')
+        drawn.append(piece.format(look.tone, x, max(1.0, width - 1)))
+        x += width
+    worst = min(
+        (look for look in counts if look.icon in _TROUBLE),
+        key=lambda look: _TROUBLE.index(look.icon),
+        default=None,
+    )
+    if worst is not None:
+        mark = Markup('<g class="t-{}" transform="translate({} 0)">{}</g>')
+        drawn.append(mark.format(worst.tone, _BAR + 1, Markup(_SHAPES[worst.icon])))
+    title = Markup("<title>{}</title>").format(said)
+    return _Piece(title + Markup("").join(drawn), _BAR + (_CELL if worst else 0), said)
 
 
 def spark(*series: Sequence[float | None], label: str) -> Markup:

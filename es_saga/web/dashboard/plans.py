@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from es_saga.projections.definitions import DefinitionRow
+from es_saga.projections.pending import PendingWork
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.costly import Costly
 from es_saga.web.dashboard.pictures import Planned
@@ -36,7 +37,7 @@ class Shapes:
         shape = await self.of(saga_type, version)
         return () if shape is None else planned(shape)
 
-    async def plans(self, rows: Iterable[SagaRow]) -> dict[Key, tuple[Planned, ...]]:
+    async def plans(self, rows: Iterable[SagaRow | PendingWork]) -> dict[Key, tuple[Planned, ...]]:
         """The steps of every definition that these sagas run on."""
         keys = {(row.type, row.definition) for row in rows}
         return {key: await self.plan(*key) for key in keys}
@@ -57,5 +58,16 @@ def planned(shape: Mapping[str, Any]) -> tuple[Planned, ...]:
         after = step["kind"] == "retriable" or not behind.isdisjoint(step["after"])
         if pivot or after:
             behind.add(name)
-        found.append(Planned(name, pivot, after, step["undo"] is not None))
+        found.append(
+            Planned(
+                name,
+                pivot,
+                after,
+                undo=step["undo"],
+                asks=step.get("command", ""),
+                waits=step["kind"] == "wait",
+                expected=step.get("expected", False),
+                ways=step.get("ways"),
+            )
+        )
     return tuple(found)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import suppress
 
+from es_saga.core.errors import IllegalOperation
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.page import Context, Pages, Visit
-from es_saga.web.dashboard.pictures import track
+from es_saga.web.dashboard.pending import stuck_at
+from es_saga.web.dashboard.pictures import Planned, track
 from es_saga.web.dashboard.sagas import why
+from es_saga.web.dashboard.steps import Told, told, waits, way, went_another_way
 
 
 async def head(pages: Pages, visit: Visit, tab: str) -> Context:
@@ -24,37 +28,18 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
         "plan": steps,
         "track": track(row.steps, steps),
         "why": why(row),
+        "stuck_at": stuck_at(row, steps)["at"] if row.status == "stuck" else [],
+        "waits": [*waits(row, steps)] if row.closed is None else [],
+        "way": way(row, steps),
         "took": (row.closed or visit.now) - row.created,
         "tab": tab,
     }
 
 
-class Side(NamedTuple):
-    """One direction of one step, as the status view has it."""
-
-    status: str
-    attempt: int
-    started: float
-    ended: float | None = None
-    due: float | None = None
-    reply: Any = None
-    error: str | None = None
-
-
-class Both(NamedTuple):
-    """A step that was begun."""
-
-    do: Side
-    undo: Side | None
-
-
-def steps_of(row: SagaRow) -> dict[str, Both]:
-    """The steps of a saga that were begun, in order."""
-    return {
-        name: Both(_side(own), _side(own["undo"]) if "undo" in own else None)
-        for name, own in row.steps.items()
-    }
-
-
-def _side(work: dict[str, Any]) -> Side:
-    return Side(**{name: work[name] for name in Side._fields if name in work})
+async def begun(pages: Pages, row: SagaRow, plan: Sequence[Planned]) -> list[Told]:
+    """The steps that a saga has begun, those of ways that were given up among them."""
+    past = None
+    if went_another_way(row):
+        with suppress(IllegalOperation):  # too long to be gone through here
+            past = (await pages.desk.replay(row.saga_id)).state.past
+    return told(row, plan, past)

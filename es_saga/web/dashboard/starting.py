@@ -97,7 +97,9 @@ async def _form(
 
 
 async def _types(pages: Pages) -> list[str]:
-    return sorted({*await pages.desk.ask(pages.desk.queries.types), *_latest(pages)})
+    latest = _latest(pages)
+    watched = {name for name, code in latest.items() if not code.conducted}  # events begin those
+    return sorted({*await pages.desk.ask(pages.desk.queries.types), *latest} - watched)
 
 
 def _chosen(types: Sequence[str], fields: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from es_saga.web.dashboard import saga
 from es_saga.web.dashboard.forks import fork_of
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.rendering import link, saga_path
+from es_saga.web.dashboard.steps import groups, told_after
 
 _TIMES: Final = frozenset({"started", "due", "ended", "closed", "deadline"})
 """Fields of a saga that are seconds since the epoch."""
@@ -36,6 +37,7 @@ def screens(pages: Pages) -> Sequence[Screen]:
             "changes": [_change(change) for change in moment.changes],
             "commands": moment.commands,
             "state": _kept(plain(moment.after)),
+            "steps": [*groups(told_after(moment.after, around["plan"]))],
             "path": path,
             "to_previous": link(path, at=version - 1) if version > 1 else None,
             "to_next": link(path, at=version + 1) if version < len(replay) else None,

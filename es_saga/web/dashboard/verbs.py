@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from es_saga.core.messages import as_written, standing_for
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.pictures import Planned
 
@@ -98,7 +99,8 @@ def for_saga(row: SagaRow, plan: Sequence[Planned]) -> list[Offer]:
     if row.closed is not None:
         return []
     offers = [Offer(VERBS["retry"])] if row.status == "stuck" else []
-    if not row.backward and not _past_the_pivot(row, plan):
+    watched = any(one.expected for one in plan)  # nobody conducts it: it cannot be turned back
+    if not watched and not row.backward and not _past_the_pivot(row, plan):
         offers += [Offer(VERBS["compensate"]), Offer(VERBS["cancel"])]
     return offers
 
@@ -106,9 +108,10 @@ def for_saga(row: SagaRow, plan: Sequence[Planned]) -> list[Offer]:
 def _past_the_pivot(row: SagaRow, plan: Sequence[Planned]) -> bool:
     """Whether the pivot is done, or may be; a `Tcc` has none, but steps that come after it."""
     return any(
-        one.after_pivot or (one.pivot and own["status"] != "refused")
+        one.after_pivot or (one.pivot and row.steps[name]["status"] != "refused")
         for one in plan
-        if (own := row.steps.get(one.name)) is not None
+        for name in standing_for(one.name, row.steps)
+        if name in row.steps
     )
 
 
@@ -120,16 +123,22 @@ def for_step(row: SagaRow, step: str, plan: Sequence[Planned]) -> list[Offer]:
     work: Mapping[str, Any] | None = own.get("undo") if row.backward else own
     if work is None:
         return []
-    waivable = row.backward or any(one.name == step and one.after_pivot for one in plan)
+    planned = planned_of(step, plan)
+    offered = _for_work(row, str(work["status"]), planned)
+    waivable = row.backward or planned.after_pivot
     direction = "undo" if row.backward else "do"
-    return [
-        Offer(VERBS[name], step, direction)
-        for name in _for_work(row, str(work["status"]))
-        if name != "skip" or waivable
-    ]
+    return [Offer(VERBS[name], step, direction) for name in offered if name != "skip" or waivable]
 
 
-def _for_work(row: SagaRow, status: str) -> tuple[str, ...]:
+def planned_of(step: str, plan: Sequence[Planned]) -> Planned:
+    """A step as its definition has it, of which this is one item, or another way, or it itself."""
+    written = as_written(step)
+    return next((one for one in plan if one.name in (step, written)), Planned(step))
+
+
+def _for_work(row: SagaRow, status: str, planned: Planned) -> tuple[str, ...]:
     if row.status == "stuck" and status in _GIVEN_UP:
         return ("retry", "resolve", "skip")
+    if planned.passive:  # nothing was sent
+        return ()
     return {"backoff": ("resume",), "started": ("resend",)}.get(status, ())
