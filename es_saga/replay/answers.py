@@ -103,7 +103,7 @@ def made_up(step: StepDefinition, known: Json) -> Json | None:
     if step.reply is None:
         return None
     hint = f"Give one yourself: {step.name}={{…}}, the JSON of a {step.reply.__name__}."
-    return _example(step, step.reply, known, hint)
+    return likely(step, step.reply, known, hint)
 
 
 def refusals_of(
@@ -162,7 +162,7 @@ def _refusal(
         return Answer(Outcome.REFUSED, name, data or {})
     if data is None:
         hint = f"Give it yourself: {step.name}={name} {{…}}."
-        return Answer(Outcome.REFUSED, name, _example(step, kind, known, hint))
+        return Answer(Outcome.REFUSED, name, likely(step, kind, known, hint))
     try:
         kind.model_validate(data)
     except ValidationError as error:
@@ -174,7 +174,12 @@ def _refusal(
     return Answer(Outcome.REFUSED, name, data)
 
 
-def _example(step: StepDefinition, kind: type[Message], known: Json, hint: str) -> Json:
+def likely(step: StepDefinition, kind: type[Message], known: Json, hint: str) -> Json:
+    """An example of a message, in which what is called the same is the same.
+
+    Raises:
+        InvalidInput: none could be made; `hint` says what to do then.
+    """
     try:
         made = example(kind).model_dump(mode="json")
     except InvalidInput as error:

@@ -34,7 +34,9 @@ def home_of(definition: Definition, app: str | None = None) -> Home:
     """
     module, _, attribute = (app or "").partition(":")
     functions = (step.fn.__module__ for step in definition.steps.values())
-    for name in dict.fromkeys([*filter(None, [module]), *functions]):
+    messages = definition.data.__module__
+    beside = (messages, messages.rpartition(".")[0])  # a choreography has no functions
+    for name in dict.fromkeys([*filter(None, [module]), *functions, *filter(None, beside)]):
         for found, value in vars(sys.modules.get(name, ModuleType(name))).items():
             if _is(value, definition):
                 return Home(value, name, found)

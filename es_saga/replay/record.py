@@ -117,6 +117,12 @@ class Record:
         return None
 
 
+def unasked(events: Sequence[SagaEvent]) -> frozenset[str]:
+    """The steps that ask nobody: they wait, or are only expected."""
+    begun = (event for event in events if isinstance(event, StepStarted))
+    return frozenset(event.step for event in begun if event.expected or not event.to)
+
+
 def attempt_of(event: SagaEvent, waits: Container[str]) -> Attempt | None:
     """The attempt that an event has sent; None: it sends nothing.
 

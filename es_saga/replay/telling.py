@@ -42,14 +42,15 @@ from es_saga.replay.again import decide_again, name_of
 from es_saga.replay.answers import Refusals, refusals_of
 from es_saga.replay.home import Home, home_of
 from es_saga.replay.inputs import TIMES, Kind
+from es_saga.replay.known_by import asking_of, event_of
 from es_saga.replay.likeness import alike
-from es_saga.replay.reactions import Reaction, waits_of
-from es_saga.replay.record import Attempt, attempt_of, work_of
+from es_saga.replay.reactions import Reaction
+from es_saga.replay.record import Attempt, attempt_of, unasked, work_of
 from es_saga.replay.refusals import RefusalMaker
 from es_saga.replay.replaying import Replay
 from es_saga.replay.scene_file import Call, SceneFile
 from es_saga.testing.scenes import Asked, Scene, given
-from es_saga.testing.stage import NOON, AnyCommand
+from es_saga.testing.stage import NOON, AnyCommand, Asking
 
 MAX_DETAIL_CHARS: Final = 60
 """Longer details of a failure are left out of the test."""
@@ -101,7 +102,8 @@ def scene(
         maker = RefusalMaker(known)
         telling = _Telling(definition, replay, home, maker, punctual=punctual)
         for event in replay.events:
-            if isinstance(event, StepRefused):  # first, for undos are refused without their data
+            if isinstance(event, StepRefused) and definition.conducted:
+                # First, for undos are refused without their data.
                 maker.refusal(event.refusal_type, event.refusal)
         try:
             telling.tell(again.inputs)
@@ -132,7 +134,7 @@ class _Telling:
         self.calls: list[Call] = []
         self.data = definition.data.model_validate(replay.state.origin.data)
         self._punctual = punctual
-        self._waits = waits_of(replay.events)
+        self._unasked = unasked(replay.events)
         origin = replay.state.origin
         self._scene: Scene = given(
             home.saga,
@@ -157,7 +159,7 @@ class _Telling:
                 raise Stumble(reaction.first, str(error).partition("\n")[0]) from error
             self._compare(reaction.last)
             events = self.replay.events[reaction.first - 1 : reaction.last]
-            self._new += [event for event in events if attempt_of(event, self._waits) is not None]
+            self._new += [event for event in events if attempt_of(event, self._unasked) is not None]
         try:
             self._expect()
             self._end()
@@ -185,7 +187,11 @@ class _Telling:
             self._pass_time(reaction)
         elif isinstance(came, Reply):
             self._expect()
-            self._answer(came, reaction)
+            if self.definition.conducted:
+                self._answer(came, reaction)
+            else:
+                known = self.replay.state.origin.data
+                self._do(Call("tells", (event_of(self.definition, came, known),)))
         elif isinstance(came, Signal):
             self._expect()
             self._hear(came)
@@ -216,8 +222,9 @@ class _Telling:
             return
         event = self.replay.events[reaction.first - 1]
         step: str = getattr(event, "step", "")
-        if step in self._scene.state.waiting:
-            due = self._scene.state.steps[step].do.due
+        if step in self._unasked:
+            own = self._scene.state.steps[step]
+            due = (own.undo or own.do).due
             assert due is not None, "it waits for so long"
             seconds = math.ceil(round((due - self._scene.now) * _MILLISECONDS, 3)) / _MILLISECONDS
             self._do(Call("wait", (seconds,)))
@@ -241,9 +248,10 @@ class _Telling:
 
     def _command(self, event: SagaEvent) -> AnyCommand:
         """By value where that is possible."""
-        attempt = attempt_of(event, self._waits)
+        attempt = attempt_of(event, self._unasked)
         assert attempt is not None, "it was sent"
         kind = self._kind(attempt.step, attempt.direction)
+        assert issubclass(kind, Command), "somebody was asked"
         data = self._sent(event, attempt)
         model = kind.model_validate(data)
         return model if model.model_dump(mode="json") == data else kind
@@ -253,16 +261,12 @@ class _Telling:
         if isinstance(event, StepStarted | CompensationIssued):
             return event.command
         first = Attempt(attempt.step, Direction.DO, 1)
-        begun = next(one for one in self.replay.events if attempt_of(one, self._waits) == first)
+        begun = next(one for one in self.replay.events if attempt_of(one, self._unasked) == first)
         assert isinstance(begun, StepStarted), "what is sent again was sent before"
         return begun.command
 
-    def _kind(self, step: str, direction: Direction) -> type[Command[Any]]:
-        found = self.definition.steps[step]
-        if direction is Direction.DO:
-            return found.command
-        assert found.undo is not None, "it was undone"
-        return found.undo.command
+    def _kind(self, step: str, direction: Direction) -> Asking:
+        return asking_of(self.definition.steps[step], direction)
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +312,7 @@ class _Telling:
         event = next(
             event
             for event in reversed(self.replay.events)
-            if (found := attempt_of(event, self._waits)) and found[:2] == attempt[:2]
+            if (found := attempt_of(event, self._unasked)) and found[:2] == attempt[:2]
         )
         self._do(Call("on", (self._command(event),)))
         if not self._speaks_of(attempt):
@@ -341,6 +345,9 @@ class _Telling:
             case Resolve():
                 work = work_of(self._scene.state, verb.step, verb.direction)
                 assert work is not None, "it was asked for"
+                assert self.definition.conducted, (
+                    "what nobody was asked for is resolved in no scene"
+                )
                 self._on(Attempt(verb.step, verb.direction, work.attempt))
                 if verb.outcome is Outcome.REFUSED:
                     self._do(Call("resolve_not_done", (), said))
@@ -352,16 +359,14 @@ class _Telling:
                     )
                     self._do(Call("resolve", () if reply is None else (reply,), said))
 
-    def _which(self, step: str | None, direction: Direction) -> tuple[type[Command[Any]], ...]:
+    def _which(self, step: str | None, direction: Direction) -> tuple[Asking, ...]:
         """The command that a verb names; none where it stands for several steps, or for all."""
         if step is None:
             return ()
-        kind = self._kind(step, direction)
-        sending = sum(
-            kind in (one.command, one.undo and one.undo.command)
-            for one in self.definition.steps.values()
-        )
-        return (kind,) if sending == 1 else ()
+        kind, steps = self._kind(step, direction), self.definition.steps.values()
+        sending = [asking_of(one, Direction.DO) for one in steps]
+        sending += [asking_of(one, Direction.UNDO) for one in steps if one.undo is not None]
+        return (kind,) if sending.count(kind) == 1 else ()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 

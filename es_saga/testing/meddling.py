@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from es_saga.core.inputs import Cancel, Compensate, OperatorVerb, Resend, Resume, RetryStuck, Skip
-from es_saga.core.messages import Command
-from es_saga.testing.stage import Stage
+from es_saga.testing.stage import Asking, Stage
 
 S = TypeVar("S")
-
-AnyType = type[Command[Any]]
 
 
 class Meddling(ABC, Generic[S]):
@@ -32,7 +29,7 @@ class Meddling(ABC, Generic[S]):
 
     def retry(
         self,
-        command: AnyType | None = None,
+        command: Asking | None = None,
         *,
         reason: str = "it is up again",
         actor: str = "operator",
@@ -43,7 +40,7 @@ class Meddling(ABC, Generic[S]):
 
     def resume(
         self,
-        command: AnyType | None = None,
+        command: Asking | None = None,
         *,
         reason: str = "it is up again",
         actor: str = "operator",
@@ -54,7 +51,7 @@ class Meddling(ABC, Generic[S]):
 
     def resend(
         self,
-        command: AnyType | None = None,
+        command: Asking | None = None,
         *,
         reason: str = "it may be lost",
         actor: str = "operator",
@@ -63,7 +60,7 @@ class Meddling(ABC, Generic[S]):
         __tracebackhide__ = True
         return self._operated(Resend(actor, reason, self._verb(), self._step(command)))
 
-    def skip(self, command: AnyType, *, reason: str = "never mind", actor: str = "operator") -> S:
+    def skip(self, command: Asking, *, reason: str = "never mind", actor: str = "operator") -> S:
         """An operator waives a command: one after the pivot, or an undo that keeps failing."""
         __tracebackhide__ = True
         return self._operated(Skip(actor, reason, self._verb(), self._stage.step_of(command)))
@@ -77,7 +74,7 @@ class Meddling(ABC, Generic[S]):
     def _verb(self) -> str:
         return self._stage.verb()
 
-    def _step(self, command: AnyType | None) -> str | None:
+    def _step(self, command: Asking | None) -> str | None:
         return None if command is None else self._stage.step_of(command)
 
     @abstractmethod

@@ -13,6 +13,7 @@ the scene that follows, so two endings may be told from one beginning.
   waits for its next attempt is waited for; nothing in flight times out on the way.
 - Then it is answered: `reply`, `refuse`, `fail`, `timeout`. Of several in flight `on` says which;
   it also goes back to one that was settled, for an answer that comes `late`.
+- From outside comes what it waits for, by `signal`, and what a service `tells`.
 - Time moves only by `wait`, by `timeout`, and up to the next attempt that is expected.
 - Everything is decided twice, so functions of a saga that are not pure are found out.
 
@@ -27,10 +28,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from es_saga.core.definition import Saga
 from es_saga.core.events import Json, SagaEvent
-from es_saga.core.inputs import Reply, Resolve, Signal, Start
+from es_saga.core.inputs import Reply, Resolve, Start
 from es_saga.core.messages import (
     Command,
     Direction,
+    Event,
     Message,
     Outcome,
     Refusal,
@@ -40,9 +42,9 @@ from es_saga.core.messages import (
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.core.unfolding import unfolded
 from es_saga.testing.belonging import Belonging, parent_of
-from es_saga.testing.conducted import conducted
+from es_saga.testing.hearing import Hearing, opening_of
 from es_saga.testing.meddling import Meddling
-from es_saga.testing.stage import AnyCommand, Sent, Stage, listed, name_of, open_stage
+from es_saga.testing.stage import AnyCommand, Asking, Sent, Stage, listed, name_of, open_stage
 from es_saga.testing.story import Story
 
 D = TypeVar("D", bound=Message)
@@ -60,21 +62,25 @@ def given(
 ) -> Scene:
     """A saga that has just been started with this input; its id is `<name>-1` unless given.
 
+    A choreography is begun by its first event, whose key makes the id.
+
     Args:
         child: another saga runs it: it does not complete before that one lets it.
 
     Raises:
         DefinitionError: the saga cannot be run.
-        InvalidInput: nobody conducts it.
     """
-    definition = conducted(saga.definition)
+    definition = saga.definition
+    if not definition.conducted:
+        assert isinstance(data, Event), "a choreography is begun by one"
+        return Scene(open_stage(definition, opening_of(definition, data, saga_id, key)))
     checked = definition.check_input(data.model_dump(mode="json"))
     chosen, parent = saga_id or f"{saga.name}-1", parent_of(definition) if child else None
     start = Start(chosen, checked, key=key, message_id="start", parent=parent)
     return Scene(open_stage(definition, start))
 
 
-class Scene(Meddling["Scene"], Belonging["Scene"]):
+class Scene(Meddling["Scene"], Belonging["Scene"], Hearing["Scene"]):
     """One saga, as far as its story was told. See `given`."""
 
     def __init__(self, stage: Stage) -> None:
@@ -133,13 +139,6 @@ class Scene(Meddling["Scene"], Belonging["Scene"]):
         __tracebackhide__ = True
         return Scene(self._settled().pass_time(self.now + seconds))
 
-    def signal(self, message: Message, /) -> Scene:
-        """A message comes from outside, that the saga waits for, or will wait for."""
-        __tracebackhide__ = True
-        kind, stage = type(message).__name__, self._settled()
-        signal = Signal(kind, message.model_dump(mode="json"), f"signal-{len(stage.inputs)}")
-        return Scene(stage.feed(signal))
-
     def duplicate(self) -> Scene:
         """The last message arrives once more, and changes nothing (law L42)."""
         __tracebackhide__ = True
@@ -160,7 +159,7 @@ class Scene(Meddling["Scene"], Belonging["Scene"]):
         __tracebackhide__ = True
         return self._is(SagaStatus.COMPLETED)
 
-    def compensated(self, *, owing: Sequence[type[Command[Any]]] = ()) -> Scene:
+    def compensated(self, *, owing: Sequence[Asking] = ()) -> Scene:
         """Everything that was done is undone, but for these undos: they failed or were waived."""
         __tracebackhide__ = True
         if not owing:
@@ -171,8 +170,8 @@ class Scene(Meddling["Scene"], Belonging["Scene"]):
             self._stage.fail(f"the undos it owes are those of {', '.join(owed)}")
         return scene
 
-    def stuck(self, command: type[Command[Any]] | None = None) -> Scene:
-        """It cannot go on without a human; at this command, if one is named."""
+    def stuck(self, command: Asking | None = None) -> Scene:
+        """It cannot go on without a human; at this command or event, if one is named."""
         __tracebackhide__ = True
         scene, stuck = self._is(SagaStatus.STUCK), self.state.stuck
         if command is not None and stuck is not None and stuck.step != self._stage.step_of(command):

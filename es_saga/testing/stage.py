@@ -12,8 +12,8 @@ from es_saga.core.decide import react
 from es_saga.core.definition import Definition
 from es_saga.core.errors import SagaError
 from es_saga.core.events import CompensationIssued, Json, SagaEvent, StepRetried, StepStarted
-from es_saga.core.inputs import Input, Start, Tick
-from es_saga.core.messages import Command, CommandKey, Direction, parse_command_id
+from es_saga.core.inputs import Heard, Input, Start, Tick
+from es_saga.core.messages import Command, CommandKey, Direction, Event, parse_command_id
 from es_saga.core.state import SagaState, Work, WorkStatus
 from es_saga.testing.timeline import timeline
 
@@ -25,6 +25,9 @@ MAX_TICKS = 10_000
 
 AnyCommand = type[Command[Any]] | Command[Any]
 """A command by its type; or by value, as it was sent."""
+
+Asking = type[Command[Any]] | type[Event]
+"""What a step is known by: its command, that of its undo, or an event that tells of it."""
 
 
 class Sent(NamedTuple):
@@ -78,17 +81,20 @@ class Stage(NamedTuple):
         sending = (work.status, work.round, work.attempt)
         return sending == (WorkStatus.STARTED, sent.key.round, sent.attempt)
 
-    def step_of(self, command: type[Command[Any]]) -> str:
-        """The step that a command does or undoes; also where it was never sent.
+    def step_of(self, command: Asking) -> str:
+        """The step that a command does or undoes, also where it was never sent; or an event.
 
         Raises:
             TypeError: no step of the saga sends it.
         """
         for sent in reversed(self.told):
-            if sent.fits(command):
+            if sent.type == command.__name__:
                 return sent.key.step
         for step in self.definition.steps.values():
-            if command in (step.command, step.undo and step.undo.command):
+            told = step.observed
+            if command in (step.command, step.undo and step.undo.command) or (
+                told is not None and command in (told.done, told.undone, *told.refused)
+            ):
                 return step.name
         raise TypeError(f"No step of {self.definition.name!r} sends {command.__name__}.")
 
@@ -176,7 +182,7 @@ class Stage(NamedTuple):
 _SENDING = StepStarted | StepRetried | CompensationIssued
 
 
-def name_of(command: AnyCommand) -> str:
+def name_of(command: AnyCommand | Asking) -> str:
     """A command as a person calls it."""
     return command.__name__ if isinstance(command, type) else repr(command)
 
@@ -188,16 +194,17 @@ def listed(sent: Sequence[Sent]) -> str:
     return f"{', '.join(map(str, sent))} {'was' if len(sent) == 1 else 'were'} sent"
 
 
-def open_stage(definition: Definition, start: Start) -> Stage:
+def open_stage(definition: Definition, start: Start | Heard) -> Stage:
     """The stage right after its saga's start."""
     return Stage(definition, start.saga_id).feed(start)
 
 
-def _goes_out(state: SagaState, event: SagaEvent) -> bool:
-    """Whether anybody is asked: not by a step that waits for the world outside."""
+def _goes_out(state: SagaState, event: StepStarted | StepRetried | CompensationIssued) -> bool:
+    """Whether anybody is asked: not by a step that waits for the world outside, or is expected."""
     if isinstance(event, StepRetried):
-        return event.step not in state.waiting
-    return not isinstance(event, StepStarted) or bool(event.to)
+        sent = state.steps[event.step].do.sent
+        return event.step not in state.waiting and not (sent is not None and sent.expected)
+    return bool(event.to) and not event.expected
 
 
 def _sent(state: SagaState, event: StepStarted | StepRetried | CompensationIssued) -> Sent:

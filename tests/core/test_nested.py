@@ -437,7 +437,7 @@ def test_a_child_answers_what_it_has_come_to(scene: Any, said: tuple[str, str, s
 
 def test_a_child_owes_its_answer_to_what_its_parent_asked_last() -> None:
     assert due_answer(HELD.state) == ("begin", "parent-1/run/do")
-    assert due_answer(CLOSED.state) == ("close", "parent-1/run/close")
+    assert due_answer(CLOSED.state) == ("close", "parent-1/close_run/do")
     assert due_answer(UNDONE.state) == ("undo", "parent-1/run/undo")
 
 

@@ -15,6 +15,8 @@ from domain import (
     travel,
     wholesale,
 )
+from domain.delivery import delivery
+from domain.fulfilment import fulfilment
 from domain.orders.contracts import PlaceOrder
 from es_saga import Saga
 from es_saga.replay import Replay
@@ -32,6 +34,9 @@ EVERY_SAGA: list[Saga[Any]] = [
     *(saga for business in _BUSINESSES for saga in business.app.sagas),
     buy,
 ]
+
+FLOWS: list[Saga[Any]] = [fulfilment, delivery]
+"""Those that nobody conducts."""
 
 HARSH = 0.5
 """Half of all commands meet with trouble."""

@@ -36,7 +36,7 @@ from tests.histories.fates import RECORDINGS
 from tests.replay import bookshop
 from tests.replay.bookshop import Bill, BuyBooks, Cover, Line, Release, Reserve, Reserved, SoldOut
 from tests.replay.papers import Paper, posted
-from tests.replay.recorded import AN_ORDER, EVERY_SAGA, of, recorded, worlds
+from tests.replay.recorded import AN_ORDER, EVERY_SAGA, FLOWS, of, recorded, worlds
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +89,7 @@ def test_a_recorded_history_becomes_a_test_that_leads_to_it(
     leads_to(scene_of(RECORDINGS[name][0].definition, replay), replay, monkeypatch, tmp_path)
 
 
-@pytest.mark.parametrize("saga", EVERY_SAGA, ids=lambda saga: saga.name)
+@pytest.mark.parametrize("saga", [*EVERY_SAGA, *FLOWS], ids=lambda saga: saga.name)
 def test_histories_of_unreliable_worlds_become_tests(
     saga: Saga[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

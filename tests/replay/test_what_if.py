@@ -35,7 +35,7 @@ from es_saga.testing import Scene, given, judge
 from es_saga.testing.story import Story
 from tests.core.sagas import Do, Done, Trip, add, chain
 from tests.histories.fates import RECORDINGS
-from tests.replay.recorded import AN_ORDER, EVERY_SAGA, of, recorded, worlds
+from tests.replay.recorded import AN_ORDER, EVERY_SAGA, FLOWS, of, recorded, worlds
 
 
 class Even(Message):
@@ -102,7 +102,7 @@ def test_the_same_answer_changes_nothing_wherever_it_is_forked(name: str) -> Non
             assert again.version is None
 
 
-@pytest.mark.parametrize("saga", EVERY_SAGA, ids=lambda saga: saga.name)
+@pytest.mark.parametrize("saga", [*EVERY_SAGA, *FLOWS], ids=lambda saga: saga.name)
 def test_without_answers_a_history_is_what_it_was(saga: Saga[Any]) -> None:
     for replay in worlds(saga, range(20)):
         again = what_if(saga.definition, replay, {})
@@ -111,7 +111,7 @@ def test_without_answers_a_history_is_what_it_was(saga: Saga[Any]) -> None:
             assert again.notes == ()
 
 
-@pytest.mark.parametrize("saga", EVERY_SAGA, ids=lambda saga: saga.name)
+@pytest.mark.parametrize("saga", [*EVERY_SAGA, *FLOWS], ids=lambda saga: saga.name)
 def test_every_fork_is_a_history_that_today_decides_and_no_law_objects_to(
     saga: Saga[Any],
 ) -> None:

@@ -16,8 +16,6 @@ from es_saga.testing.check import CHECKS, LawBroken, check_saga
 from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.laws import judge
 from es_saga.testing.outcome import Outcome
-from es_saga.testing.scenes import given
-from tests.core.fulfilment import OrderCreated, fulfilment
 from tests.testing.swapped import Basket, Reserve, Reserved, impure, right, swapped
 
 NO_FAULTS = Bounds(faults=0)
@@ -118,9 +116,3 @@ def test_progress_is_told() -> None:
 @pytest.mark.parametrize("examples", [0, 1])
 def test_it_can_only_explore(examples: int) -> None:
     assert check_saga(right, examples=examples).schedules == examples
-
-
-def test_of_what_nobody_conducts_there_is_no_scene() -> None:
-    flow = fulfilment()
-    with pytest.raises(InvalidInput, match="Nobody conducts fulfilment"):
-        given(flow, OrderCreated(order_id="1", pence=5))
