@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
@@ -211,11 +211,19 @@ def doubts(connection: sa.Connection, participant: str) -> Iterator[InDoubt]:
         yield InDoubt(gid, hold, status.get(hold), max(0.0, now - prepared))
 
 
-def recover(desk: sa.Connection, participant: Participant) -> list[InDoubt]:
-    """Settle what is decided, or was never answered; what is left waits for its saga."""
+def recover(
+    desk: sa.Connection, participant: Participant, ages: Mapping[str, float] | None = None
+) -> list[InDoubt]:
+    """Settle what is decided, or was never answered; what is left waits for its saga.
+
+    Args:
+        ages: by gid, in seconds, where the server's clock does not tell them.
+    """
     left: list[InDoubt] = []
     with desk.begin():
         every = list(doubts(desk, participant.name))
+    if ages is not None:
+        every = [found._replace(age=ages[found.gid]) for found in every]
     for found in every:
         young = found.status is None and found.age < ORPHAN_SECONDS
         if found.status == HoldStatus.HELD or young:

@@ -49,7 +49,7 @@ class Worker(Generic[J]):
 
     One that is to be tried again (`Job.again_at`) is, ahead of those that have come meanwhile.
     `done` is called in the worker's thread with each batch; it must only pass it on.
-    `chore` is what else there is to do.
+    `chore` is what else there is to do. `clock` tells seconds that pass, as the carrier's does.
     """
 
     def __init__(
@@ -58,9 +58,12 @@ class Worker(Generic[J]):
         runner: Carrier[J],
         done: Callable[[Sequence[J]], None],
         chore: Chore | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
         self._chore = chore
+        self._clock = clock
         self._done = done
         self._inbox: deque[J] = deque()
         self._later: list[J] = []
@@ -110,7 +113,7 @@ class Worker(Generic[J]):
             self._runner.disconnect()
 
     def _next_batch(self) -> list[J]:
-        now = time.monotonic()
+        now = self._clock()
         due = [job for job in self._later if _again_at(job) <= now]
         batch, overdue = due[:MAX_BATCH], due[MAX_BATCH:]
         self._later = overdue + [job for job in self._later if _again_at(job) > now]
@@ -123,7 +126,7 @@ class Worker(Generic[J]):
         self._wake.clear()
         if self._inbox or (self._stopping and not self._later):
             return
-        due = min(map(_again_at, self._later), default=math.inf) - time.monotonic()
+        due = min(map(_again_at, self._later), default=math.inf) - self._clock()
         seconds = min(math.inf if most is None else most, max(0.0, due))
         with suppress(TimeoutError):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):

@@ -24,7 +24,9 @@ from es_saga.testing.laws import judge_data
 from es_saga.testing.laws.isolation import Data
 from es_saga.testing.refusals import refusals_of
 from es_saga.testing.simulation.chance import seeded
-from es_saga.testing.simulation.databases import Database, opened
+from es_saga.testing.simulation.databases import Database
+from es_saga.testing.simulation.lending import opened
+from es_saga.testing.simulation.postgres_server import is_installed
 from es_saga.testing.simulation.process import exits_are_deaths
 from es_saga.testing.simulation.sockets import no_sockets
 from es_saga.testing.story import Reservation
@@ -32,6 +34,11 @@ from es_saga.testing.story import Reservation
 Databases = Mapping[str, Database]
 Objection = tuple[str, str]
 """What is broken, as a law's number, and why."""
+
+
+def unplayable(participants: Iterable[Participant]) -> list[Participant]:
+    """Those that would need a database which is not installed."""
+    return [one for one in participants if one.prepares_holds and not is_installed()]
 
 
 class Cast:
@@ -56,13 +63,12 @@ class Cast:
         self.participants = {participant.name: participant for participant in given}
         if len(self.participants) < len(given):
             raise InvalidInput("participants: two of them have the same name.")
-        for participant in given:
-            if participant.prepares_holds:
-                raise InvalidInput(
-                    f"The participant {participant.name!r} prepares transactions, and the "
-                    f"databases of a simulated world cannot.",
-                    hint="Leave it out: a model answers then.",
-                )
+        for participant in unplayable(given):
+            raise InvalidInput(
+                f"The participant {participant.name!r} prepares transactions, which takes "
+                f"PostgreSQL, and that is not installed.",
+                hint="Install es-saga[postgres], or leave it out: a model answers then.",
+            )
         self.invariants = as_many(invariant)
         self.always = as_many(always)
         self.constant = as_many(constant)
@@ -143,6 +149,9 @@ class Cast:
         for why in objections(asked, databases, sagas):
             yield "invariant", why
         yield from self._data(databases, sagas, settled=True)
+        for database in databases.values():
+            if database.doubts is not None:
+                yield from database.doubts.in_the_end(database.connection, sagas)
         if self.residue is not None:
             for why in left_behind(self.residue, databases, sagas):
                 yield "L58", why

@@ -6,7 +6,7 @@
 Hypothesis draws inputs and faults, the simulated world plays them, the laws judge; what fails is
 shrunk and told as a timeline, with a script that plays it again.
 
-Given the participants, it plays their handlers, on databases in memory, and asks what must be true
+Given the participants, it plays their handlers, on databases of its own, and asks what must be true
 of the data:
 
     def nothing_is_lost(books: Books, sagas: Sagas) -> None:
@@ -35,6 +35,7 @@ from es_saga.core.messages import Command, Message, reply_type
 from es_saga.core.state import SagaStatus
 from es_saga.participant.kit import Participant
 from es_saga.testing.begin import Begin
+from es_saga.testing.cast import unplayable
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.invariants import Invariant, Total
@@ -105,11 +106,18 @@ class Checked:
     """Faults that struck."""
     played: tuple[str, ...] = ()
     """The participants whose handlers were played."""
+    unplayed: tuple[str, ...] = ()
+    """Those for which models answered, since PostgreSQL is not installed."""
     seconds: float = 0.0
 
     @property
     def hint(self) -> str:
         """What would make more of the check; nothing, if all is well."""
+        if self.unplayed:
+            return (
+                f"{', '.join(self.unplayed)}: transactions are prepared, which takes PostgreSQL, "
+                "and that is not installed. Models answered. Install es-saga[postgres]."
+            )
         if not self.played or not self.schedules or self.fates[SagaStatus.COMPLETED]:
             return ""
         return (
@@ -157,10 +165,12 @@ def check_saga(
         check_saga(order, participants=[stock, payments], invariant=nothing_is_lost)
 
     Args:
-        participants: played by their own handlers, each on an SQLite database of its own, made as
-            `serve` makes it (see `es_saga.testing.simulation.handlers`); all others are models,
-            which answer whatever suits. The annotations of handlers say what they may refuse; any
-            other command may be refused, too.
+        participants: played by their own handlers, each on a database of its own, made as `serve`
+            makes it (see `es_saga.testing.simulation.handlers`): SQLite in memory, or PostgreSQL
+            for those that prepare transactions; all others are models, which answer whatever suits.
+            Where PostgreSQL is not installed, models answer for those, too, unless something is
+            asked of the data. The annotations of handlers say what they may refuse; any other
+            command may be refused, too.
         data: inputs; default: everything that the saga's model allows, and often the examples of
             its fields, `sku: str = Field(examples=["teapot"])`. Handlers get far with those only
             that they know.
@@ -183,15 +193,18 @@ def check_saga(
             smallest schedule that it could make of it; or a function of the saga is not pure.
         DefinitionError: the saga cannot be run.
         InvalidInput: a given reply is not what its command promises, no example of a message could
-            be made, a participant has no handler for a command, or there is no such residue.
+            be made, a participant has no handler for a command or needs PostgreSQL, which is not
+            installed, or there is no such residue.
     """
     began = time.perf_counter()
-    participants = tuple(participants)
+    participants, left = tuple(participants), list[Participant]()
+    if not (invariant or always or constant or residue is not None):
+        left = unplayable(participants)
     definition = saga.definition if isinstance(saga, Saga) else saga
     replies = _honest(replies or {})
     world = World(
         [saga],
-        participants=participants,
+        participants=[one for one in participants if one not in left],
         replies=replies,
         invariant=invariant,
         always=always,
@@ -210,7 +223,8 @@ def check_saga(
         exploration=exploration,
         children=tuple(children),
         laws={law for one in (exploration, *children) for law in one.laws},
-        played=tuple(one.name for one in participants if one.name in asked),
+        played=tuple(name for name in world.cast.participants if name in asked),
+        unplayed=tuple(one.name for one in left if one.name in asked),
     )
 
     def play(begins: list[Begin], plan: FaultPlan) -> None:

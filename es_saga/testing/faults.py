@@ -62,6 +62,7 @@ class Kind(Enum):
     FAILED = Moment.HANDLING, "the attempt fails; the participant asks to wait {seconds} s"
     FAILED_FOR_GOOD = Moment.HANDLING, "it fails, and the participant says: never again"
     DIES_ON_RECEIPT = Moment.HANDLING, "the participant dies before the effect, for {seconds} s"
+    DIES_IN_DOUBT = Moment.HANDLING, "the participant dies between two commits, for {seconds} s"
     GARBLED = Moment.HANDLING, "it is done, and nobody can read the answer"
     WRONG_ATTEMPT = Moment.HANDLING, "an answer to an attempt that was never made comes, too"
     WRONG_SAGA = Moment.HANDLING, "an answer that names a saga that is none comes, too"
@@ -179,6 +180,10 @@ _ON_PROCESSES: Final = _choices(
     (2, Kind.CLOCK_JUMPS, (-3600.0, -5.0, 5.0, 40.0, 3600.0)),
     (3, Kind.USURPED, (5.0, 60.0)),
 )
+_ON_HOLDS: Final = (
+    *_ON_PROCESSES,
+    *_choices((4, Kind.DIES_IN_DOUBT, (*_BRIEF, *_BRIEF, 40.0))),
+)
 _ON_SAGAS: Final = _choices(
     (4, Kind.CANCELLED, (0.0, 0.003, 2.0)),
     (2, Kind.STARTED_AGAIN, (0.0, 2.0)),
@@ -237,6 +242,11 @@ def _release(chance: random.Random, saga_id: str) -> Fault:
     return Fault(Kind.RELEASED, f"{saga_id}#{chance.randint(1, 9)}", chance.choice(_BRIEF))
 
 
+def may_doubt(definition: Definition) -> bool:
+    """Whether a participant may have a transaction in doubt: something is held."""
+    return any(step.confirms is not None for step in definition.steps.values())
+
+
 def _one(chance: random.Random, choices: _Choices, at: str) -> Fault:
     kind, seconds = chance.choice(choices)
     return Fault(kind, at, seconds)
@@ -261,7 +271,7 @@ def _on_command(
 
 def _on_process(chance: random.Random, saga_id: str, definition: Definition) -> Fault:
     """A death at a message, of whoever has it in hand, or trouble of a manager with its log."""
-    fault = _one(chance, _ON_PROCESSES, "")
+    fault = _one(chance, _ON_HOLDS if may_doubt(definition) else _ON_PROCESSES, "")
     if fault.kind.moment in (Moment.WRITING, Moment.WRITTEN):
         return fault._replace(at=f"{saga_id}#{chance.randint(1, 9)}")
     direction = Direction.UNDO if chance.random() < 0.2 else Direction.DO

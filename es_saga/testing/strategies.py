@@ -29,6 +29,7 @@ from es_saga.testing.faults import (
     FaultPlan,
     Kind,
     Moment,
+    may_doubt,
 )
 from es_saga.testing.kin import family
 from es_saga.testing.plans import build, plans
@@ -213,9 +214,13 @@ def _troubles(
     keys = st.tuples(ids, work).map(lambda drawn: command_id(drawn[0], *drawn[1]))
     counts = st.tuples(ids, st.integers(1, MAX_EVENTS)).map(lambda drawn: f"{drawn[0]}#{drawn[1]}")
     stuck = ids.map(lambda saga_id: f"{saga_id}#stuck")
+    kinds = _kinds_of(Moment.HANDLING)
+    if not may_doubt(definition):
+        kinds.remove(Kind.DIES_IN_DOUBT)
+    handling = st.sampled_from(kinds)
     return st.one_of(
         st.builds(_on_attempts, st.just(Kind.REFUSED), keys),
-        st.builds(_on_attempts, _kinds(Moment.HANDLING), keys, _TIMES, _SECONDS),
+        st.builds(_on_attempts, handling, keys, _TIMES, _SECONDS),
         st.builds(_on_attempts, _kinds(Moment.TRAVELLING), keys, _TIMES, _SECONDS),
         st.builds(_on_attempts, _kinds(Moment.TRAVELLING), keys, _TIMES, _SECONDS, st.just("/r")),
         st.builds(_on_attempts, _kinds(Moment.PUBLISHING), keys, st.just(1), _SECONDS, _EITHER),
@@ -229,9 +234,12 @@ def _troubles(
     )
 
 
-def _kinds(moment: Moment, *rather: Kind) -> st.SearchStrategy[Kind]:
-    kinds = [kind for kind in Kind if kind.moment is moment and kind is not Kind.RELEASED]
-    return st.sampled_from([*rather, *kinds])
+def _kinds(moment: Moment) -> st.SearchStrategy[Kind]:
+    return st.sampled_from(_kinds_of(moment))
+
+
+def _kinds_of(moment: Moment) -> list[Kind]:
+    return [kind for kind in Kind if kind.moment is moment and kind is not Kind.RELEASED]
 
 
 def _on_attempts(

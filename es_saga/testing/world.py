@@ -56,9 +56,10 @@ class World:
         seed: decides the faults and the latencies.
         faults: the plan, instead of the one that the seed stands for.
         rate: how often commands meet with trouble in a plan that is drawn; 0 is a fair world.
-        participants: those that are played by their own handlers, each on a database of its own;
-            all others are models. See `es_saga.testing.simulation.handlers`. Services that react
-            to each other in a choreography are models, too.
+        participants: those that are played by their own handlers, each on a database of its own:
+            SQLite in memory, or PostgreSQL for those that prepare transactions; all others are
+            models. See `es_saga.testing.simulation.handlers`. Services that react to each other in
+            a choreography are models, too.
         replies: what models answer, by command; what is not given is made up.
         invariant: asked of the participants' databases once all is settled; one or several.
         always: likewise, and besides after each of their transactions.
@@ -212,6 +213,7 @@ class World:
             loop.play(wrong, loop.now + SETTLE_SECONDS)
             log.catch_up()
             if finished:
+                self.cast.measure(databases, totals)
                 for law, why in self.cast.in_the_end(databases, log.states, wrong=wrong()):
                     journal.complain(law, "", why)
             reservations = tuple(self.cast.reservations(databases, loop.now))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.checkout import app, checkout
+from domain.checkout import app, checkout, two_phase
 from domain.checkout.contracts import HoldSeats
 from domain.checkout.participants import accounts, bank, box_office, shows
 from es_saga import App, DefinitionError, Participant
@@ -33,6 +33,22 @@ def test_a_checkout_survives_everything() -> None:
         examples=100,
     )
     assert {"L71", "L72", "L73", "L74", "L75"} <= seen.laws
+
+
+@pytest.mark.requirement("R086")
+@pytest.mark.law("L71", "L72", "L73", "L74", "L75")
+def test_a_checkout_by_two_phases_survives_everything() -> None:
+    """The same saga and the same questions; what is held is prepared."""
+    seen = check_saga(
+        checkout,
+        participants=two_phase.app.participants.values(),
+        constant=[every_seat, every_penny],
+        residue=(),
+        examples=30,
+    )
+    assert {"L71", "L72", "L73", "L74", "L75"} <= seen.laws
+    assert seen.played == ("box_office", "bank")
+    assert seen.exploration.complete
 
 
 def test_an_app_says_what_its_participants_do_not_hold() -> None:

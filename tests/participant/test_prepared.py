@@ -13,13 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from es_saga.adapters.postgres import EmbeddedPostgres
-from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Outcome
 from es_saga.database import make_engine
 from es_saga.participant import Server, create_tables, job, keeper, prepared
 from es_saga.participant.prepared import CannotPrepare, InDoubt, in_doubt
-from es_saga.testing.world import World
-from tests.core.test_tcc import checkout
 from tests.participant.strict_bank import (
     ENVELOPES,
     POINTS,
@@ -333,8 +330,3 @@ async def test_an_id_that_names_no_transaction_is_refused_for_good(
         reply = await server.call(envelope)
         assert (reply.outcome, reply.retryafter) == (Outcome.FAILED, -1.0)
     assert (_left(engine), _doubts(engine)) == (100, [])
-
-
-def test_a_simulated_world_leaves_it_to_a_model() -> None:
-    with pytest.raises(InvalidInput, match="the databases of a simulated world cannot"):
-        World([checkout], participants=[bank])

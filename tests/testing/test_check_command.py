@@ -39,6 +39,14 @@ def test_it_says_whose_handlers_were_played(tmp_path: Path) -> None:
     assert row["fates"]["completed"] > 10
 
 
+def test_it_plays_who_prepares_transactions_too(tmp_path: Path) -> None:
+    found = check("domain.checkout.two_phase:app", tmp_path, "--examples", "10")
+    assert found.returncode == 0, found.stderr
+    (row,) = json.loads(found.stdout)
+    assert row["played"] == ["box_office", "bank"]
+    assert row["fates"].keys() >= {"completed", "compensated"}
+
+
 def test_it_says_where_no_saga_completed_since_handlers_do_not_know_the_inputs(
     tmp_path: Path,
 ) -> None:

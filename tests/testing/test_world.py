@@ -117,7 +117,7 @@ def drawn() -> Sequence[Outcome]:
     return [World([trip, order], seed=seed, rate=HARSH).run(2) for seed in range(250)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RELEASED])
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.RELEASED, Kind.DIES_IN_DOUBT}, key=repr))
 def test_every_fault_really_happens(drawn: Sequence[Outcome], kind: Kind) -> None:
     assert sum(outcome.happened[kind] for outcome in drawn) >= 3
 
@@ -190,7 +190,7 @@ def _boundaries(kind: Kind) -> list[str]:
 @pytest.mark.parametrize("managers", [1, 2])
 @pytest.mark.parametrize(
     "kind",
-    [k for k in Kind if k.name.startswith(("DIES", "LOG")) and k is not Kind.DIES_ON_RECEIPT],
+    [k for k in Kind if k.name.startswith(("DIES", "LOG")) and k.moment is not Moment.HANDLING],
 )
 def test_nothing_is_lost_or_doubled_at_any_boundary(kind: Kind, managers: int) -> None:
     """Laws L23, L44, L45, L47: append, publish and acknowledge; of managers and participants."""

@@ -2,10 +2,12 @@
 
     delivery ─► Server ─► Worker ─► Runner ─► handler: its SQL and the fence's row, one transaction
 
-All of that is the kit's own code; only the thread is missing. The database is SQLite in memory,
-made by the kit's `create_tables`, and outlives the process. What goes wrong strikes where it would:
-a refusal, of a type that the handler declares, or a failure stands in for the handler, who dies
-before the effect dies before the commit, and an answer is spoilt on its way.
+All of that is the kit's own code; only the thread is missing (`serving`). The database is made by
+the kit's `create_tables`, and outlives the process: SQLite in memory (`in_memory`), or for those
+that prepare transactions a real PostgreSQL, which keeps what is in doubt while the process is dead
+(`on_postgres`). What goes wrong strikes where it would: a refusal, of a type that the handler
+declares, or a failure stands in for the handler, who dies before the effect dies before the commit,
+and an answer is spoilt on its way.
 
 An effect is a run of a handler that was committed; of an undo, if it wrote something, or had
 nothing to undo.
@@ -13,43 +15,36 @@ nothing to undo.
 A handler may refuse, ask to wait (`Unavailable`), give up (`Terminal`), violate a key. Whatever
 else it raises is told as the participant's fault, at an undo all but `Unavailable`; so are an
 answer that its command does not promise, a transaction that the handler ends, a check that writes.
-In a simulated world there is no network, no thread, and no SQL but SQLite's.
+In a simulated world there is no network, no thread, and no SQL but the database's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import math
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome, Refusal
-from es_saga.participant.fence import Record, Rule, Status, Verdict, is_undo, look, remember
+from es_saga.participant.fence import Record, Rule, Status, is_undo, look, remember
 from es_saga.participant.job import Job
-from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Participant
 from es_saga.participant.reply import BadReply
-from es_saga.participant.runner import Ending, Runner
-from es_saga.participant.serve import HANDLER_SECONDS, Server
-from es_saga.participant.work import Desk, Work
-from es_saga.participant.worker import Worker
+from es_saga.participant.runner import Ending
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.databases import Database
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.journal import Journal, What
-from es_saga.testing.simulation.network import Link, Network
-from es_saga.testing.simulation.process import Died, Process
-from es_saga.testing.simulation.services import Book, ByHand, made_up, planned_error, spoken
+from es_saga.testing.simulation.network import Network
+from es_saga.testing.simulation.process import Process
+from es_saga.testing.simulation.services import Book, ByHand, made_up, planned_error
+from es_saga.testing.simulation.serving import WorldServer
 
 MAX_FAILURES: Final = 50
 """A handler that has failed at one command more often than this will never succeed."""
@@ -104,12 +99,14 @@ class HandlerService:
         self._changed: set[str] = set()
         """Commands that wrote something."""
         self._failures: Counter[str] = Counter()
+        if database.doubts is not None:
+            database.doubts.begin(network.loop.time)
         self.begin()
 
     def begin(self) -> None:
         """Serve, until the process dies; then it is begun again."""
         self.process = Process(self.name, self.network.loop, self._journal, self.begin)
-        self.process.run(_Server(self).start())
+        self.process.run(WorldServer(self).start())
 
     def end(self) -> None:
         """Serve no more, nor commit what is under way."""
@@ -166,6 +163,20 @@ class HandlerService:
                 self._settle(run)
         self._committed()
 
+    def settled(self, left_by_the_dead: int) -> None:
+        """What was prepared is committed or rolled back, perhaps after a death in between."""
+        if left_by_the_dead:
+            self._journal.met["in doubt after a death, and settled"] += left_by_the_dead
+        self._committed()
+
+    def is_back(self) -> None:
+        """Look whether a process has settled, before anything else, what is decided."""
+        doubts = self.database.doubts
+        if doubts is not None:
+            for hold, why in doubts.undone_decisions(self.database.connection):
+                saga_id = hold.partition("/")[0]
+                self._journal.complain("L73", saga_id, f"{self.name} is back, and {why}")
+
     def _settle(self, run: _Run) -> None:
         """Note the effect of a handler, if it had one.
 
@@ -204,6 +215,10 @@ class HandlerService:
                 self.blame(command, f"{told}{_place(error, job)}")
             elif self._failures[command.commandid or ""] > MAX_FAILURES:
                 self.blame(command, f"fails again and again: {told}")
+
+    def out_of_reach(self, job: Job, error: Exception) -> None:
+        """Its database was: in a world that is nobody else's doing."""
+        self.blame(job.envelope, f"its database was out of reach: {_plain(error)}")
 
     def blame(self, command: Envelope, why: str) -> None:
         """It is the participant that is wrong, and not the saga."""
@@ -269,133 +284,3 @@ def _raising(error: Exception) -> Callable[..., Any]:
 
 def _returning(refusal: Any) -> Callable[..., Any]:
     return lambda *_: refusal
-
-
-# ── the kit, in one loop ─────────────────────────────────────────────────────────────────────────
-
-
-class _Server(Server):
-    """A server whose worker is a task of its process, and whose answers may be spoilt."""
-
-    def __init__(self, service: HandlerService) -> None:
-        self._service = service
-        super().__init__(service.participant, service.database.engine, _Line(service))
-
-    async def start(self) -> None:
-        """Take commands: the database is ready."""
-        self._loop = asyncio.get_running_loop()
-        await self._open()
-
-    def _worker(self, name: str) -> Worker[Job]:
-        runner = _Runner(self._service)
-        # Nobody else holds anything in this database: there is no need to look around.
-        keeper = Keeper(runner, math.inf) if self.participant.has_holds else None
-        return _Worker(name, runner, self._worked, self._service.process, keeper)
-
-    def _worked(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            if job.rejected is not None:
-                self._service.blame(job.envelope, job.rejected[1])
-        super()._worked(jobs)
-
-
-class _Line(Link):
-    """A participant's connection: what is planned for its answers happens to them here."""
-
-    def __init__(self, service: HandlerService) -> None:
-        super().__init__(service.network, service.process)
-        self._service = service
-
-    def publish(
-        self, subject: str, envelope: Envelope, *, ttl: float | None = None
-    ) -> asyncio.Future[None]:
-        journal = self._service.network.journal
-        faults = journal.handling.pop(envelope.causationid or "", ())
-        *strangers, last = spoken(envelope, faults, journal, self._service.name)
-        for stranger in strangers:
-            super().publish(subject, stranger)
-        return super().publish(subject, last)
-
-
-class _Worker(Worker[Job]):
-    """A worker that is a task."""
-
-    def __init__(
-        self,
-        name: str,
-        runner: Runner,
-        done: Callable[[Sequence[Job]], None],
-        process: Process,
-        keeper: Keeper | None,
-    ) -> None:
-        super().__init__(name, runner, done, keeper)
-        self._process = process
-
-    def start(self) -> None:
-        self._process.run(self._live())
-
-    async def _live(self) -> None:
-        with suppress(Died):
-            await self._main()
-
-
-class _Runner(Runner):
-    """A runner that may die, and is watched at what it does."""
-
-    def __init__(self, service: HandlerService) -> None:
-        self._service = service
-        self._process = service.process
-        time = service.network.loop.time
-        super().__init__(
-            service.participant,
-            service.database.engine,
-            source=f"svc/{service.name}",
-            handler_seconds=HANDLER_SECONDS,
-            now=time,
-            clock=time,
-        )
-        self._place.statements = service.database.statements
-
-    async def _call(self, job: Job, work: Work) -> Ending:
-        desk, service = self._place.connect(), self._service
-        service.plan(job)
-        before, service.inside = desk.changes(), True
-        try:
-            ending = await super()._call(job, work)
-        except Died:
-            self._place.handling = False
-            raise
-        finally:
-            service.inside = False
-        service.ran(job.envelope, ending, wrote=desk.changes() != before)
-        if not desk.driver.in_transaction and not self._place.misused:
-            service.blame(job.envelope, "its handler ended the transaction")
-        return ending
-
-    def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
-        self._service.met(verdict.rule)
-        return super()._answer_without(job, verdict)
-
-    def _commit(
-        self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
-    ) -> None:
-        if not self._process.alive:  # it died while a handler was awaiting something
-            raise Died
-        for ending in endings:
-            fault = self._service.struck(ending.answer.causationid, Kind.DIES_ON_RECEIPT)
-            if fault is not None:
-                self._process.die(fault.seconds)
-                raise Died
-        super()._commit(transaction, desk, endings)
-        self._service.committed(endings)
-
-    def _roll_back(self, transaction: sa.RootTransaction) -> None:
-        self._service.rolled_back()
-        super()._roll_back(transaction)
-
-    def _postpone(self, jobs: Sequence[Job], error: Exception) -> None:
-        self._service.blame(jobs[0].envelope, f"its database was out of reach: {_plain(error)}")
-        super()._postpone(jobs, error)
-
-    def _log_failure(self, job: Job, error: BaseException) -> None:
-        self._service.raised(job, error)
