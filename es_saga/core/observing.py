@@ -18,7 +18,6 @@ from es_saga.core.messages import CommandKey, Direction, Outcome
 from es_saga.core.reaction import MAX_WHY_CHARS, Reaction
 from es_saga.core.replies import credit
 from es_saga.core.signals import hear
-from es_saga.core.state import WorkStatus
 
 
 def opening(definition: Definition, heard: Heard) -> Start:
@@ -77,8 +76,3 @@ def _credit(reaction: Reaction, heard: Heard, meaning: Meaning) -> None:
     key = CommandKey(state.saga_id, meaning.step, meaning.direction, work.round)
     told = (heard.type, heard.data, heard.message_id)
     credit(reaction, Reply(key, work.attempt, meaning.outcome, *told))
-    state = reaction.state
-    refused = state.steps[meaning.step].do.status is WorkStatus.REFUSED
-    if refused and state.stuck is not None and not state.backward:
-        # It was stuck at another step, which no longer matters: the services turn back.
-        reaction.turn_back(heard.type, meaning.step)

@@ -52,6 +52,16 @@ def credit(reaction: Reaction, reply: Reply) -> None:
         _credit_do(reaction, reply, step, work)
     else:
         _credit_undo(reaction, reply, step, work)
+    if step.observed is not None:
+        _turn_back_watched(reaction, reply)
+
+
+def _turn_back_watched(reaction: Reaction, reply: Reply) -> None:
+    """Where it is stuck no longer matters once another step is refused: the services turn back."""
+    state, step = reaction.state, reply.key.step
+    refused = state.steps[step].do.status is WorkStatus.REFUSED
+    if refused and state.stuck is not None and not state.backward:
+        reaction.turn_back(reply.type, step)
 
 
 def _note(reaction: Reaction, reply: Reply, own: StepState, work: Work) -> None:

@@ -27,11 +27,12 @@ from es_saga.testing.exploration.bounds import Bounds
 from es_saga.testing.exploration.explorer import Explorer
 from es_saga.testing.exploration.moves import Move
 from es_saga.testing.exploration.roles import answers_of
+from tests.core import branching
 from tests.core.run import SAGA, Run
 from tests.core.sagas import Do, Done, Trip, add
 from tests.core.worlds import runs
 from tests.histories.fates import RECORDINGS
-from tests.replay.recorded import AN_ORDER, EVERY_SAGA, HARSH, of, recorded
+from tests.replay.recorded import AN_ORDER, EVERY_SAGA, FLOWS, HARSH, of, recorded, worlds
 
 SEEDS = range(40)
 """Worlds that each saga of the reference business is run in."""
@@ -67,6 +68,26 @@ def test_the_histories_of_unreliable_worlds_are_decided_again(saga: Saga[Any]) -
     assert kinds.keys() >= {Kind.START, Kind.REPLY, Kind.REFUSAL, Kind.FAILURE, Kind.TIMEOUT}
     assert kinds[Kind.RETRY]
     assert kinds[Kind.VERB]
+
+
+@pytest.mark.law("L51")
+@pytest.mark.parametrize("flow", [*FLOWS, branching.trip()], ids=lambda flow: flow.name)
+def test_what_nobody_conducts_is_decided_again(flow: Saga[Any]) -> None:
+    decided = 0
+    for replay in worlds(flow, range(10)):
+        assert diverges(flow.definition, replay) is None, str(diverges(flow.definition, replay))
+        decided += len(replay)
+    assert decided > 100
+
+
+@pytest.mark.law("L51")
+def test_a_refusal_beside_an_event_that_is_missed_turns_the_flow_back_again() -> None:
+    flow = branching.trip()
+    missed = given(flow, branching.TripPlanned(trip_id="7")).wait(60).stuck(branching.FlightBooked)
+    refused = missed.tells(branching.HotelFull(trip_id="7"))
+    assert refused.state.backward
+    again = decide_again(flow.definition, of(refused))
+    assert again.divergence is None
 
 
 @pytest.mark.law("L51")
