@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -15,14 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from domain.checkout import checkout
+from domain.checkout import participants as reserving
+from domain.checkout.contracts import FundsHeld, HoldFunds
 from domain.checkout.participants import accounts, shows
 from domain.checkout.two_phase import bank, box_office
-from es_saga import Command, InvalidInput, Participant, SyncTx
+from es_saga import Command, InvalidInput, Participant, SyncTx, Tx
 from es_saga.core.state import SagaStatus, WorkStatus
 from es_saga.participant import prepared
 from es_saga.participant.prepared import InDoubt
-from es_saga.testing import Begin, Books, Fault, FaultPlan, Kind, Sagas, World, check_saga, explore
+from es_saga.testing import Begin, Books, Fault, FaultPlan, Kind, Sagas, World, check_saga
 from es_saga.testing import cast as casting
+from es_saga.testing.exploring import Bounds
 from es_saga.testing.faults import draw
 from es_saga.testing.outcome import Outcome
 from es_saga.testing.simulation.lending import opened
@@ -34,6 +38,7 @@ DEAD = "in doubt after a death, and settled"
 
 WORK = ["seats/do", "funds/do", "confirm_seats/do", "confirm_funds/do", "seats/undo", "funds/undo"]
 CART = {"cart_id": "7", "show": "Hamlet", "seats": 2, "card": "visa", "pence": 300}
+ELSEWHERE = {"show": "Macbeth", "card": "amex"}
 
 
 def every_seat(books: Books) -> int:
@@ -93,15 +98,20 @@ DEATHS = {
 
 
 def drawn(seeds: Iterable[int], **options: Any) -> Iterator[Outcome]:
-    """Two carts and whatever goes wrong, half of the time; and a participant dies."""
+    """Two carts and whatever goes wrong, half of the time; and a participant dies.
+
+    Every fourth time both of them need the same rows.
+    """
+    one, other = carts(2)
     for seed in seeds:
         chance = random.Random(seed)
         kind, work = chance.choice([*DEATHS, *(3 * [Kind.DIES_IN_DOUBT])]), chance.choice(WORK)
         place = f"checkout-{chance.randint(1, 2)}/{work}/1{DEATHS[kind]}"
         death = Fault(kind, place, chance.choice([0.5, 5.0, 100.0]))
-        plan = draw(seed, [(one.saga_id, checkout.definition) for one in carts(2)], rate=0.5)
+        plan = draw(seed, [(cart.saga_id, checkout.definition) for cart in (one, other)], rate=0.5)
         faults = plan.keeping([*plan.faults, death])
-        yield world(**options).run(carts(2), faults=faults)
+        both = [one, other._replace(data=CART | (ELSEWHERE if seed % 4 else {}))]
+        yield world(**options).run(both, faults=faults)
 
 
 # ── whatever goes wrong ──────────────────────────────────────────────────────────────────────────
@@ -113,17 +123,17 @@ def test_the_laws_hold_whatever_goes_wrong() -> None:
     fates: Counter[SagaStatus] = Counter()
     struck: Counter[Kind] = Counter()
     met: Counter[str] = Counter()
-    for outcome in drawn(range(40)):
+    for outcome in drawn(range(32)):
         assert not outcome.findings, outcome
         laws |= outcome.judgement.applied
         fates.update(state.status for state in outcome.states.values())
         struck += outcome.happened
         met += outcome.met
     assert laws >= {"L71", "L72", "L73", "L74", "L75"}
-    assert fates[SagaStatus.COMPLETED] > 20
-    assert fates[SagaStatus.COMPENSATED] > 20
-    assert all(struck[kind] >= 2 for kind in DEATHS)
-    assert met[DEAD] >= 5
+    assert fates[SagaStatus.COMPLETED] > 15
+    assert fates[SagaStatus.COMPENSATED] > 15
+    assert all(struck[kind] for kind in DEATHS)
+    assert met[DEAD] >= 2
     assert met["undone before it came"] > 0
 
 
@@ -157,9 +167,13 @@ def test_what_nobody_was_told_of_is_rolled_back_by_whoever_is_back_after_long() 
 
 
 @pytest.mark.law("L74")
-def test_what_expires_is_rolled_back_and_a_late_confirm_is_refused() -> None:
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_expires_is_rolled_back_and_a_late_confirm_is_refused(dies: bool) -> None:
+    """It may die once the row says that it expired: it is rolled back by whoever comes after."""
     lost = [Fault(Kind.LOST, f"checkout-1/confirm_funds/do/{n}") for n in range(1, 40)]
-    outcome = played(*lost)
+    death = Fault(Kind.DIES_IN_DOUBT, "checkout-1/funds/undo/expired", 5.0)
+    outcome = played(*lost, *([death] if dies else []))
+    assert outcome.happened[Kind.DIES_IN_DOUBT] == outcome.met[DEAD] == dies
     assert outcome.states["checkout-1"].status is SagaStatus.STUCK
     kept = {one.participant: one.status for one in outcome.reservations}
     assert kept == {"box_office": "confirmed", "bank": "expired"}
@@ -173,18 +187,53 @@ def test_who_needs_what_is_in_doubt_gets_it_once_it_is_settled() -> None:
     assert [saga for saga, _ in done[::2]] == [saga for saga, _ in done[1::2]]
 
 
+def test_who_dies_while_a_handler_awaits_something_prepares_nothing() -> None:
+    """The first answer is about to be sent when the second hold is in the middle of its work."""
+    runs: list[str] = []
+    slow = Participant("bank", tables=accounts.tables)
+
+    @slow.prepares(HoldFunds)
+    async def take_money(cmd: HoldFunds, tx: Tx) -> FundsHeld:
+        runs.append(cmd.card)
+        spent = "UPDATE accounts SET available = available - 1, consumed = consumed + 1"
+        await tx.execute(f"{spent} WHERE thing = :card", {"card": cmd.card})
+        await asyncio.sleep(1.0)
+        return FundsHeld(pence=cmd.pence)
+
+    death = Fault(Kind.DIES_BEFORE_PUBLISH, "checkout-1/funds/do/1/r", 0.0)
+    plan = FaultPlan((death,))
+    one, other = carts(2)
+    begins = [one, other._replace(data=CART | ELSEWHERE, after=0.5)]
+    outcome = World([checkout], participants=[slow], faults=plan, constant=every_penny).run(begins)
+    assert not outcome.findings, outcome
+    assert runs == ["visa", "amex", "amex"], "the second one again, and the first from memory"
+    assert {state.status for state in outcome.states.values()} == {SagaStatus.COMPLETED}
+    assert DEAD not in outcome.met
+
+
+def test_participants_of_both_kinds_play_together() -> None:
+    """The seats are reserved in memory, the money is prepared."""
+    cast = [reserving.box_office, bank]
+    fates: Counter[SagaStatus] = Counter()
+    for seed in range(8):
+        outcome = World(
+            [checkout],
+            participants=cast,
+            constant=[every_seat, every_penny],
+            residue=(),
+            seed=seed,
+            rate=0.5,
+        ).run(2)
+        assert not outcome.findings, outcome
+        fates.update(state.status for state in outcome.states.values())
+    assert fates.keys() >= {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
+
+
 def test_the_same_seed_is_the_same_course() -> None:
     seeds = range(8)
     first, again = ([outcome.digest for outcome in drawn(seeds)] for _ in range(2))
     assert first == again
     assert len(set(first)) == len(seeds)
-
-
-def test_the_explorer_knows_what_they_refuse() -> None:
-    found = explore(checkout, participants=BOTH)
-    assert found, found
-    assert found.complete
-    assert found.laws >= {"L71", "L72", "L73"}
 
 
 # ── what is wrong is found ───────────────────────────────────────────────────────────────────────
@@ -338,7 +387,7 @@ def test_without_postgres_a_world_says_what_to_do() -> None:
 
 @pytest.mark.usefixtures("without")
 def test_without_postgres_a_check_has_models_answer_and_says_so() -> None:
-    seen = check_saga(checkout, participants=BOTH, examples=10)
+    seen = check_saga(checkout, participants=BOTH, examples=10, bounds=Bounds(faults=0))
     assert (seen.played, seen.unplayed) == ((), ("box_office", "bank"))
     assert "box_office, bank: transactions are prepared, which takes PostgreSQL" in str(seen)
 

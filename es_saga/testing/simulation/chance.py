@@ -1,7 +1,8 @@
 """Chance, where handlers ask for it: in a simulated world it is the seed's.
 
 `random`, `uuid4`, `os.urandom` and `secrets` say the same in every run of one seed. The time of day
-is the machine's: a handler that puts it into an answer makes two runs of one seed differ in that.
+is the machine's, and what a database draws or reads off a clock is its own (`gen_random_uuid()`,
+`now()`): a handler that puts such a thing into an answer makes two runs of one seed differ in that.
 """
 
 from __future__ import annotations
