@@ -1,7 +1,11 @@
 """What is prepared in a participant's database, and the law that it ends as was decided.
 
 PostgreSQL does the preparing, and keeps what is in doubt while a simulated process is dead. Only
-the time is the world's: the server knows no other than its own.
+the time is the world's: the server knows no other than its own. Once all is settled
+
+    L71    nothing is prepared any more for a saga that is over
+    L72    what is confirmed was committed, and nothing else was
+    L73    what is decided is carried out; so it is, too, as soon as one that died is back
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from es_saga.core.state import SagaState, WorkStatus
+from es_saga.core.state import SagaState, SagaStatus, WorkStatus
 from es_saga.participant.holds import HoldStatus, es_holds
 from es_saga.participant.kit import Part, Participant
 from es_saga.participant.prepared import InDoubt, doubts, gid_of
@@ -105,10 +109,8 @@ class Doubts:
             kept = self._seen.get(gid)
             end = (kept and kept.end) or "nothing"
             if (end == _COMMIT) != (status == HoldStatus.CONFIRMED) or status == HoldStatus.HELD:
-                yield (
-                    "L72",
-                    f"{self._who}: {hold} is {status}, and what was done is {end}",
-                )
+                why = f"{hold} is {status}, and what was done is {end}"
+                yield "L72", f"{self._who}: {why}"
 
     def _in_doubt(self, book: sa.Connection) -> list[InDoubt]:
         found = list(doubts(book, self._who))
@@ -117,8 +119,8 @@ class Doubts:
 
 
 def _is_over(state: SagaState | None) -> bool:
-    """Whether it is closed, and no operator has waived what it still had to do."""
-    if state is None or state.closed is None:
+    """Whether it is closed and owes nothing, and no operator has waived what it had to do."""
+    if state is None or state.status not in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
         return False
     works = (work for step in state.steps.values() for work in (step.do, step.undo))
     return not any(work is not None and work.status is WorkStatus.SKIPPED for work in works)
