@@ -16,6 +16,7 @@ from es_saga.cli.console import (
     EXIT_ILLEGAL,
     EXIT_UNREACHABLE,
     Output,
+    complain,
     escape,
     say,
     seconds,
@@ -24,6 +25,7 @@ from es_saga.cli.console import (
     styled_status,
     text_of,
 )
+from es_saga.cli.histories import whole
 from es_saga.cli.reading import told
 from es_saga.cli.running import located
 from es_saga.cli.table import Column
@@ -116,16 +118,30 @@ def operate_one(settings: Settings, saga_id: str, request: VerbRequest, output: 
 
     answer = asyncio.run(ask())
     summary = answer.result()
+    now = f"{escape(summary['saga_id'])} is {styled_status(summary['status'])}"
     if output is not Output.TABLE:
         shown = {"events": answer.events, "commands": answer.commands} if request.dry_run else {}
         show_one({**summary, **shown}, output)
-        return
-    now = f"{escape(summary['saga_id'])} is {styled_status(summary['status'])}"
-    if not request.dry_run:
+    elif request.dry_run:
+        _show_preview(answer)
+        say(f"{now}, at version {summary['version']}; nothing was done")
+    else:
         say(now)
-        return
-    _show_preview(answer)
-    say(f"{now}, at version {summary['version']}; nothing was done")
+    if request.verb == "cancel" and not request.dry_run:
+        refused = _refusal(settings, saga_id)
+        if refused is not None:
+            complain(f"It was not cancelled: {refused}.", "That somebody wished it is recorded.")
+            raise typer.Exit(EXIT_ILLEGAL)
+
+
+def _refusal(settings: Settings, saga_id: str) -> str | None:
+    """Why the last wish to cancel a saga was refused, if it was: that is recorded all the same."""
+    wishes = [
+        event.payload
+        for event in whole(compose.queries(settings), saga_id)
+        if event.kind == "OperatorCancelled"
+    ]
+    return wishes[-1].get("refused") if wishes else None
 
 
 def operate_all(

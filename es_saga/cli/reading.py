@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -20,6 +20,7 @@ from es_saga.cli.console import (
     OutputOption,
     QuietOption,
     clock,
+    console_on,
     escape,
     moment,
     put,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from es_saga.config import Settings
     from es_saga.projections.ledger import Entry
     from es_saga.projections.queries import AuditRow, SagaRow, Standing
+
+MOST_ALIKE: Final = 5
+"""Items of a list that have a line each on a terminal, though they stand alike."""
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A saga's id.")]
 
@@ -143,13 +147,25 @@ def _stuck_at(rows: Sequence[AuditRow]) -> str:
 def _show_next(standing: Standing) -> None:
     """Of an open saga: how old it is, what is still to be done, and when something happens."""
     row = standing.saga
+    from es_saga.diagrams.timescale import lasting
+
+    if standing.way is not None:
+        put(f"[dim]way[/]      {escape(standing.way)}", hang=9)
     if row.closed is None:
         deadline = f", deadline {moment(row.deadline)}" if row.deadline else ""
-        put(f"[dim]age[/]      {standing.age:.1f} s{deadline}")
+        put(f"[dim]age[/]      {lasting(standing.age)}{deadline}")
         if standing.remaining:
             what = "to undo" if row.backward else "to do"
             put(f"[dim]{what:8}[/] {escape(', '.join(standing.remaining))}", hang=9)
-        if row.next_due is not None:
+        for one in standing.waits_for:
+            until = f", until {moment(one.until)}" if one.until is not None else ""
+            put(f"[dim]waits[/]    for {escape(one.what)}{until}", hang=9)
+        if row.status == "waiting" and not standing.waits_for and standing.parent is not None:
+            put(
+                f"[dim]waits[/]    for {standing.parent}: it is done, and held until that ends",
+                hang=9,
+            )
+        if row.next_due is not None and not standing.waits_for:
             put(f"[dim]next due[/] {moment(row.next_due)}")
     put("")
 
@@ -170,6 +186,8 @@ def _show_steps(standing: Standing) -> None:
         }
         for name, step in standing.saga.steps.items()
     ]
+    if console_on(sys.stdout).is_terminal:
+        steps = list(_alike_as_one(steps))
     columns = (
         "step",
         "status",
@@ -180,6 +198,26 @@ def _show_steps(standing: Standing) -> None:
         Column("attempt", optional=True, right=True),
     )
     show(steps, Output.TABLE, columns)
+
+
+def _alike_as_one(steps: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of a long list, the items that stand alike are one line, at the place of the first."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for step in steps:
+        alike.setdefault(_stands_like(step), []).append(step)
+    for step in steps:
+        own = alike[_stands_like(step)]
+        if len(own) <= MOST_ALIKE:
+            yield step
+        elif step is own[0]:
+            name = step["step"].rpartition("-")[0]
+            ended = max(one["ended"] for one in own)
+            yield step | {"step": f"{name}, {len(own)} items", "result": "", "ended": ended}
+
+
+def _stands_like(step: Mapping[str, Any]) -> tuple[str, ...]:
+    name, _, item = step["step"].rpartition("-")
+    return (name if item.isdigit() else step["step"], step["status"], step["undo"])
 
 
 def _stands(entry: Entry) -> str:

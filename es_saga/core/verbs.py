@@ -79,10 +79,9 @@ def operate(reaction: Reaction, verb: OperatorVerb) -> None:
 def _mend(reaction: Reaction, verb: RetryStuck | Skip | Resolve) -> None:
     state = reaction.state
     if state.status is not SagaStatus.STUCK:
-        raise IllegalOperation(
-            f"Saga {state.saga_id} is {state.status}, not stuck.",
-            hint="It goes on by itself; `resume` and `resend` have it go on sooner.",
-        )
+        sooner = "It goes on by itself; `resume` and `resend` have it go on sooner."
+        hint = _awaited(reaction) or sooner
+        raise IllegalOperation(f"Saga {state.saga_id} is {state.status}, not stuck.", hint=hint)
     if isinstance(verb, RetryStuck):
         _retry(reaction, verb)
     elif isinstance(verb, Skip):
@@ -238,7 +237,23 @@ def _instead(reaction: Reaction, verb: Resume | Resend) -> str:
         return f"What waits is sent at once by `es-saga resume {state.saga_id}`."
     if state.stuck is not None:
         return "It is stuck: retry it, or resolve or skip what it is stuck at."
-    return f"`es-saga status {state.saga_id}` says what it waits for."
+    return _awaited(reaction) or f"`es-saga status {state.saga_id}` says what it waits for."
+
+
+def _awaited(reaction: Reaction) -> str | None:
+    """What a saga waits for, and how that comes; None: for the answers of those it has asked."""
+    state, steps = reaction.state, reaction.definition.steps
+    if state.held:
+        return "It is done, and held until the saga that runs it ends."
+    if not reaction.definition.conducted:
+        return "Nobody conducts it: it goes on when its services publish what is expected."
+    for name in state.waiting:
+        wait = steps[name].wait
+        if wait is None or wait.message is None:
+            return f"It sleeps until {name} is over."
+        told = f"`es-saga signal {state.saga_id} {steps[name].asks} --input …` tells it."
+        return f"It waits for {steps[name].asks}: {told}"
+    return None
 
 
 # ── what is stuck ────────────────────────────────────────────────────────────────────────────────

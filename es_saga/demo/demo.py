@@ -115,11 +115,14 @@ def _ended(play: Play) -> bool:
     """Tell how every saga ended, and whether it should have."""
     good = True
     say("")
+    ends = {saga_id: play.ended.get(saga_id, "not closed") for saga_id in play.fates}
+    width = max(map(len, ends.values()))
     for saga_id, fate in play.fates.items():
-        status = play.ended.get(saga_id, "not closed")
+        status = ends[saga_id]
         right = status == fate.ends
         good &= right
-        say(f"{_mark(right)} {saga_id}  {styled_status(status)}  [dim]{fate.story}[/]")
+        room = " " * (width - len(status))
+        say(f"{_mark(right)} {saga_id}  {styled_status(status)}{room}  [dim]{fate.story}[/]")
     say("")
     return good
 
@@ -127,7 +130,7 @@ def _ended(play: Play) -> bool:
 def _conclude(play: Play, deaths: int, good: bool) -> None:
     ends = [play.ended[saga_id] for saga_id in play.fates if saga_id in play.ended]
     words = f"{len(ends)} of {len(play.fates)} sagas closed, {ends.count(COMPLETED)} completed; "
-    words += f"{deaths} processes died on the way"
+    words += f"{deaths} process{'' if deaths == 1 else 'es'} died on the way"
     say("")
     say(f"[bold {'green' if good else 'red'}]{words}: {'all well' if good else 'WRONG'}[/]")
 

@@ -37,9 +37,6 @@ PLAY_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 """How often the log is read."""
 
-STEP_CHARS = 16
-"""Room for the name of a step."""
-
 _BEGUN = "StepStarted"
 _CLOSED = ("SagaCompleted", "SagaCompensated")
 
@@ -71,6 +68,10 @@ class Play:
         self.ended: dict[str, str] = {}
         """By saga, its status in the end; those that others run are among them."""
         self._killed: set[str] = set()
+        steps = [step for saga in stage.app.sagas for step in saga.definition.steps.values()]
+        unfolds = any(step.each or step.ways for step in steps)
+        self._chars = max(len(step.name) for step in steps) + len("-1") * unfolds
+        """Room for the name of a step."""
 
     async def run(self, log: Queries) -> None:
         """Start every saga, and look on until all are closed."""
@@ -147,7 +148,7 @@ class Play:
                 with contextlib.suppress(NotFound):
                     news += await asyncio.to_thread(log.history, saga_id, after=seen[saga_id])
             for row in sorted(news, key=lambda row: (row.at, row.saga_id, row.version)):
-                _tell(row)
+                _tell(row, self._chars)
                 seen[row.saga_id] = row.version
                 if row.kind == _BEGUN:
                     if row.payload["to"].startswith(SAGA):
@@ -170,17 +171,22 @@ class Play:
                 pass
 
 
-def _tell(row: AuditRow) -> None:
-    look = look_of(row.kind)
-    step = row.step or ""
-    say(
-        f"[dim]{clock(row.at)}[/]  {row.saga_id}  {look.of(f'{look.mark} {row.kind:<22}')} "
-        f"{step:<{STEP_CHARS}} [dim]{escape(_what(row))}[/]"
-    )
+def _tell(row: AuditRow, chars: int) -> None:
+    look, step, what = look_of(row.kind), row.step or "", escape(_what(row))
+    kind = f"{look.mark} {row.kind:<22}" if step or what else f"{look.mark} {row.kind}"
+    line = f"[dim]{clock(row.at)}[/]  {row.saga_id}  {look.of(kind)}"
+    if step or what:
+        line += f" {step:<{chars}}  [dim]{what}[/]" if what else f" {step}"
+    say(line)
 
 
 def _what(row: AuditRow) -> str:
+    """What an event says beyond its name and step, shorter than `gist`: no data."""
     payload = row.payload
+    if row.kind == "StepFannedOut":
+        return f"{payload['count']} items"
+    if row.kind == "SagaResumed":
+        return f"way {payload['way']} from {payload['save_point']}"
     for name in ("command_type", "refusal_type", "error", "why", "name"):
         if payload.get(name):
             attempt = payload.get("attempt", 1)

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from es_saga.projections.ledger import Entry, ledger, remaining
+from es_saga.projections.waiting import Awaited, awaited, way
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class Standing:
     """The saga that runs it."""
     children: Mapping[str, str] = field(default_factory=dict[str, str])
     """The sagas that it runs, by the steps that do."""
+    waits_for: tuple[Awaited, ...] = ()
+    """Messages, events and times that it waits for, and asks nobody."""
+    way: str | None = None
+    """Which way from its save-points it is on; None: it has come to none."""
 
 
 def saga_row(row: sa.RowMapping) -> SagaRow:
@@ -97,4 +102,5 @@ def standing(
         return Standing(row, age, None, None)
     left = () if row.closed is not None else remaining(shape, row.steps, backward=row.backward)
     entries = ledger(shape, row.steps, backward=row.backward, settled_by=settled_by)
-    return Standing(row, age, left, entries)
+    waits = () if row.closed is not None else tuple(awaited(shape, row.steps))
+    return Standing(row, age, left, entries, waits_for=waits, way=way(shape, row.steps))

@@ -237,6 +237,16 @@ def test_under_one_name_it_is_done_once(cli: Cli, bakery: Running, sweetening: B
     assert kinds(cli, bakery, sweets).count("OperatorResent") == 1
 
 
+def test_a_cancel_that_comes_too_late_is_recorded_and_says_so(
+    cli: Cli, bakery: Running, stuck: str
+) -> None:
+    told = cli("cancel", stuck, "--reason", "too late", data=bakery.data)
+
+    assert told.code == 4
+    assert "It was not cancelled: the pivot pay has succeeded" in told.err
+    assert "OperatorCancelled" in kinds(cli, bakery, stuck)
+
+
 # ── several at once ──────────────────────────────────────────────────────────────────────────────
 
 

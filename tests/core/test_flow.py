@@ -82,6 +82,18 @@ def test_the_same_message_twice_counts_once() -> None:
     assert sum(isinstance(event, SignalReceived) for event in again.history) == 1
 
 
+def test_who_would_hurry_a_saga_that_waits_is_told_what_for() -> None:
+    waiting = given(buying(), DEAR).expect(Book).reply(Booked()).waiting()
+    for hurry in (waiting.retry, waiting.resume, waiting.resend):
+        with pytest.raises(IllegalOperation) as refused:
+            hurry()
+        assert "It waits for Approval: `es-saga signal" in refused.value.hint
+    asleep = waiting.signal(Approval(by="ada")).expect(Pay).reply().waiting()
+    with pytest.raises(IllegalOperation) as refused:
+        asleep.resend()
+    assert refused.value.hint == "It sleeps until cool_off is over."
+
+
 def test_what_does_not_come_in_time_turns_the_saga_back() -> None:
     waiting = given(buying(), DEAR).expect(Book).reply(Booked()).waiting()
     back = waiting.wait(DAY.total_seconds()).expect(Unbook(ref="b-1")).reply().compensated()

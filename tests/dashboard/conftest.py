@@ -64,9 +64,25 @@ class Tabs:
             self.complaints.append(f"{message.type}: {message.text} {message.location}")
 
     def close(self) -> None:
-        """Close them all."""
-        for context in self._contexts:
+        """Close them all, before what serves them stops: they would complain of that."""
+        while self._contexts:
+            context = self._contexts.pop()
+            for page in context.pages:
+                page.wait_for_load_state()  # else Chromium may never be done with it
             context.close()
+
+
+def log_in(page: Page, token: str) -> None:
+    """Give a token that is known, and wait for the page that this leads to.
+
+    By what stands there: that the browser is on its way may be told of the page that it leaves.
+    """
+    from playwright.sync_api import expect
+
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("nav[aria-label=Pages]")).to_be_visible()
+    page.wait_for_load_state()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from es_saga.web.access import Access, read_tokens
-from tests.dashboard.conftest import Tabs
+from tests.dashboard.conftest import Tabs, log_in
 from tests.dashboard.serving import Site, serving
 
 OPERATE = "correct-horse-battery-staple"
@@ -40,10 +40,10 @@ def test_without_a_token_there_is_nothing_but_the_login(tabs: Tabs, guarded: Sit
     page.get_by_label("Token").fill("a-wrong-one-that-is-long-enough")
     page.get_by_role("button", name="Log in").click()
     expect(page.locator("main")).to_contain_text("not known here")
-    page.get_by_label("Token").fill(OPERATE)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, OPERATE)
     assert page.url == f"{guarded.url}/sagas?status=stuck"
     page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
     page.goto("/sagas")
     assert "/login" in page.url
     tabs.complaints.clear()  # 401 for the wrong token
@@ -51,8 +51,7 @@ def test_without_a_token_there_is_nothing_but_the_login(tabs: Tabs, guarded: Sit
 
 def test_the_session_is_out_of_reach_of_scripts_and_other_sites(tabs: Tabs, guarded: Site) -> None:
     page = tabs.open(guarded, "/login")
-    page.get_by_label("Token").fill(OPERATE)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, OPERATE)
     cookies = page.context.cookies()
     (session,) = [cookie for cookie in cookies if cookie.get("name") == "es_saga_session"]
     assert session.get("httpOnly")
@@ -62,7 +61,7 @@ def test_the_session_is_out_of_reach_of_scripts_and_other_sites(tabs: Tabs, guar
 
 
 def test_the_stream_and_the_forms_ask_for_a_token_too(guarded: Site) -> None:
-    with httpx.Client(base_url=guarded.url) as anybody:
+    with httpx.Client(base_url=guarded.url, timeout=20) as anybody:
         assert anybody.get("/live/sagas").status_code == 401
         answer = anybody.post("/batch", data={"which": "all"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fbatch")
@@ -70,8 +69,7 @@ def test_the_stream_and_the_forms_ask_for_a_token_too(guarded: Site) -> None:
 
 def test_a_token_for_reading_shows_everything_and_offers_nothing(tabs: Tabs, guarded: Site) -> None:
     page = tabs.open(guarded, "/login?next=/pending")
-    page.get_by_label("Token").fill(READ)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, READ)
     assert page.get_by_text("read-only").is_visible()
     for path in ("/pending", "/sagas", "/batch"):
         page.goto(path)
@@ -88,7 +86,7 @@ def test_a_token_for_reading_shows_everything_and_offers_nothing(tabs: Tabs, gua
 def test_where_nothing_may_be_changed_a_form_is_refused(tabs: Tabs, read_only: Site) -> None:
     page = tabs.open(read_only, "/")
     assert page.get_by_text("read-only").is_visible()
-    answer = httpx.post(f"{read_only.url}/batch", data={"which": "all", "act": "do"})
+    answer = httpx.post(f"{read_only.url}/batch", data={"which": "all", "act": "do"}, timeout=20)
     assert answer.status_code == 403
     assert "read-only" in answer.text
 
@@ -97,13 +95,12 @@ def test_where_nothing_may_be_changed_a_form_is_refused(tabs: Tabs, read_only: S
 def test_the_login_leads_nowhere_else(tabs: Tabs, guarded: Site, onward: str) -> None:
     page = tabs.open(guarded, "/login")
     page.goto(f"/login?next={onward}")
-    page.get_by_label("Token").fill(READ)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, READ)
     assert page.url == f"{guarded.url}/"
 
 
 def test_every_page_has_a_strict_policy(site: Site) -> None:
-    with httpx.Client(base_url=site.url) as client:
+    with httpx.Client(base_url=site.url, timeout=20) as client:
         for path in ("/", "/sagas", "/login", "/pending", "/sagas/nobody"):
             headers = client.get(path).headers
             policy = headers["content-security-policy"]
@@ -115,7 +112,7 @@ def test_every_page_has_a_strict_policy(site: Site) -> None:
 
 
 def test_static_files_are_those_of_the_folder_and_no_others(site: Site) -> None:
-    with httpx.Client(base_url=site.url) as client:
+    with httpx.Client(base_url=site.url, timeout=20) as client:
         found = re.search(r'href="(/static/[^"]+/app\.css)"', client.get("/").text)
         assert found is not None
         answer = client.get(found[1])

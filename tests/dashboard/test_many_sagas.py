@@ -111,7 +111,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_page_reads_no_more_because_there_are_many(
     log: str, record_property: Callable[[str, object], None]
 ) -> None:
-    with watched() as work, serving(log) as site, httpx.Client(base_url=site.url) as client:
+    with (
+        watched() as work,
+        serving(log) as site,
+        httpx.Client(base_url=site.url, timeout=20) as client,
+    ):
         client.get("/sagas")  # it gets to know the definitions, once
         for path in PAGES:
             work.taken()
@@ -148,7 +152,11 @@ def test_what_goes_through_every_saga_is_asked_seldom(log: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM es_health_totals"))
     engine.dispose()
-    with watched() as work, serving(log) as site, httpx.Client(base_url=site.url) as client:
+    with (
+        watched() as work,
+        serving(log) as site,
+        httpx.Client(base_url=site.url, timeout=20) as client,
+    ):
         began = time.monotonic()
         for _ in range(20):
             assert client.get("/", timeout=20).status_code == 200

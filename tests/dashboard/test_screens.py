@@ -100,7 +100,7 @@ def test_no_screen_is_wider_than_the_window(
 
 def test_what_is_not_there_is_a_page_for_people_and_an_error_for_programs(site: Site) -> None:
     wanted = {"Accept": "text/html,*/*"}
-    with httpx.Client(base_url=site.url, headers=wanted) as client:
+    with httpx.Client(base_url=site.url, headers=wanted, timeout=20) as client:
         page = client.get("/no/such/page")
         assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
         for path, status in (("/api/v1/nothing", 404), ("/api/v1/operations", 405)):

@@ -26,7 +26,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site, None, None
 
 def page(shop: Site, path: str) -> str:
     """The words of a page, one space between any two."""
-    answer = httpx.get(shop.url + path)
+    answer = httpx.get(shop.url + path, timeout=20)
     assert answer.status_code == 200, answer.text
     main = answer.text.partition("<main")[2].partition("</main>")[0]
     bare = re.sub(r"<title>.*?</title>|<style.*?</style>|<desc.*?</desc>", "", main, flags=re.S)
@@ -35,7 +35,7 @@ def page(shop: Site, path: str) -> str:
 
 def row(shop: Site, path: str, first: str) -> str:
     """The words of the row of a table that begins so."""
-    html = httpx.get(shop.url + path).text
+    html = httpx.get(shop.url + path, timeout=20).text
     rows = (" ".join(re.sub(r"<[^>]*>", " ", own).split()) for own in html.split("<tr")[1:])
     found = [own.partition(">")[2].strip() for own in rows]
     return next(own for own in found if own.startswith(first))
@@ -97,7 +97,7 @@ def test_who_is_only_watched_can_be_neither_started_nor_turned_back(shop: Site) 
 
 
 def test_a_step_that_runs_another_saga_leads_to_it(shop: Site) -> None:
-    html = httpx.get(f"{shop.url}/sagas/together-1").text
+    html = httpx.get(f"{shop.url}/sagas/together-1", timeout=20).text
     steps = html.partition("What the steps answered")[2]
     assert 'href="/sagas/together-1--first"' in steps
     assert "saga journey" in page(shop, "/definitions/together/1")

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from es_saga.database import make_engine
 from es_saga.web.access import Access, read_tokens
 from tests.dashboard.axe import violations
-from tests.dashboard.conftest import Tabs
+from tests.dashboard.conftest import Tabs, log_in
 from tests.dashboard.sample import histories, write
 from tests.dashboard.serving import Site, serving
 
@@ -33,9 +33,10 @@ def log(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def site(log: str) -> Generator[Site, None, None]:
+def site(log: str, tabs: Tabs) -> Generator[Site, None, None]:
     with serving(log) as found:
         yield found
+        tabs.close()
 
 
 def tamper(log: str) -> tuple[str, int]:
@@ -85,7 +86,9 @@ def test_it_can_be_done_without_javascript(tabs: Tabs, site: Site) -> None:
 def test_a_form_of_somebody_elses_or_a_view_that_is_none_begins_nothing(
     tabs: Tabs, site: Site, work: str
 ) -> None:
-    foreign = httpx.post(f"{site.url}/projections/status/{work}", data={"proof": "0" * 64})
+    foreign = httpx.post(
+        f"{site.url}/projections/status/{work}", data={"proof": "0" * 64}, timeout=20
+    )
     assert foreign.status_code == 422
     assert "was not made here" in foreign.text
     page = tabs.open(site, "/projections")
@@ -103,12 +106,12 @@ def test_who_may_only_read_is_offered_nothing_and_begins_nothing(tabs: Tabs, log
     access = Access(read_tokens("eve:read:correct-horse-battery-staple"))
     with serving(log, access=access) as site:
         page = tabs.open(site, "/login?next=/projections")
-        page.get_by_label("Token").fill("correct-horse-battery-staple")
-        page.get_by_role("button", name="Log in").click()
+        log_in(page, "correct-horse-battery-staple")
         assert page.get_by_role("button", name="Verify").count() == 0
         proof = page.locator("input[name=proof]").first.input_value()
         answer = page.request.post("/projections/status/verify", form={"proof": proof})
         assert answer.status == 403
         assert site.desk is not None
         assert site.desk.upkeep.last("status") is None
+        tabs.close()
     tabs.complaints.clear()

@@ -88,6 +88,13 @@ class LedgerEntry(Answer):
     by: str | None = Field(description="Who waived it, or said that it is done.")
 
 
+class Awaited(Answer):
+    """A message, an event or a time that a saga waits for."""
+
+    what: str = Field(description="The type of the message; of a sleep, the step.")
+    until: float | None
+
+
 class Saga(SagaLine):
     """Everything that the status view has of a saga."""
 
@@ -106,6 +113,11 @@ class Saga(SagaLine):
     children: dict[str, str] = Field(
         description="The sagas that it runs, by the steps that do.",
         examples=[{"ship": "order-1--ship"}],
+    )
+    waits_for: list[Awaited] = Field(description="What it waits for, while it asks nobody.")
+    way: str | None = Field(
+        description="Which way from its save-points it is on; null: it has come to none.",
+        examples=["2 of 2, from held"],
     )
 
     @classmethod
@@ -127,6 +139,8 @@ class Saga(SagaLine):
             else [LedgerEntry.model_validate(entry) for entry in standing.ledger],
             parent=standing.parent,
             children=dict(standing.children),
+            waits_for=[Awaited.model_validate(one) for one in standing.waits_for],
+            way=standing.way,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from es_saga.core.messages import standing_for
+from es_saga.projections.waiting import SLEEP
 from es_saga.web.dashboard import looks
 
 _CELL: Final = 16
@@ -82,9 +83,6 @@ class Planned(NamedTuple):
             return looks.of_work(str(undo["status"]), undo=True)
         return self.look(str(step["status"]))
 
-
-SLEEP: Final = "Sleep"
-"""What a step that lets time pass has for a message, see `StepDefinition.asks`."""
 
 MOST_MARKS: Final = 4
 """Items of one list that have a mark each; more of them are one bar."""

@@ -7,11 +7,12 @@ from contextlib import suppress
 
 from es_saga.core.errors import IllegalOperation
 from es_saga.projections.queries import SagaRow
+from es_saga.projections.waiting import awaited, way
 from es_saga.web.dashboard.page import Context, Pages, Visit
 from es_saga.web.dashboard.pending import stuck_at
 from es_saga.web.dashboard.pictures import Planned, track
 from es_saga.web.dashboard.sagas import why
-from es_saga.web.dashboard.steps import Told, told, waits, way, went_another_way
+from es_saga.web.dashboard.steps import Told, told, went_another_way
 
 
 async def head(pages: Pages, visit: Visit, tab: str) -> Context:
@@ -22,6 +23,7 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
     """
     row = await pages.desk.ask(pages.desk.queries.status, visit.saga_id())
     steps = await pages.shapes.plan(row.type, row.definition)
+    shape = await pages.shapes.of(row.type, row.definition)
     return {
         "saga": row,
         "kin": await pages.desk.ask(pages.desk.queries.kin, row.saga_id),
@@ -29,8 +31,8 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
         "track": track(row.steps, steps),
         "why": why(row),
         "stuck_at": stuck_at(row, steps)["at"] if row.status == "stuck" else [],
-        "waits": [*waits(row, steps)] if row.closed is None else [],
-        "way": way(row, steps),
+        "waits": [*awaited(shape, row.steps)] if shape and row.closed is None else [],
+        "way": way(shape, row.steps) if shape else None,
         "took": (row.closed or visit.now) - row.created,
         "tab": tab,
     }

@@ -1,4 +1,4 @@
-"""The steps of one saga in words: what each does just now, which way it is on, what it waits for.
+"""The steps of one saga in words: what each name means, and how each stands.
 
 A step over a list stands there once for each item, and a saga that went on from a save-point anew
 has its steps once for each way. Who reads that has not written it: so each name comes with what it
@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 from es_saga.core.messages import as_written
 from es_saga.core.state import SagaState, StepState, Work
 from es_saga.projections.queries import SagaRow
+from es_saga.projections.waiting import way_told
 from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.looks import Look
-from es_saga.web.dashboard.pictures import MOST_MARKS, SLEEP, Planned
+from es_saga.web.dashboard.pictures import MOST_MARKS, Planned
 from es_saga.web.dashboard.verbs import planned_of
 from es_saga.web.dashboard.words import on_one_line
 
@@ -134,35 +135,6 @@ def groups(steps: Sequence[Told], unfolded: str = "") -> Iterator[Group]:
         yield Group(name, shown, items, counts.most_common())
 
 
-def way(row: SagaRow, plan: Sequence[Planned]) -> str:
-    """Which way from its save-points a saga is on; nothing, where it has none."""
-    found: list[str] = []
-    for name, own in row.steps.items():
-        ways = planned_of(name, plan).ways
-        if ways is not None and own.get("reply"):
-            back = "going back to" if own.get("back_to") else "from"
-            found.append(f"{own['reply'].get('number')} of {ways}, {back} {name}")
-    return "; ".join(found)
-
-
-class Wait(NamedTuple):
-    """What a saga waits for while it asks nobody for anything."""
-
-    what: str
-    until: float | None
-    """Seconds since the epoch."""
-
-
-def waits(row: SagaRow, plan: Sequence[Planned]) -> Iterator[Wait]:
-    """Messages, times and events that a saga waits for."""
-    for name in row.current:
-        planned, own = planned_of(name, plan), row.steps[name]
-        work = own.get("undo") or own
-        if planned.passive:
-            asks = planned.undo if "undo" in own else planned.asks
-            yield Wait(name if asks in (None, SLEEP) else asks, work.get("due"))
-
-
 # ── one step ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -198,20 +170,8 @@ def _note(name: str, past: bool) -> str:
 
 def _answer(do: Side, planned: Planned) -> str:
     if planned.ways is not None and do.reply:
-        return _way_in_words(do.reply, planned.ways)
+        return way_told(do.reply, planned.ways)
     return on_one_line(do.reply) if do.reply else ""
-
-
-def _way_in_words(reply: Mapping[str, Any], ways: int) -> str:
-    """What a save-point tells the steps after it.
-
-    >>> _way_in_words({"number": 2, "failed": "room", "why": "NoRoom"}, 2)
-    'way 2 of 2, since room failed: NoRoom'
-    """
-    on_it = f"way {reply.get('number')} of {ways}"
-    if not reply.get("failed"):
-        return on_it
-    return f"{on_it}, since {reply['failed']} failed: {reply.get('why')}"
 
 
 def _list_of(one: Told) -> str:
