@@ -42,11 +42,9 @@ class Box(NamedTuple):
             return f"saga {self.child}"
         if self.special:
             return ""
-        return (
-            self.command
-            if self.to is None
-            else f"{self.command} {'←' if self.by else '→'} {self.to}"
-        )
+        if self.to is None:
+            return self.command
+        return f"{self.command} {'←' if self.by else '→'} {self.to.replace(':', ' ')}"
 
     @property
     def by(self) -> bool:

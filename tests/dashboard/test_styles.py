@@ -82,6 +82,9 @@ def test_what_a_saga_waits_for_is_named_with_its_time(shop: Site) -> None:
     assert re.search(f"Waits for Approval{until}", page(shop, "/sagas/procurement-1"))
     assert "stock_reserved not heard in time" in page(shop, "/sagas/fulfilment-2")
     assert "Waits for together-1 : it is done" in page(shop, "/sagas/together-1--first")
+    assert "held by the saga that runs it" in row(
+        shop, "/sagas?type=journey&status=waiting", "waiting"
+    )
     pending = row(shop, "/pending", "procurement-1")
     assert "approval waits" in pending
     assert "Send again" not in pending, "nobody was asked"

@@ -52,6 +52,9 @@ BACKWARD: Final[dict[str, Look]] = {
 }
 """Its undo."""
 
+UNDO_EXPECTED: Final = Look("wait", "wait", "undo expected")
+"""Nobody is asked for it: an event will tell of it."""
+
 _EVENTS: Final[dict[str, Look]] = {
     "SagaStarted": Look("run", "run", "Saga started"),
     "StepStarted": Look("run", "send", "Step started"),

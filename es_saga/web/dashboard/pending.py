@@ -8,7 +8,6 @@ from typing import Any, Final
 from es_saga.projections.listing import Cursor, SagaFilter
 from es_saga.projections.pending import PendingWork
 from es_saga.projections.queries import SagaRow
-from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pictures import Planned
 from es_saga.web.dashboard.rendering import link
@@ -74,9 +73,9 @@ def stuck_at(row: SagaRow, plan: Sequence[Planned]) -> dict[str, Any]:
 def _waiting(work: PendingWork, plan: Sequence[Planned]) -> dict[str, Any]:
     verb = VERBS["resend" if work.in_flight else "resume"]
     status = "started" if work.in_flight else "backoff"
-    planned, undo = planned_of(work.step, plan), work.direction.value == "undo"
+    planned = planned_of(work.step, plan)
     return {
         "work": work,
-        "look": looks.of_work(status, undo=True) if undo else planned.look(status),
+        "look": planned.look(status, undo=work.direction.value == "undo"),
         "offer": None if planned.passive else Offer(verb, work.step, work.direction.value),
     }

@@ -68,10 +68,12 @@ class Planned(NamedTuple):
         """Nobody is asked for it."""
         return self.waits or self.expected
 
-    def look(self, status: str) -> looks.Look:
-        """Its own work, where it stands so."""
-        if not self.passive:
-            return looks.of_work(status)
+    def look(self, status: str, *, undo: bool = False) -> looks.Look:
+        """One direction of it, where that stands so."""
+        if undo and self.expected and status == "started":
+            return looks.UNDO_EXPECTED
+        if undo or not self.passive:
+            return looks.of_work(status, undo=undo)
         return looks.of_wait(status, expected=self.expected, asleep=self.asks == SLEEP)
 
     def look_of(self, step: Mapping[str, Any] | None) -> looks.Look:
@@ -80,7 +82,7 @@ class Planned(NamedTuple):
             return looks.of_work("pending")
         undo: Mapping[str, Any] | None = step.get("undo")
         if undo is not None:
-            return looks.of_work(str(undo["status"]), undo=True)
+            return self.look(str(undo["status"]), undo=True)
         return self.look(str(step["status"]))
 
 

@@ -95,5 +95,6 @@ def _row(row: SagaRow, steps: Mapping[tuple[str, int], tuple[Planned, ...]]) -> 
 def why(row: SagaRow) -> str:
     """Why a saga is not on its way to completion, else which steps it is at."""
     if not row.reason:
-        return ", ".join(row.current)
+        held = row.status == "waiting" and not row.current
+        return "held by the saga that runs it" if held else ", ".join(row.current)
     return f"{row.reason_step}: {row.reason}" if row.reason_step else row.reason

@@ -16,7 +16,6 @@ from es_saga.core.messages import as_written
 from es_saga.core.state import SagaState, StepState, Work
 from es_saga.projections.queries import SagaRow
 from es_saga.projections.waiting import way_told
-from es_saga.web.dashboard import looks
 from es_saga.web.dashboard.looks import Look
 from es_saga.web.dashboard.pictures import MOST_MARKS, Planned
 from es_saga.web.dashboard.verbs import planned_of
@@ -142,14 +141,15 @@ def _told(
     name: str, do: Side, undo: Side | None, plan: Sequence[Planned], past: bool = False
 ) -> Told:
     planned = planned_of(name, plan)
-    undone = None if undo is None else looks.of_work(undo.status, undo=True)
+    if planned.passive and do.status == "unknown":
+        do = do._replace(error=None)  # the look says it all
     return Told(
         name,
         _note(name, past),
         do,
         undo,
         planned.look(do.status),
-        undone,
+        None if undo is None else planned.look(undo.status, undo=True),
         _answer(do, planned),
         past,
     )
