@@ -16,6 +16,8 @@ and back, from wherever it was refused:
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from es_saga.participant import Event
 
 
@@ -30,8 +32,8 @@ class OrderPlaced(OfOrder):
     """A customer wants something brought."""
 
     by = "orders"
-    address: str
-    grams: int
+    address: str = Field(examples=["Elm Street 1", "Atlantis", "Castle Rock"])
+    grams: int = Field(ge=1, le=10**6, examples=[750, 25_000, 30_001])
 
 
 class OrderApproved(OfOrder):
@@ -62,7 +64,7 @@ class DeliveryPlanned(OfOrder):
     """A van has room for it, at a price."""
 
     by = "deliveries"
-    pence: int
+    pence: int = Field(ge=0, le=10**6)
 
 
 class DeliveryImpossible(OfOrder):

@@ -12,7 +12,12 @@ OrderCreated ─► PaymentCompleted ─► StockReserved ─► ShipmentCreated
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from es_saga.participant import Event
+
+MOST = 10**9
+"""Pence or pieces of one order."""
 
 
 class OfOrder(Event):
@@ -25,11 +30,11 @@ class OfOrder(Event):
 class Onward(OfOrder):
     """It carries the order along: nobody has to ask for it."""
 
-    card: str
-    pence: int
+    card: str = Field(examples=["visa", "prepaid"])
+    pence: int = Field(ge=0, le=MOST)
     sku: str
-    quantity: int
-    town: str
+    quantity: int = Field(ge=1, le=MOST, examples=[1, 600, 1_001])
+    town: str = Field(examples=["York", "Atlantis"])
 
 
 class OrderCreated(Onward):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from es_saga.core.definition import Definition
     from es_saga.testing.check import Checked, LawBroken
     from es_saga.testing.invariants import Invariant
+    from es_saga.testing.simulation.listeners import Openings
 
 EXAMPLES = 200
 
@@ -57,7 +58,7 @@ def check(
     Definitions are verified, every schedule with few faults is explored, random ones are played in
     a simulated world, by the handlers of the app's participants, and the laws of sagas judge. What
     breaks one is told and saved: see replay. A function `invariant` beside the app is asked of the
-    participants' data, as by check_saga.
+    participants' data, and `openings` are what begins its choreographies, as by check_saga.
     """
     from es_saga.cli import compose
     from es_saga.core.pessimistic_view import exposed
@@ -66,7 +67,8 @@ def check(
 
     found = compose.load_app(app)
     cast = [] if models else list(found.participants.values())
-    invariant = [] if models else _beside(app)
+    invariant: Sequence[Invariant] = () if models else _invariant(app)
+    openings: Openings = {} if models else _openings(app)
     definitions = found.definitions()
     if output is Output.TABLE:
         _show_steps(definitions)
@@ -84,6 +86,7 @@ def check(
                     definition,
                     participants=cast,
                     invariant=invariant,
+                    openings=openings,
                     examples=examples,
                     seeded=seed,
                     bounds=Bounds() if exhaustive else FEW_FAULTS,
@@ -105,10 +108,19 @@ def check(
     say(f"[green]ok[/] {escape(found.name)}: {many} without a fault")
 
 
-def _beside(app: str) -> list[Invariant]:
-    """The function `invariant` of the module that has the app, if there is one."""
-    found: Invariant | None = getattr(sys.modules[app.partition(":")[0]], "invariant", None)
-    return [found] if callable(found) else []
+def _beside(app: str, name: str) -> Any:
+    """What the module that has the app calls so; None: nothing."""
+    return getattr(sys.modules[app.partition(":")[0]], name, None)
+
+
+def _invariant(app: str) -> Sequence[Invariant]:
+    found: Invariant | None = _beside(app, "invariant")
+    return [found] if callable(found) else ()
+
+
+def _openings(app: str) -> Openings:
+    found = _beside(app, "openings")
+    return found if isinstance(found, Mapping) else {}
 
 
 class _Bar:

@@ -133,6 +133,12 @@ class ProcessManager:
         self._watcher = Watcher(app, self.registry, transport, self._subjects, self._handle)
 
     @property
+    def next_due(self) -> float | None:
+        """Time alone changes none of its sagas before this; seconds since the epoch."""
+        times = (running.part.timers.next_due for running in self._running.values())
+        return min((time for time in times if time is not None), default=None)
+
+    @property
     def owned(self) -> frozenset[int]:
         """The parts this process conducts now."""
         return frozenset(self._running)

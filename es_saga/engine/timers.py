@@ -28,6 +28,11 @@ class Timers:
         self._armed[saga_id] = due
         heapq.heappush(self._heap, (due, saga_id))
 
+    @property
+    def next_due(self) -> float | None:
+        """Nothing is due before this."""
+        return self._heap[0][0] if self._heap else None
+
     def take_due(self, now: float, limit: int) -> Iterator[str]:
         """Up to `limit` sagas to look at now; each is disarmed."""
         heap = self._heap

@@ -56,7 +56,7 @@ PURGE_SECONDS = 3600.0
 _log = structlog.get_logger("es_saga.participant")
 
 
-class _Task(Occurrence):
+class Task(Occurrence):
     """An event with the delivery to settle; redelivered meanwhile, it is the last one."""
 
     __slots__ = ("attempts", "delivery", "lane")
@@ -107,14 +107,14 @@ class Subscriber:
         self._concurrency = concurrency
         self._keep = keep
         self._create_tables = create_tables
-        reactor = Reactor(participant, self._engine, handler_seconds=handler_seconds)
-        self._worker = Worker[_Task](f"{participant.name}-events", reactor, self._worked)
+        self._handler_seconds = handler_seconds
+        self._worker = self._made_worker()
         self._subscriptions: list[Subscription] = []
-        self._pending: dict[str, _Task] = {}
-        self._lanes: dict[_Lane, deque[_Task]] = {}
+        self._pending: dict[str, Task] = {}
+        self._lanes: dict[_Lane, deque[Task]] = {}
         """Those that wait for the first of their lane, which is in the works."""
-        self._waiting: list[_Task] = []
-        self._retries: dict[_Task, asyncio.TimerHandle] = {}
+        self._waiting: list[Task] = []
+        self._retries: dict[Task, asyncio.TimerHandle] = {}
         self._running = 0
         self._accepting = False
         self._idle = asyncio.Event()
@@ -133,9 +133,13 @@ class Subscriber:
         except BaseException:
             self._let_go()
             raise
+        self._purging = asyncio.create_task(self._purge_often())
+        await self._open()
+
+    async def _open(self) -> None:
+        """Start the worker, then listen: the database is ready."""
         self._worker.start()
         self._accepting = True
-        self._purging = asyncio.create_task(self._purge_often())
         try:
             for service in sorted({service for service, _ in self.participant.reactions}):
                 receive = partial(self._receive, service)
@@ -178,6 +182,10 @@ class Subscriber:
     ) -> None:
         await self.stop()
 
+    def _made_worker(self) -> Worker[Task]:
+        reactor = Reactor(self.participant, self._engine, handler_seconds=self._handler_seconds)
+        return Worker(f"{self.participant.name}-events", reactor, self._worked)
+
     def _consumer(self, service: str) -> Consumer:
         return Consumer(
             name=f"evt-{self.participant.name}--{service}",
@@ -200,14 +208,14 @@ class Subscriber:
             self._pending[envelope.id].delivery = delivery
         else:
             lane = (service, envelope.aggregatetype, envelope.subject or envelope.id)
-            task = self._pending[envelope.id] = _Task(delivery, reaction, lane)
+            task = self._pending[envelope.id] = Task(delivery, reaction, lane)
             if lane in self._lanes:
                 self._lanes[lane].append(task)
             else:
                 self._lanes[lane] = deque()
                 self._submit(task)
 
-    def _submit(self, task: _Task) -> None:
+    def _submit(self, task: Task) -> None:
         self._retries.pop(task, None)
         if not self._waiting:  # once per turn of the loop: what comes together runs together
             self._loop.call_soon(self._hand_out)
@@ -220,12 +228,12 @@ class Subscriber:
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _worked(self, tasks: Sequence[_Task]) -> None:
+    def _worked(self, tasks: Sequence[Task]) -> None:
         """In the worker's thread: pass a finished batch on to the loop."""
         with suppress(RuntimeError):  # the loop is closed: the events are delivered again
             self._loop.call_soon_threadsafe(self._settle, tasks)
 
-    def _settle(self, tasks: Sequence[_Task]) -> None:
+    def _settle(self, tasks: Sequence[Task]) -> None:
         self._running -= len(tasks)
         for task in tasks:
             if task.error is not None:
@@ -245,11 +253,11 @@ class Subscriber:
                 self._close(task)
         self._idle.set()
 
-    def _retry(self, task: _Task, seconds: float) -> None:
+    def _retry(self, task: Task, seconds: float) -> None:
         if self._accepting:
             self._retries[task] = self._loop.call_later(seconds, self._submit, task)
 
-    def _close(self, task: _Task) -> None:
+    def _close(self, task: Task) -> None:
         """It is done with: the next one of its aggregate may go."""
         del self._pending[task.envelope.id]
         lane = self._lanes[task.lane]
@@ -258,7 +266,7 @@ class Subscriber:
         elif self._accepting:
             self._submit(lane.popleft())
 
-    def _log_failure(self, task: _Task, error: BaseException) -> None:
+    def _log_failure(self, task: Task, error: BaseException) -> None:
         _log.warning(
             "reaction_failed",
             participant=self.participant.name,

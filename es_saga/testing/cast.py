@@ -80,6 +80,9 @@ class Cast:
 
     def _look_whether_all_is_served(self, definitions: Iterable[Definition]) -> None:
         for definition in definitions:
+            if not definition.conducted:
+                self._look_whether_all_is_told(definition)
+                continue
             steps = definition.steps.values()
             commands = [step.command for step in steps]
             commands += [step.undo.command for step in steps if step.undo is not None]
@@ -91,6 +94,19 @@ class Cast:
                         f"{command.__name__}, which the saga {definition.name!r} sends it.",
                         hint="Write one, or leave the participant out: a model answers then.",
                     )
+
+    def _look_whether_all_is_told(self, definition: Definition) -> None:
+        for by, event in definition.correlations:
+            participant = self.participants.get(by)
+            if participant is None:
+                continue
+            told = participant.outbox.events if participant.outbox is not None else ()
+            if event not in {kind.__name__ for kind in told}:
+                raise InvalidInput(
+                    f"The participant {by!r} does not publish {event}, which the choreography "
+                    f"{definition.name!r} expects of it.",
+                    hint="Name it in `publishes`, or leave the participant out: a model tells it.",
+                )
 
     @contextmanager
     def ready(self, seed: int) -> Generator[Databases]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -41,6 +41,7 @@ from es_saga.testing.faults import FaultPlan, Kind
 from es_saga.testing.invariants import Invariant, Total
 from es_saga.testing.kin import with_children
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.simulation.listeners import Openings
 from es_saga.testing.story import Story, Violation
 from es_saga.testing.strategies import fault_plans, messages
 from es_saga.testing.world import World
@@ -154,6 +155,7 @@ def check_saga(
     always: Invariant | Sequence[Invariant] = (),
     constant: Total | Sequence[Total] = (),
     residue: Collection[str] | None = None,
+    openings: Openings | None = None,
     examples: int = EXAMPLES,
     seeded: int | None = None,
     bounds: Bounds = FEW_FAULTS,
@@ -167,9 +169,10 @@ def check_saga(
     Args:
         participants: played by their own handlers, each on a database of its own, made as `serve`
             makes it (see `es_saga.testing.simulation.handlers`): SQLite in memory, or PostgreSQL
-            for those that prepare transactions; all others are models, which answer whatever suits.
-            Where PostgreSQL is not installed, models answer for those, too, unless something is
-            asked of the data. The annotations of handlers say what they may refuse; any other
+            for those that prepare transactions; in a choreography by their own reactions (see
+            `es_saga.testing.simulation.listeners`). All others are models, which answer whatever
+            suits. Where PostgreSQL is not installed, models answer for those, too, unless something
+            is asked of the data. The annotations of handlers say what they may refuse; any other
             command may be refused, too.
         data: inputs; default: everything that the saga's model allows, and often the examples of
             its fields, `sku: str = Field(examples=["teapot"])`. Handlers get far with those only
@@ -183,6 +186,8 @@ def check_saga(
         residue: where all sagas of a schedule were undone, the participants' tables are to be as
             they were, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
             are not looked at.
+        openings: of a choreography, by its first event: what somebody does at the participant that
+            begins it, a function of a connection and the event. Without one it only tells it.
         examples: how many schedules to try.
         seeded: try others, those of this seed; without one it is the same schedules every time.
         bounds: how far to explore one saga alone first; `Bounds()`: up to three faults.
@@ -210,6 +215,7 @@ def check_saga(
         always=always,
         constant=constant,
         residue=residue,
+        openings=openings,
     )
     tell: Progress = progress or _say_nothing
     kin = with_children([definition])
@@ -217,7 +223,7 @@ def check_saga(
         _explored(one, bounds, replies, participants, tell, child=one is not definition)
         for one in kin
     )
-    asked = {step.command.to for one in kin for step in one.steps.values() if not step.asks_nobody}
+    asked = {by for one in kin for by in _played_in(one)}
     checked = Checked(
         saga=definition.name,
         exploration=exploration,
@@ -241,6 +247,15 @@ def check_saga(
     checked.seconds = time.perf_counter() - began
     CHECKS.append(checked)
     return checked
+
+
+def _played_in(definition: Definition) -> Iterator[str]:
+    """Who takes part: by answering, or by telling."""
+    if not definition.conducted:
+        yield from (by for by, _ in definition.correlations)
+    for step in definition.steps.values():
+        if not step.asks_nobody:
+            yield step.command.to
 
 
 def _explored(

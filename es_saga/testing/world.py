@@ -9,7 +9,7 @@ its own time. One seed decides everything: the same seed gives the same run, byt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -32,6 +32,7 @@ from es_saga.testing.shrinking import fewest_sagas, shrink, simplify
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.handlers import HandlerService
 from es_saga.testing.simulation.journal import Journal
+from es_saga.testing.simulation.listeners import ListenerService, Openings
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import EPOCH, SimulatedLoop
 from es_saga.testing.simulation.managers import Make, Managers
@@ -56,10 +57,10 @@ class World:
         seed: decides the faults and the latencies.
         faults: the plan, instead of the one that the seed stands for.
         rate: how often commands meet with trouble in a plan that is drawn; 0 is a fair world.
-        participants: those that are played by their own handlers, each on a database of its own:
-            SQLite in memory, or PostgreSQL for those that prepare transactions; all others are
-            models. See `es_saga.testing.simulation.handlers`. Services that react to each other in
-            a choreography are models, too.
+        participants: those that are played by their own handlers and reactions, each on a database
+            of its own: SQLite in memory, or PostgreSQL for those that prepare transactions; all
+            others are models. See `es_saga.testing.simulation.handlers` and
+            `es_saga.testing.simulation.listeners`.
         replies: what models answer, by command; what is not given is made up.
         invariant: asked of the participants' databases once all is settled; one or several.
         always: likewise, and besides after each of their transactions.
@@ -68,6 +69,9 @@ class World:
         residue: where every saga was undone, the participants' tables are to be as they were in the
             beginning, but for these tables (`"ledger"`) and columns (`"orders.status"`). None: they
             are not looked at.
+        openings: what somebody does at a participant that begins a choreography, by its first
+            event: a function of a connection to its database and of the event. Of others the event
+            alone is added to the outbox.
         manager, fence: for tests of the kit itself, which put something faulty in their place.
 
     Raises:
@@ -89,6 +93,7 @@ class World:
         always: Invariant | Sequence[Invariant] = (),
         constant: Total | Sequence[Total] = (),
         residue: Collection[str] | None = None,
+        openings: Openings | None = None,
         manager: Make = ProcessManager,
         fence: Fence = fence_rules,
     ) -> None:
@@ -104,12 +109,13 @@ class World:
         self.replies = dict(replies or {})
         self.cast = Cast(
             participants,
-            [definition for definition in self.definitions if definition.conducted],
+            self.definitions,
             invariant=invariant,
             always=always,
             constant=constant,
             residue=residue,
         )
+        self._openings = dict(openings or {})
         self._book = Book(self.definitions, self.replies, self.cast.participants)
         by_version = sorted(self.definitions, key=lambda definition: definition.version)
         self._types = {definition.name: definition for definition in by_version}
@@ -185,8 +191,21 @@ class World:
         with journal.listening(), loop.running(), self.cast.ready(plan.seed) as databases:
             totals: dict[str, list[int]] = {}
             self.cast.measure(databases, totals)
-            services = self._services(network, log, effects, databases, totals)
-            tellers = self._tellers(network, effects)
+            played: list[HandlerService | ListenerService] = []
+
+            def committed() -> None:
+                """Ask what must always hold; a service that is at work cannot be looked at."""
+                if journal.objections or any(service.inside for service in played):
+                    return
+                self.cast.measure(databases, totals)
+                for law, why in self.cast.in_the_middle(databases, log.states):
+                    journal.complain(law, "", why)
+
+            services = self._services(network, effects, databases, committed)
+            tellers = self._tellers(network, effects, databases, committed)
+            everybody = (*services.values(), *tellers.values())
+            own = (HandlerService, ListenerService)
+            played += [service for service in everybody if isinstance(service, own)]
             people = People(network, log, self.definitions, services, tellers)
             managers = Managers(
                 plan,
@@ -205,7 +224,7 @@ class World:
                 return done and not people.busy and network.quiet
 
             def wrong() -> bool:
-                return bool(journal.objections)
+                return bool(journal.objections or loop.errors)
 
             # What is wrong already may never settle, and need not: it is found.
             loop.play(lambda: over() or wrong(), EPOCH + LIMIT_SECONDS)
@@ -218,7 +237,7 @@ class World:
                     journal.complain(law, "", why)
             reservations = tuple(self.cast.reservations(databases, loop.now))
             notes = list(journal.notes)
-            for service in (*services.values(), *tellers.values()):
+            for service in everybody:
                 service.end()
             loop.end()
         return Outcome(
@@ -242,24 +261,12 @@ class World:
     def _services(
         self,
         network: Network,
-        log: Log,
         effects: Effects,
         databases: Databases,
-        totals: dict[str, list[int]],
+        committed: Callable[[], None],
     ) -> dict[str, Service | HandlerService]:
         """Those who answer: handlers where there are any, models else."""
         services: dict[str, Service | HandlerService] = {}
-        played: list[HandlerService] = []
-
-        def committed() -> None:
-            """Ask what must always hold; a service that is at work cannot be looked at."""
-            journal = network.journal
-            if journal.objections or any(service.inside for service in played):
-                return
-            self.cast.measure(databases, totals)
-            for law, why in self.cast.in_the_middle(databases, log.states):
-                journal.complain(law, "", why)
-
         for name in self._book.services:
             participant = self.cast.participants.get(name)
             if participant is None:
@@ -267,7 +274,7 @@ class World:
                     name, self._book, network, fence=self.fence, effects=effects
                 )
             else:
-                services[name] = service = HandlerService(
+                services[name] = HandlerService(
                     participant,
                     databases[name],
                     network,
@@ -276,14 +283,34 @@ class World:
                     effects=effects,
                     committed=committed,
                 )
-                played.append(service)
         return services
 
-    def _tellers(self, network: Network, effects: Effects) -> dict[str, Teller]:
-        """The services of flows that nobody conducts: always models."""
+    def _tellers(
+        self,
+        network: Network,
+        effects: Effects,
+        databases: Databases,
+        committed: Callable[[], None],
+    ) -> dict[str, Teller | ListenerService]:
+        """The services of flows that nobody conducts: by their reactions, models else."""
         watched = [one for one in self._types.values() if not one.conducted]
         names = dict.fromkeys(by for one in watched for by, _ in one.correlations)
-        return {name: Teller(name, watched, network, effects) for name in names}
+        tellers: dict[str, Teller | ListenerService] = {}
+        for name in names:
+            participant = self.cast.participants.get(name)
+            if participant is None:
+                tellers[name] = Teller(name, watched, network, effects)
+            else:
+                tellers[name] = ListenerService(
+                    participant,
+                    databases[name],
+                    network,
+                    watched,
+                    openings=self._openings,
+                    effects=effects,
+                    committed=committed,
+                )
+        return tellers
 
     def smaller(self, outcome: Outcome, *, law: str | None = None) -> Outcome:
         """A finding with less around it: fewer sagas, fewer faults.

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
@@ -43,6 +44,10 @@ def unswept() -> Generator[None]:
             gc.enable()
 
 
+MOST_DOZED_SECONDS: Final = 60.0
+"""Where nothing happens at all, those who doze look up this often."""
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs coroutines in simulated time, until `play` is told that it is over.
 
@@ -61,6 +66,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._later: dict[float, list[tuple[Callable[..., object], tuple[Any, ...]]]] = {}
         """What is to be called at each of these times: much falls on the same one."""
         self._dozers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self.nothing_before: Callable[[], float] = lambda: -math.inf
+        """Of those who doze, nobody will have anything to do before this time."""
         self._order = itertools.count()
         self._tasks: list[asyncio.Task[Any]] = []
         # What is asked for outside of a task belongs to no process.
@@ -197,7 +204,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if times:
             when = times[0]
         elif dozers:
-            when = dozers[0][0]
+            when = max(dozers[0][0], min(self.nothing_before(), self.now + MOST_DOZED_SECONDS))
         else:
             return False
         if when > until:

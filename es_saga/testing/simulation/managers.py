@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -77,8 +78,10 @@ class Managers:
         self._processes: dict[int, Process] = {}
         self._holders: dict[int, int] = {}
         self._usurped: defaultdict[int, set[int]] = defaultdict(set)
+        self._managers: dict[int, ProcessManager] = {}
         for number in range(plan.managers):
             self._begin(number)
+        self._loop.nothing_before = self._next_due
 
     def _begin(self, number: int) -> None:
         name = f"manager-{number}"
@@ -93,9 +96,19 @@ class Managers:
             clock=clock,
             leases=_Lease(self, number),
         )
+        self._managers[number] = manager
         manager.listen(Monitor((self.alerts.append,)))
         process.run(manager.start())
         self._leases_change()
+
+    def _next_due(self) -> float:
+        """When time alone changes a saga, by the world's clock."""
+        times = (
+            due - self._clocks[number].offset
+            for number, manager in self._managers.items()
+            if self._processes[number].alive and (due := manager.next_due) is not None
+        )
+        return min(times, default=math.inf)
 
     def take(self, number: int) -> frozenset[int]:
         """Give a manager its share, but for what another one has not let go of."""

@@ -85,7 +85,7 @@ class Network:
         if not routes:
             self._unclaimed.append((subject, message))
         for queue in routes:
-            queue.offer(message)
+            queue.offer(message.copy())
 
     def join(self, process: Process, consumer: Consumer, handler: Handler) -> Subscription:
         """Have messages handed to a process, as long as it lives."""
@@ -164,6 +164,12 @@ class _Message:
         self.delivered = 0
         self.again: float | None = None
         """It is handed over once more, so many seconds after the first time."""
+
+    def copy(self) -> _Message:
+        """The same, for one of several consumers."""
+        own = _Message(self.envelope)
+        own.again = self.again
+        return own
 
 
 class _Queue:

@@ -17,6 +17,7 @@ from es_saga.core.unfolding import unfolded
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, Kind
+from es_saga.testing.simulation.listeners import ListenerService
 from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.services import Screen, made_up
@@ -43,7 +44,7 @@ class People:
         log: Log,
         definitions: Iterable[Definition],
         services: Mapping[str, Screen],
-        tellers: Mapping[str, Teller],
+        tellers: Mapping[str, Teller | ListenerService],
     ) -> None:
         self.busy = 0
         """Interferences that are still to come."""

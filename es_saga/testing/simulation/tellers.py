@@ -6,7 +6,7 @@ saga that is conducted befalls a reaction: it is lost, comes late or twice, is r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -27,6 +27,7 @@ from es_saga.core.messages import (
 from es_saga.engine.ports import Consumer, Delivery
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.effects import Effects
+from es_saga.testing.simulation.journal import Journal
 from es_saga.testing.simulation.network import Link, Network
 from es_saga.testing.simulation.process import Process
 from es_saga.testing.simulation.services import ByHand, made_up
@@ -75,7 +76,7 @@ def subject_of(event: Envelope) -> str:
     return Subjects().event(service, event.subject or event.id, event.type)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What a service does in one direction of one step, and tells."""
 
     step: str
@@ -86,25 +87,62 @@ class _Part(NamedTuple):
     cues: frozenset[Told]
     """It is due once it has heard all of them; an undo, once it has heard one."""
 
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether something else may be told instead."""
+        return self.direction is Direction.DO and bool(self.refusals)
+
+    def refusal(self, key: str) -> type[Event]:
+        """What is told instead: of one command always the same."""
+        return self.refusals[crc32(key.encode()) % len(self.refusals)]
+
+    def follows(self, heard: Envelope) -> bool:
+        """Whether that is one of its cues."""
+        return _told(heard) in self.cues
+
     def due(self, heard: set[Told]) -> bool:
         if self.direction is Direction.DO:
             return self.cues <= heard
         return bool(self.cues & heard)
 
 
-def _parts(definition: Definition) -> Iterable[_Part]:
+def parts(definition: Definition) -> Iterable[Part]:
     """Undos first: what must not be any more when it is due is not done."""
-    done: list[_Part] = []
+    done: list[Part] = []
     for name, step in definition.steps.items():
         observed = step.observed
         assert observed is not None, "nobody conducts it"
         if observed.undone is not None:
             causes = frozenset(map(told_by, observed.undone_after))
-            yield _Part(name, Direction.UNDO, observed.undone, observed.refused, causes)
+            yield Part(name, Direction.UNDO, observed.undone, observed.refused, causes)
         before = [definition.steps[other].observed for other in step.after]
         cues = frozenset(told_by(other.done) for other in before if other is not None)
-        done.append(_Part(name, Direction.DO, observed.done, observed.refused, cues))
+        done.append(Part(name, Direction.DO, observed.done, observed.refused, cues))
     yield from done
+
+
+def _told(event: Envelope) -> Told:
+    return event.source.removeprefix("svc/"), event.type
+
+
+def sagas_of(
+    definitions: Iterable[Definition], event: Envelope
+) -> Iterator[tuple[Definition, str]]:
+    """The flows to which an event belongs, and the id of the saga in each."""
+    for definition in definitions:
+        correlation = definition.correlations.get(_told(event))
+        named = None if correlation is None else correlation.saga_of(event, definition.name)
+        if named is not None:
+            yield definition, named.saga_id
+
+
+def struck(journal: Journal, key: str, who: str) -> Fault | None:
+    """What befalls a reaction: the first that can."""
+    faults = journal.handling.pop(f"{key}/1", ())
+    found = next((fault for fault in faults if fault.kind in _BEFALL), None)
+    if found is not None:
+        journal.strikes(found, who)
+    return found
 
 
 class Teller:
@@ -156,17 +194,15 @@ class Teller:
 
     def _take(self, delivery: Delivery) -> None:
         event = delivery.envelope
-        definition = self._definitions.get(event.sagatype or "")
-        saga_id = event.sagaid or ""
-        if definition is not None:
+        for definition, saga_id in sagas_of(self._definitions.values(), event):
             heard = self._heard.setdefault(saga_id, set())
-            heard.add((event.source.removeprefix("svc/"), event.type))
-            for part in _parts(definition):
+            heard.add(_told(event))
+            for part in parts(definition):
                 mine = part.event.by == self.name and part.cues
                 key = command_id(saga_id, part.step, part.direction)
                 if not mine or key in self._fates or not part.due(heard):
                     continue
-                fault = self._fault(key)
+                fault = struck(self._journal, key, self.name)
                 if fault is not None and fault.kind is Kind.DIES_ON_RECEIPT:
                     self._process.die(fault.seconds)
                     return
@@ -177,16 +213,8 @@ class Teller:
                 self._publish()
         delivery.ack()
 
-    def _fault(self, key: str) -> Fault | None:
-        """What befalls a reaction: the first that can."""
-        faults = self._journal.handling.pop(f"{key}/1", ())
-        found = next((fault for fault in faults if fault.kind in _BEFALL), None)
-        if found is not None:
-            self._journal.strikes(found, self.name)
-        return found
-
     def _react(
-        self, definition: Definition, saga_id: str, key: str, part: _Part, fault: Fault | None
+        self, definition: Definition, saga_id: str, key: str, part: Part, fault: Fault | None
     ) -> None:
         forward = command_id(saga_id, part.step, Direction.DO)
         if fault is not None and fault.kind is Kind.FAILED_FOR_GOOD:
@@ -195,13 +223,13 @@ class Teller:
         told = part.event
         if part.direction is Direction.UNDO:
             self._undo(forward, key, part)
-        elif part.refusals and (fault is not None or self._effects.spent(part.event.__name__)):
-            told = part.refusals[crc32(key.encode()) % len(part.refusals)]
+        elif part.may_be_refused and (fault or self._effects.spent(part.event.__name__)):
+            told = part.refusal(key)
         else:
             self._effects.add(self.name, key, part.event.__name__, undoes=None)
         self._tell(definition, saga_id, key, told)
 
-    def _undo(self, forward: str, key: str, part: _Part) -> None:
+    def _undo(self, forward: str, key: str, part: Part) -> None:
         """Undo what was done; what was not never will be."""
         if self._fates.setdefault(forward, None) not in (None, *part.refusals):
             self._effects.add(self.name, key, part.event.__name__, undoes=forward)
@@ -230,7 +258,7 @@ class Teller:
         definition = self._definitions[saga_id.rpartition("-")[0]]
         own = next(
             part
-            for part in _parts(definition)
+            for part in parts(definition)
             if part.step == step and (part.direction is Direction.UNDO) == (undoes is not None)
         )
         told = self._fates.get(key)
