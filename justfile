@@ -46,7 +46,7 @@ lint:
 
 # Look for what breaks the sagas of the reference business.
 check:
-    for app in orders travel transfer credit activities checkout intake procurement fulfilment delivery; do .venv/bin/es-saga check domain.$app:app || exit; done
+    for app in orders travel transfer credit activities checkout intake procurement fulfilment delivery plots together wholesale; do .venv/bin/es-saga check domain.$app:app || exit; done
 
 # Record histories that are missing; those that are there stay.
 record:

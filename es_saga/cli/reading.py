@@ -98,6 +98,7 @@ def status(
     if row.steps:
         _show_steps(standing)
     if found is not None:
+        put("")
         show_answers(found)
     if row.status == "stuck":
         say(

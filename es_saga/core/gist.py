@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from es_saga.core.events import (
     CompensationFailed,
@@ -32,6 +32,9 @@ from es_saga.core.events import (
     StepSucceeded,
 )
 
+_WAITS: Final = {"Sleep": "sleeps", "SavePoint": "save-point"}
+"""Steps that ask nobody, and for whom nobody comes."""
+
 
 def gist(event: SagaEvent) -> str:
     """What an event says beyond its name and step, on one line."""
@@ -52,6 +55,10 @@ def _said(event: SagaEvent) -> str:
     match event:
         case SagaStarted():
             return f"{event.saga_type} {_json(event.data)}"
+        case StepStarted() | CompensationIssued() if event.expected:
+            return f"expects {event.command_type}"
+        case StepStarted(to=""):
+            return _WAITS.get(event.command_type, f"waits for {event.command_type}")
         case StepStarted() | CompensationIssued():
             return f"{event.command_type} {_json(event.command)}"
         case StepSucceeded():
@@ -65,7 +72,7 @@ def _said(event: SagaEvent) -> str:
         case StepFailed() | CompensationFailed():
             return event.error
         case CompensationStarted():
-            return event.why
+            return event.why if event.back_to is None else f"{event.why}, back to {event.back_to}"
         case SagaCompensated():
             return ", ".join(f"{one.step} not undone: {one.error}" for one in event.exceptions)
         case ParentDecided():

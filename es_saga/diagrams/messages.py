@@ -146,7 +146,8 @@ def _line(
         case OperatorCancelled():
             return of(What.VERB, f"{event.actor} cancelled, in vain: {event.reason}")
         case CompensationStarted():
-            return of(What.TURN, f"turned back: {event.why}")
+            back = f"back to {event.back_to}" if event.back_to else "turned back"
+            return of(What.TURN, f"{back}: {event.why}")
         case _:
             return _note(event, version)
 

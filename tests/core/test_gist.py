@@ -57,6 +57,12 @@ SENT: dict[str, Any] = {
 ANN: dict[str, Any] = {"actor": "ann", "reason": "it is up again"}
 
 SAID: list[tuple[SagaEvent, str]] = [
+    (StepStarted(at=1.0, **SENT | {"expected": True}), "expects Ship"),
+    (CompensationIssued(at=1.0, **SENT | {"expected": True}), "expects Ship"),
+    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "Approval"}), "waits for Approval"),
+    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "Sleep"}), "sleeps"),
+    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "SavePoint"}), "save-point"),
+    (CompensationStarted(at=1.0, why="NoRoom", back_to="landed"), "NoRoom, back to landed"),
     (
         SagaStarted(at=5.0, saga_type="order", definition=1, fingerprint="f", data={"sku": "tea"}),
         'order {"sku": "tea"}',

@@ -461,7 +461,7 @@ def test_what_is_waited_for_is_no_message_to_anybody() -> None:
     ]
     lapsed = "Approval did not come within 259200 s"
     assert notes_of("procurement/never_approved")[1:3] == ["waits for Approval", lapsed]
-    ways = ["save-point landed", "turned back: WalletEmpty", "way 2, from landed", "completed"]
+    ways = ["save-point landed", "back to landed: WalletEmpty", "way 2, from landed", "completed"]
     assert notes_of("getaway/on_another_way")[1:] == ways
     held = ["held, until its parent decides", "its parent has it closed", "completed"]
     assert notes_of("journey/held_and_closed")[1:] == held
