@@ -101,10 +101,7 @@ def status(
         put("")
         show_answers(found)
     if row.status == "stuck":
-        say(
-            f"It needs a human: `es-saga history {saga_id}` tells how it came to this. Then retry, "
-            f"skip or resolve: `es-saga retry {saga_id} --reason … --dry-run` only tries it out."
-        )
+        say(f"It needs a human: {_advice(row)}")
 
 
 def flat(standing: Standing) -> dict[str, Any]:
@@ -143,6 +140,23 @@ def _stuck_at(rows: Sequence[AuditRow]) -> str:
     why = str(stuck.payload["why"])
     said = [part for part in (answer.get("error"), answer.get("detail")) if part]
     return " ".join(": ".join([why, *(part for part in said if part not in why)]).split())
+
+
+def _advice(row: SagaRow) -> str:
+    """What the human may do."""
+    from es_saga.participant.holds import HoldExpired
+
+    if row.reason == HoldExpired.__name__:
+        verb = f"{row.saga_id} --step {row.reason_step} --reason …`"
+        return (
+            "what was held is released, so a retry would be refused again. Either do by hand what "
+            f"{row.reason_step} is for, then `es-saga resolve {verb}; or waive it, "
+            f"`es-saga skip {verb}, and make up for what the others have confirmed."
+        )
+    return (
+        f"`es-saga history {row.saga_id}` tells how it came to this. Then retry, skip or resolve: "
+        f"`es-saga retry {row.saga_id} --reason … --dry-run` only tries it out."
+    )
 
 
 def _show_next(standing: Standing) -> None:

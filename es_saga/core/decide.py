@@ -299,7 +299,8 @@ def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
     """A step will not succeed: back, or, where there is no way back, to a human (L12, L13, L15)."""
     status, why = own.do.status, own.do.error or "unknown"
     if step.after_pivot:
-        reaction.stick(f"{step.name} after the pivot: {why}", step.name)
+        since = "all was held" if step.confirms else "the pivot"
+        reaction.stick(f"{step.name} after {since}: {why}", step.name)
     elif step.kind is StepKind.PIVOT and status is WorkStatus.UNKNOWN:
         reaction.stick(f"whether the pivot {step.name} was done is unknown: {why}", step.name)
     elif step.observed is not None and status is WorkStatus.UNKNOWN:
