@@ -54,14 +54,16 @@ SENT: dict[str, Any] = {
     "command_id": "s-1/ship/do",
     "due": 35.0,
 }
+EXPECTED: dict[str, Any] = {**SENT, "expected": True}
+WAITS: dict[str, Any] = {**SENT, "to": ""}
 ANN: dict[str, Any] = {"actor": "ann", "reason": "it is up again"}
 
 SAID: list[tuple[SagaEvent, str]] = [
-    (StepStarted(at=1.0, **SENT | {"expected": True}), "expects Ship"),
-    (CompensationIssued(at=1.0, **SENT | {"expected": True}), "expects Ship"),
-    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "Approval"}), "waits for Approval"),
-    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "Sleep"}), "sleeps"),
-    (StepStarted(at=1.0, **SENT | {"to": "", "command_type": "SavePoint"}), "save-point"),
+    (StepStarted(at=1.0, **EXPECTED), "expects Ship"),
+    (CompensationIssued(at=1.0, **EXPECTED), "expects Ship"),
+    (StepStarted(at=1.0, **{**WAITS, "command_type": "Approval"}), "waits for Approval"),
+    (StepStarted(at=1.0, **{**WAITS, "command_type": "Sleep"}), "sleeps"),
+    (StepStarted(at=1.0, **{**WAITS, "command_type": "SavePoint"}), "save-point"),
     (CompensationStarted(at=1.0, why="NoRoom", back_to="landed"), "NoRoom, back to landed"),
     (
         SagaStarted(at=5.0, saga_type="order", definition=1, fingerprint="f", data={"sku": "tea"}),
