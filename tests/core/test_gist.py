@@ -55,15 +55,21 @@ SENT: dict[str, Any] = {
     "due": 35.0,
 }
 EXPECTED: dict[str, Any] = {**SENT, "expected": True}
-WAITS: dict[str, Any] = {**SENT, "to": ""}
+
+
+def waiting(command_type: str) -> StepStarted:
+    """A step has begun that asks nobody."""
+    return StepStarted.model_validate({**SENT, "at": 1.0, "to": "", "command_type": command_type})
+
+
 ANN: dict[str, Any] = {"actor": "ann", "reason": "it is up again"}
 
 SAID: list[tuple[SagaEvent, str]] = [
     (StepStarted(at=1.0, **EXPECTED), "expects Ship"),
     (CompensationIssued(at=1.0, **EXPECTED), "expects Ship"),
-    (StepStarted(at=1.0, **{**WAITS, "command_type": "Approval"}), "waits for Approval"),
-    (StepStarted(at=1.0, **{**WAITS, "command_type": "Sleep"}), "sleeps"),
-    (StepStarted(at=1.0, **{**WAITS, "command_type": "SavePoint"}), "save-point"),
+    (waiting("Approval"), "waits for Approval"),
+    (waiting("Sleep"), "sleeps"),
+    (waiting("SavePoint"), "save-point"),
     (CompensationStarted(at=1.0, why="NoRoom", back_to="landed"), "NoRoom, back to landed"),
     (
         SagaStarted(at=5.0, saga_type="order", definition=1, fingerprint="f", data={"sku": "tea"}),
