@@ -25,6 +25,7 @@ from es_saga.core.errors import IllegalOperation, InvalidInput, NotFound, Unavai
 from es_saga.core.events import Json
 from es_saga.core.sensitive import HIDDEN, SensitiveFields
 from es_saga.database import READ_ONLY
+from es_saga.projections.kin import descendants
 from es_saga.projections.status import STATUS
 
 KEY_BYTES: Final = 32
@@ -221,36 +222,42 @@ def refuse_sealed(engine: sa.Engine) -> None:
         )
 
 
-def shred(engine: sa.Engine, saga_id: str, *, actor: str, reason: str) -> None:
+def shred(engine: sa.Engine, saga_id: str, *, actor: str, reason: str) -> list[str]:
     """Delete the key of a closed saga: nobody will ever read its sensitive values again.
 
-    It keeps its events, its status and its audit trail. Twice is the same as once.
+    Likewise those of the sagas that it ran, and of theirs: they were given what it knew. All keep
+    their events, their status and their audit trail. Twice is the same as once. Returns the ids of
+    those that were encrypted.
 
     Raises:
         NotFound: there is no such saga.
-        IllegalOperation: it is not closed, or was never encrypted.
+        IllegalOperation: one of them is not closed, or none was ever encrypted.
         InvalidInput: no actor or reason.
     """
     if not actor.strip() or not reason.strip():
         raise InvalidInput("Say who shreds and why.", hint="Give an actor and a reason.")
     with engine.begin() as connection:
-        found = connection.execute(
-            sa.select(STATUS.c.closed).where(STATUS.c.saga_id == saga_id)
-        ).first()
-        if found is None:
+        known = sa.select(STATUS.c.saga_id).where(STATUS.c.saga_id == saga_id)
+        if connection.execute(known).first() is None:
             raise NotFound(f"There is no saga {saga_id!r}.", hint="`es-saga list` shows them.")
-        if found.closed is None:
+        family = [saga_id, *descendants(connection, saga_id)]
+        ours = STATUS.c.saga_id.in_(family)
+        still = sa.select(STATUS.c.saga_id).where(ours, STATUS.c.closed.is_(None))
+        for open_id in connection.execute(still).scalars():
             raise IllegalOperation(
-                f"Saga {saga_id} is not closed: it needs its data.",
+                f"Saga {open_id} is not closed: it needs its data.",
                 hint="Cancel it, or help it to its end, first.",
             )
-        changed = connection.execute(
+        sealed = KEYS.c.saga_id.in_(family)
+        found = set(connection.execute(sa.select(KEYS.c.saga_id).where(sealed)).scalars())
+        connection.execute(
             KEYS.update()
-            .where(KEYS.c.saga_id == saga_id)
+            .where(sealed)
             .values(key=None, changed=time.time(), actor=actor, reason=reason)
         )
-        if not changed.rowcount:
+        if not found:
             raise IllegalOperation(
                 f"Saga {saga_id} was not encrypted: there is no key to delete.",
                 hint="Sagas are encrypted that begin while ES_SAGA_ENCRYPTION_KEY is set.",
             )
+    return [one for one in family if one in found]

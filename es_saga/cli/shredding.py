@@ -22,7 +22,7 @@ def shred(
     database: DatabaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Delete the key of a saga's sensitive values. Nobody can read them then."""
+    """Delete the key of a saga's sensitive values, also of the sagas it ran. Nobody reads them."""
     from es_saga.adapters import sealing
     from es_saga.cli import compose
     from es_saga.config import load
@@ -31,7 +31,8 @@ def shred(
     settings = load(data=data, database=database, actor=actor)
     engine = compose.existing_log(settings)
     try:
-        sealing.shred(engine, check_id(saga_id), actor=settings.actor, reason=reason)
+        done = sealing.shred(engine, check_id(saga_id), actor=settings.actor, reason=reason)
     finally:
         engine.dispose()
-    say(f"{escape(saga_id)}: its sensitive values cannot be read any more")
+    for one in done:
+        say(f"{escape(one)}: its sensitive values cannot be read any more")

@@ -134,6 +134,11 @@ def child_id(begun_by: CommandKey) -> str:
     return f"{readable[: MAX_ID_CHARS - DIGEST_CHARS - 2]}--{digest}"
 
 
+def child_prefix(saga_id: str) -> str:
+    """How the ids of all children of a saga begin; those of others may, too."""
+    return f"{saga_id}--"[: MAX_ID_CHARS - DIGEST_CHARS - 2]
+
+
 # ── compiling it ─────────────────────────────────────────────────────────────────────────────────
 
 

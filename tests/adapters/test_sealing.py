@@ -26,6 +26,7 @@ from es_saga.adapters.catch_up import CatchUp
 from es_saga.adapters.sealing import SEALED, master_key, shred
 from es_saga.adapters.store import SqlStore, connect
 from es_saga.core.aggregate import fold
+from es_saga.core.events import Parent, SagaStarted
 from es_saga.core.messages import part_of
 from es_saga.core.sensitive import HIDDEN, Sensitive
 from es_saga.database import make_engine
@@ -206,6 +207,37 @@ async def test_what_was_shredded_is_gone_and_the_rest_keeps_its_shape(url: str) 
         whole.version,
         whole.closed,
     )
+
+
+@pytest.mark.anyio
+async def test_with_a_saga_those_that_it_ran_are_shredded_and_nobody_else(url: str) -> None:
+    await told(url)
+    store, parents = opened(url), {"payment-1--a": "payment-1", "payment-1--a--b": "payment-1--a"}
+    for saga_id in (*parents, "payment-1--stranger"):
+        await write(store, as_child(saga_id, parents.get(saga_id)))
+    open_child = as_child("payment-1--a--open", "payment-1--a")
+    await write(store, open_child, upto=2)
+    engine = make_engine(url)
+    with pytest.raises(IllegalOperation, match="payment-1--a--open is not closed"):
+        shred(engine, "payment-1", actor="dpo", reason="she asked for it")
+    await write(store, open_child, after=2)
+    await store.close()
+    family = ["payment-1", "payment-1--a", "payment-1--a--b", "payment-1--a--open"]
+    assert shred(engine, "payment-1", actor="dpo", reason="she asked for it") == family
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT saga_id FROM es_keys WHERE key IS NULL").all()
+    assert sorted(row.saga_id for row in rows) == family
+    engine.dispose()
+
+
+def as_child(saga_id: str, parent: str | None) -> Story:
+    """The same saga under another id, run by another one."""
+    story = scene().story
+    first, *rest = story.history
+    assert isinstance(first, SagaStarted)
+    own = Parent(command_id=f"{parent}/ship/do", undoable=False) if parent else None
+    history = (first.model_copy(update={"parent": own}), *rest)
+    return story._replace(saga_id=saga_id, history=history)
 
 
 @pytest.mark.anyio
