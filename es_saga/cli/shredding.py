@@ -22,7 +22,10 @@ def shred(
     database: DatabaseOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Delete the key of a saga's sensitive values, also of the sagas it ran. Nobody reads them."""
+    """Delete the key of a saga's sensitive values. Nobody can read them then.
+
+    The same of the sagas that it ran, and of theirs.
+    """
     from es_saga.adapters import sealing
     from es_saga.cli import compose
     from es_saga.config import load
