@@ -213,19 +213,34 @@ retries = st.none() | st.builds(
 )
 
 
+_LEAST_AROUND_A_POINT = 4
+"""One before it, itself, and two after it: one to be undone when the other is refused."""
+
+_UNDO_ORDERS: st.SearchStrategy[UndoOrder] = st.sampled_from(
+    ("reverse", "reverse", "reverse", "parallel")
+)
+_UNDO_ORDERS_AROUND_A_POINT: st.SearchStrategy[UndoOrder] = st.sampled_from(("reverse", "parallel"))
+"""Side by side, nothing but the save-point says which undos are not due."""
+
 _LISTS = st.sampled_from([None] * 7 + [0, 1, MAX_LIST])
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    """Up to seven steps as a DAG, with a pivot or without, everything joined before or after it."""
+def plans(draw: st.DrawFn, *, most: int = MAX_STEPS, resumable: bool = False) -> Plan:
+    """Some steps as a DAG, with a pivot or without, everything joined before or after it.
+
+    A `resumable` one has a save-point with a step before it and some after it, which few have by
+    chance.
+    """
+    large = st.integers(_LEAST_AROUND_A_POINT if resumable else 3, most)
     names = [
         chr(ord("a") + index)
-        for index in range(draw(st.integers(1, 3) | st.integers(3, MAX_STEPS)))
+        for index in range(draw(large if resumable else st.integers(1, 3) | large))
     ]
-    pivot = draw(st.none() | st.integers(0, len(names) - 1))
+    first = _LEAST_AROUND_A_POINT - 1 if resumable else 0
+    pivot = draw(st.none() | st.integers(first, len(names) - 1))
     last = len(names) - 2 if pivot is None else pivot - 1
-    point = draw(st.none() | st.none() | st.integers(0, last)) if last >= 0 else None
+    point = draw(_points(last, resumable=resumable))
     steps: list[StepPlan] = []
     ancestors: dict[str, set[str]] = {}
     after: tuple[str, ...] | None
@@ -268,7 +283,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(
         tuple(_with_joins(draw, steps)),
         on_failed_undo=draw(st.sampled_from(OnFailedUndo)),
-        undo_order=draw(st.sampled_from(["reverse", "reverse", "reverse", "parallel"])),
+        undo_order=draw(_UNDO_ORDERS if point is None else _UNDO_ORDERS_AROUND_A_POINT),
         deadline=draw(st.none() | st.none() | st.integers(1, 40)),
         broken=draw(
             st.just(frozenset[str]())
@@ -293,6 +308,13 @@ def _with_joins(draw: st.DrawFn, steps: list[StepPlan]) -> Iterator[StepPlan]:
         if own and free and draw(st.sampled_from([False, False, True])):
             step = replace(step, join=Join(draw(st.integers(1, len(own))), draw(st.booleans())))
         yield step
+
+
+def _points(last: int, *, resumable: bool) -> st.SearchStrategy[int | None]:
+    """Where the save-point is, if there is one."""
+    if resumable:
+        return st.integers(1, last - 1)
+    return st.none() | st.none() | st.integers(0, last) if last >= 0 else st.none()
 
 
 def _save_point(draw: st.DrawFn, name: str, after: tuple[str, ...]) -> StepPlan:

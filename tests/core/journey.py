@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from es_saga import Command, Message, Saga
 from es_saga.core.compiled import Way
+from es_saga.core.compiled_step import UndoOrder
 
 
 class Trip(Message):
@@ -45,9 +46,9 @@ class Pay(Command[None]):
     to = "bank"
 
 
-def journey(*, ways: int = 2) -> Saga[Trip]:
+def journey(*, ways: int = 2, undo_order: UndoOrder = "reverse") -> Saga[Trip]:
     """Seats; from there on a car and a hotel, on each way another one; then pay."""
-    saga = Saga("journey", Trip)
+    saga = Saga("journey", Trip, undo_order=undo_order)
 
     @saga.step
     def seats(t: Trip) -> HoldSeats:

@@ -105,15 +105,28 @@ def test_an_undo_that_cannot_be_done_is_no_ground_to_go_on_from() -> None:
     assert not judge(done.story).violations
 
 
+@pytest.mark.law("L57")
+def test_undos_side_by_side_stop_at_the_save_point_until_a_cancel_asks_for_all() -> None:
+    at_once = journey(undo_order="parallel")
+    held = given(at_once, Trip()).expect(HoldSeats).reply(Held())
+    paying = held.expect(HireCar).reply().expect(RITZ).reply().expect(Pay)
+    back = paying.refuse(Full()).expect(ReturnCar, CancelHotel)
+    assert back.state.current == ("car", "ritz"), "the seats are kept"
+    assert not judge(back.story).violations
+    all_back = back.cancel().expect(DropSeats)
+    assert all_back.state.current == ("seats", "car", "ritz")
+    assert not judge(all_back.story).violations
+
+
 def test_a_late_answer_of_a_way_that_was_given_up_changes_nothing() -> None:
     second = on_the_second_way()
     again = second.on(HireCar(way=1, because=None)).late()
     assert again.history == second.history
 
 
-@pytest.mark.parametrize("ways", [2, 3])
-def test_every_schedule_of_it_keeps_the_laws(ways: int) -> None:
-    found = explore(journey(ways=ways), data=Trip(), bounds=Bounds(faults=2))
+@pytest.mark.parametrize("saga", [journey(), journey(ways=3), journey(undo_order="parallel")])
+def test_every_schedule_of_it_keeps_the_laws(saga: Saga[Trip]) -> None:
+    found = explore(saga, data=Trip(), bounds=Bounds(faults=2))
     assert found.counterexample is None, str(found.counterexample)
     assert found.complete
 

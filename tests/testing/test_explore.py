@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import example as explicitly
 from hypothesis import strategies as st
 
 from domain import activities, credit, orders, transfer, travel
@@ -24,6 +25,7 @@ from domain.orders.contracts import (
     StockReserved,
 )
 from es_saga import IllegalOperation, Saga
+from es_saga.core.definition import StepKind
 from es_saga.core.messages import Direction, Envelope, command_id
 from es_saga.core.state import SagaStatus
 from es_saga.participant import fence
@@ -32,7 +34,7 @@ from es_saga.testing.examples import example
 from es_saga.testing.exploration.services import ANSWERS, Delivery, Fate, Services, Slot, Wish
 from es_saga.testing.exploring import Bounds, Exploration, explore
 from es_saga.testing.laws import judge
-from es_saga.testing.plans import Plan, build, plans
+from es_saga.testing.plans import Plan, StepPlan, build, plans
 from tests.testing import planted
 
 SAGAS = [
@@ -93,9 +95,33 @@ def _counts(found: Exploration) -> set[tuple[SagaStatus, int]]:
     return {(end.status, len(end.lasting)) for end in found.outcomes}
 
 
+def _mended(plan: Plan) -> bool:
+    return not plan.broken
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(plans().filter(lambda plan: len(plan.steps) <= 4 and not plan.broken))
+@given(plans(most=4).filter(_mended))
 def test_random_sagas_survive_one_fault(plan: Plan) -> None:
+    found = explore(build(plan).saga, bounds=Bounds(faults=1, states=3_000))
+    assert found, str(found)
+
+
+_KEPT = Plan(
+    (
+        StepPlan("a", StepKind.COMPENSATABLE, None),
+        StepPlan("b", StepKind.WAIT, ("a",), ways=2),
+        StepPlan("c", StepKind.COMPENSATABLE, None),
+        StepPlan("d", StepKind.COMPENSATABLE, None),
+    ),
+    undo_order="parallel",
+)
+"""Of undos side by side, one must not be issued: its step comes before the save-point."""
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@explicitly(_KEPT)
+@given(plans(most=4, resumable=True).filter(_mended))
+def test_random_sagas_with_a_save_point_survive_one_fault(plan: Plan) -> None:
     found = explore(build(plan).saga, bounds=Bounds(faults=1, states=3_000))
     assert found, str(found)
 

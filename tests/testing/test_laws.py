@@ -22,6 +22,7 @@ from es_saga.testing.laws import (
     sourcing,
 )
 from es_saga.testing.story import Effect, Reservation, Row, Story, System
+from tests.core.journey import trip
 from tests.core.run import Run
 from tests.core.sagas import TWICE, chain
 from tests.core.worlds import runs
@@ -176,6 +177,13 @@ def test_undos_that_an_operator_asks_for_together_do_not_overtake_each_other() -
     told.undo("b").undo_fails("b").undo("a").undo_fails("a").stuck("b").retried()
     told.undo("a").undo("b").undone("a").undone("b").compensated()
     assert {found.law for found in judge(told.story()).violations} == {"L57"}
+
+
+def test_a_step_that_waits_for_its_next_attempt_on_another_way_is_not_undone() -> None:
+    told = Told(trip).do("seats").ok("seats").do("held").ok("held").do("car").ok("car")
+    told.do("ritz").no("ritz").back(back_to="held").undo("car").undone("car")
+    told.on("held", past=("car", "ritz")).do("car.2").silent("car.2", wait=1)
+    assert judge(told.story()).violations == []
 
 
 def test_a_foreign_log_is_judged_by_the_same_laws() -> None:

@@ -29,7 +29,8 @@ def the_undo_of_a_whole_is_the_reverse_of_its_parts(reading: Reading) -> Iterato
     """Undo of a composite is the reversed, or parallel, composition of its parts' undos (CAL).
 
     One after the other where the steps were, and side by side where they were side by side: what
-    waits for no other undo is not kept waiting.
+    waits for no other undo is not kept waiting. On the way back to a save-point that is what came
+    after it, and once the saga goes on from there it is nothing.
     """
     for deed in reading.undo.values():
         done = next((m.event for m in deed.marks if m.status is WorkStatus.SUCCEEDED), None)
@@ -40,11 +41,16 @@ def the_undo_of_a_whole_is_the_reverse_of_its_parts(reading: Reading) -> Iterato
                 yield done, f"{deed.name} succeeded before the undo of {other}, which depends on it"
     if reading.ends or reading.stuck_before(reading.length) or _in_flight(reading):
         return
-    unsettled = {name for name in reading.do if _unsettled(reading, name, reading.length)}
-    for name in reading.do:
-        free = name in unsettled and unsettled.isdisjoint(reading.dependents(name))
+    end = reading.length
+    unsettled = [
+        name
+        for name in reading.do
+        if reading.takes_back(name, end) and _unsettled(reading, name, end)
+    ]
+    for name in unsettled:
+        free = not any(other in unsettled for other in reading.dependents(name))
         if free and reading.undo[name].begun is None and not _needs_a_human(reading, name):
-            yield reading.length - 1, f"the undo of {name} waits for nothing, and was not issued"
+            yield end - 1, f"the undo of {name} waits for nothing, and was not issued"
 
 
 def _in_flight(reading: Reading) -> bool:

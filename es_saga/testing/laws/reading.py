@@ -152,6 +152,13 @@ class Reading:
         on = max((at for at, _ in self.resumed if at < index), default=-1)
         return turns[-1][1] if turns and turns[-1][0] > on else None
 
+    def takes_back(self, name: str, index: int) -> bool:
+        """Whether the saga was on a way back, when that event came, that takes this step back."""
+        back = self.back_at(index)
+        return back is not None and (
+            back.back_to is None or back.back_to in self.definition.steps[name].ancestors
+        )
+
     def stuck_before(self, index: int) -> bool:
         """Whether it took a human when that event came."""
         return any(begin < index and (end is None or index <= end) for begin, _, end in self.stuck)

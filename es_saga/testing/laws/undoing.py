@@ -194,12 +194,10 @@ def one_failed_undo_does_not_lose_the_others(reading: Reading) -> Iterator[Found
                     yield index, f"{deed.name} was issued after {failed.name} had failed"
         return
     for index in _stops(reading):
-        back = reading.back_at(index)
-        to = back.back_to if back else None
         for name, deed in reading.undo.items():
+            if not reading.takes_back(name, index):
+                continue
             status = deed.status(index)
-            if to is not None and to not in deed.step.ancestors:
-                continue  # it is not on the way back to the save-point
             if reading.owed(name, index) and (status is None or status in OPEN):
                 yield index, f"it stopped, and {deed.name} was {status or 'never issued'}"
 

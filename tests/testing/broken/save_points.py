@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.journey import trip
+from tests.core.journey import journey, trip
 from tests.testing.broken import broken
 from tests.testing.told import Told
 
@@ -15,6 +15,13 @@ def _back() -> Told:
 
 def _on() -> Told:
     return _back().undo("car").undone("car").on("held", past=("car", "ritz"))
+
+
+def _side_by_side() -> Told:
+    """Car and hotel were booked, and are undone at once; the seats are kept."""
+    told = Told(journey(undo_order="parallel")).do("seats").ok("seats").do("held").ok("held")
+    told.do("car").ok("car").do("ritz").ok("ritz").do("pay").no("pay")
+    return told.back(back_to="held")
 
 
 BROKEN = [
@@ -35,5 +42,10 @@ BROKEN = [
         "L16",
         _on().on("held", way=3),
         "it went on from held, and was not on its way there",
+    ),
+    broken(
+        "L57",
+        _side_by_side().undo("car"),
+        "the undo of ritz waits for nothing, and was not issued",
     ),
 ]
