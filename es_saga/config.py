@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Seconds without progress after which a saga is an alert; 0: never."""
     alert_webhook: SecretStr | None = None
     """Web address that every alert is posted to, as a CloudEvent, when it opens and closes."""
+    alert_logged: bool = True
+    """Write alerts to stderr; they are in `es-saga alerts` in any case."""
     alert_nats: bool = False
     """Publish alerts on `saga.v1.<tenant>.alr.<app>.<kind>` as well."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

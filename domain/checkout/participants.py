@@ -13,7 +13,9 @@ from domain.checkout.contracts import (
 )
 from es_saga import Participant, SyncTx
 
-shows = Allotment("shows", {"Hamlet": 1_000_000, "Macbeth": 1_000_000, "sold out": 0})
+shows = Allotment(
+    "shows", {"Hamlet": 1_000_000, "Macbeth": 1_000_000, "Othello": 1_000_000, "sold out": 0}
+)
 accounts = Allotment("accounts", {"visa": 10**12, "amex": 10**12, "prepaid": 0})
 
 box_office = Participant("box_office", tables=shows.tables)

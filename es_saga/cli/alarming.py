@@ -17,12 +17,12 @@ from es_saga.engine.rounds import Rounds
 
 
 def hooks(settings: Settings, app: str, pipe: Transport) -> list[Hook]:
-    """Everybody who wants to hear of alerts: the log, and whom the settings name.
+    """Everybody who wants to hear of alerts, as the settings have it.
 
     Raises:
         InvalidInput: the webhook's address is none.
     """
-    found: list[Hook] = [LogHook()]
+    found: list[Hook] = [LogHook()] if settings.alert_logged else []
     if settings.alert_webhook is not None:
         found.append(Webhook(settings.alert_webhook.get_secret_value(), app))
     if settings.alert_nats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 from es_saga.adapters.telemetry import configure_logging
@@ -42,7 +43,8 @@ class Demo:
     ) -> None:
         self._scenario = scenario
         many = sagas or scenario.sagas or len(scenario.fates)
-        self._fates = [scenario.fates[n % len(scenario.fates)] for n in range(many)]
+        again = cycle(fate for fate in scenario.fates if fate.outage is None)
+        self._fates = list(islice(chain(scenario.fates, again), many))
         self._once = once
         self._postgres = postgres or scenario.postgres_only
         self._data = data

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +16,15 @@ from es_saga.cli.console import clock, escape, say
 from es_saga.cli.looks import look_of
 from es_saga.cli.running import running_apps
 from es_saga.core.errors import NotFound, Unavailable
-from es_saga.core.messages import Event, parse_command_id
+from es_saga.core.messages import Direction, Event, command_id, parse_command_id
 from es_saga.core.nested import SAGA, child_id
 from es_saga.database import make_engine
 from es_saga.demo.processes import Processes
-from es_saga.demo.scenario import Fate, Kill, Scenario, Tell
+from es_saga.demo.scenario import Fate, Kill, Scenario, Skip, Tell
 from es_saga.demo.stage import Stage
 from es_saga.engine.client import Client
-from es_saga.engine.requests import id_for
+from es_saga.engine.requests import VerbRequest, id_for
+from es_saga.participant.holds import es_holds
 from es_saga.projections.queries import AuditRow, Queries
 
 READY_SECONDS = 30.0
@@ -38,6 +40,7 @@ LOOK_SECONDS = 0.05
 """How often the log is read."""
 
 _BEGUN = "StepStarted"
+_STUCK = "SagaStuck"
 _CLOSED = ("SagaCompleted", "SagaCompensated")
 
 
@@ -61,6 +64,8 @@ class Play:
         self._processes = processes
         self._client = client
         run = f"{int(time.time()) % 0x100000:05x}"
+        self._run = id_for(scenario.saga, f"{run}-")
+        """What the ids of all its sagas begin with."""
         self._keys = [f"{run}-{number:02}" for number in range(1, len(fates) + 1)]
         saga_ids = [id_for(scenario.saga, key) for key in self._keys]
         self.fates = dict(zip(saga_ids, fates, strict=True))
@@ -88,12 +93,31 @@ class Play:
     async def _start(self) -> None:
         if self._scenario.begins:
             await self._watched()
-        for key, fate in zip(self._keys, self.fates.values(), strict=True):
+        before = set[str]()
+        for key, (saga_id, fate) in zip(self._keys, self.fates.items(), strict=True):
             data = {**self._scenario.data, **fate.changes, self._scenario.key: key}
             if self._scenario.begins:
                 await asyncio.to_thread(self._publish, data)
-            else:
+            elif fate.outage is None:
                 await self._ask(key, data)
+            else:
+                await _until(lambda: self.ended.keys() >= before)
+                async with self._processes.without(fate.outage.process):
+                    await self._ask(key, data)
+                    await _until(partial(self._expire, saga_id, fate.outage.hold))
+            before.add(saga_id)
+
+    def _expire(self, saga_id: str, step: str) -> bool:
+        """Bring forward when a hold expires; False: it is not there yet."""
+        saga = next(one for one in self._stage.app.sagas if one.name == self._scenario.saga)
+        holder = saga.definition.steps[step].command.to
+        engine = make_engine(self._stage.settings.participant_url(holder))
+        hold = es_holds.c.hold == command_id(saga_id, step, Direction.DO)
+        with engine.begin() as connection:
+            now = sa.update(es_holds).where(hold).values(expires_at=time.time())
+            found = connection.execute(now).rowcount
+        engine.dispose()
+        return found == 1
 
     async def _ask(self, key: str, data: dict[str, Any]) -> None:
         """Have the conductor start one; the first one waits until it is there."""
@@ -148,36 +172,50 @@ class Play:
                 with contextlib.suppress(NotFound):
                     news += await asyncio.to_thread(log.history, saga_id, after=seen[saga_id])
             for row in sorted(news, key=lambda row: (row.at, row.saga_id, row.version)):
-                _tell(row, self._chars)
+                self._tell(row)
                 seen[row.saga_id] = row.version
                 if row.kind == _BEGUN:
                     if row.payload["to"].startswith(SAGA):
                         seen[child_id(parse_command_id(row.payload["command_id"]))] = 0
                     await self._meet(row)
+                elif row.kind == _STUCK:
+                    await self._meet(row)
                 elif row.kind in _CLOSED:
                     self.ended[row.saga_id] = log.status(row.saga_id).status
 
-    async def _meet(self, begun: AuditRow) -> None:
-        """A step has begun: what happens now, if anything does."""
-        fate = self.fates.get(begun.saga_id)  # a child has none of its own
-        match fate and fate.cues.get(begun.step or ""):
-            case Kill(process) if process not in self._killed:
+    def _tell(self, row: AuditRow) -> None:
+        """An event on a line; of the saga's id what tells it from the others of this run."""
+        look, step, what = look_of(row.kind), row.step or "", escape(_what(row))
+        kind = f"{look.mark} {row.kind:<22}" if step or what else f"{look.mark} {row.kind}"
+        line = f"[dim]{clock(row.at)}[/]  {row.saga_id.removeprefix(self._run)}  {look.of(kind)}"
+        if step or what:
+            line += f" {step:<{self._chars}}  [dim]{what}[/]" if what else f" {step}"
+        say(line)
+
+    async def _meet(self, row: AuditRow) -> None:
+        """A step has begun, or is what the saga is stuck at: what happens now, if anything does."""
+        fate, stuck = self.fates.get(row.saga_id), row.kind == _STUCK  # a child has no fate
+        match fate and fate.cues.get(row.step or ""):
+            case Kill(process) if not stuck and process not in self._killed:
                 self._killed.add(process)
                 await self._processes.kill(process)
-            case Tell(message, data):
-                answer = await self._client.signal(begun.saga_id, message, dict(data))
+            case Tell(message, data) if not stuck:
+                answer = await self._client.signal(row.saga_id, message, dict(data))
+                answer.result()
+            case Skip(reason) if stuck:
+                skip = VerbRequest(verb="skip", actor="demo", reason=reason, step=row.step)
+                answer = await self._client.operate(row.saga_id, skip)
                 answer.result()
             case _:
                 pass
 
 
-def _tell(row: AuditRow, chars: int) -> None:
-    look, step, what = look_of(row.kind), row.step or "", escape(_what(row))
-    kind = f"{look.mark} {row.kind:<22}" if step or what else f"{look.mark} {row.kind}"
-    line = f"[dim]{clock(row.at)}[/]  {row.saga_id}  {look.of(kind)}"
-    if step or what:
-        line += f" {step:<{chars}}  [dim]{what}[/]" if what else f" {step}"
-    say(line)
+async def _until(done: Callable[[], bool]) -> None:
+    """Wait until it is so; how long at most is said by who looks on."""
+    while True:
+        if await asyncio.to_thread(done):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _what(row: AuditRow) -> str:
@@ -185,9 +223,11 @@ def _what(row: AuditRow) -> str:
     payload = row.payload
     if row.kind == "StepFannedOut":
         return f"{payload['count']} items"
+    if row.kind == _STUCK:
+        return str(payload["why"]).rpartition(": ")[2]
     if row.kind == "SagaResumed":
         return f"way {payload['way']} from {payload['save_point']}"
-    for name in ("command_type", "refusal_type", "error", "why", "name"):
+    for name in ("command_type", "refusal_type", "error", "why", "name", "reason"):
         if payload.get(name):
             attempt = payload.get("attempt", 1)
             return f"{payload[name]}{f', attempt {attempt}' if attempt > 1 else ''}"

@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,6 +35,11 @@ class _Child:
     arguments: Sequence[str]
     process: asyncio.subprocess.Process | None = None
     deaths: int = 0
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared while it is to stay down."""
+
+    def __post_init__(self) -> None:
+        self.wanted.set()
 
 
 class Processes:
@@ -64,6 +69,17 @@ class Processes:
             with suppress(ProcessLookupError):  # it has just died of itself
                 process.kill()
             await process.wait()
+
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncGenerator[None, None]:
+        """Kill a process, and start it again at the end."""
+        wanted = self._children[name].wanted
+        wanted.clear()
+        try:
+            await self.kill(name)
+            yield
+        finally:
+            wanted.set()
 
     def check(self) -> None:
         """Raise what keeps a process from running.
@@ -120,5 +136,10 @@ class Processes:
             child.deaths += 1
             if child.deaths == MAX_DEATHS:
                 raise Unavailable(f"The {child.name} keeps dying (exit {code}).")
-            say(f"[bold red]✗[/] {child.name} died (exit {code}); started again")
+            down = not child.wanted.is_set()
+            what = ", and stays down" if down else "; started again"
+            say(f"[bold red]✗[/] {child.name} died (exit {code}){what}")
             await asyncio.sleep(AGAIN_SECONDS)
+            await child.wanted.wait()
+            if down:
+                say(f"[green]✓[/] {child.name} is started again")

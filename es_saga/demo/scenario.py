@@ -29,6 +29,24 @@ class Tell(NamedTuple):
     data: Mapping[str, Any]
 
 
+class Skip(NamedTuple):
+    """An operator waives the step, once the saga is stuck at it."""
+
+    reason: str
+
+
+class Outage(NamedTuple):
+    """A service is down from before the saga starts until what another one holds has expired.
+
+    It expires as soon as it is held, however long it is to be kept: nobody waits for the clock.
+    """
+
+    process: str
+    """Of a service that is alone in it."""
+    hold: str
+    """The step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     """What a saga has in store, how it must end, and what it must leave behind."""
@@ -39,8 +57,10 @@ class Fate:
     """By how much it changes each total; those that are not named must be as they were."""
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """To the scenario's input."""
-    cues: Mapping[str, Kill | Tell] = field(default_factory=dict[str, Kill | Tell])
-    """What happens when a step begins."""
+    cues: Mapping[str, Kill | Tell | Skip] = field(default_factory=dict[str, Kill | Tell | Skip])
+    """What happens when a step begins, or the saga is stuck at it."""
+    outage: Outage | None = None
+    """Begins when the sagas before this one are closed, so that it disturbs none of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +76,7 @@ class Scenario:
     key: str
     """The field of the input that is told apart by a number of its own."""
     fates: tuple[Fate, ...]
-    """One after the other, and from the beginning again."""
+    """One after the other, and from the beginning again; those with an outage once."""
     totals: str
     """A mapping: by service, the function that counts what is in its database."""
     alone: tuple[str, ...] = ()

@@ -10,7 +10,9 @@ from es_saga.demo.scenario import (
     CONDUCTOR,
     Fate,
     Kill,
+    Outage,
     Scenario,
+    Skip,
     Tell,
     Totals,
 )
@@ -43,16 +45,24 @@ TCC = Scenario(
             {"show": "Macbeth", "card": "amex"},
             {"funds": Kill("bank")},
         ),
+        Fate(
+            "the seats expire while the bank is down",
+            COMPLETED,
+            {"bank": BOUGHT["bank"]},
+            {"show": "Othello"},
+            cues={"confirm_seats": Skip("refunded by hand")},
+            outage=Outage("bank", "seats"),
+        ),
     ),
     totals="domain.checkout.participants:totals",
     alone=("bank",),
-    environment={"DOMAIN_PATIENCE_SECONDS": "4"},
+    environment={"DOMAIN_PATIENCE_SECONDS": "4", "ES_SAGA_ALERT_LOGGED": "false"},
 )
 
 # ── two-phase ────────────────────────────────────────────────────────────────────────────────────
 
-# What is prepared locks its rows. So the one whose bank dies has a show and a card of its own: two
-# that wait for each other's rows would both give up in the end.
+# What is prepared locks its rows. So those whose bank is down have a show of their own, and who has
+# held the money a card: two that wait for each other's rows would both give up in the end.
 
 TWO_PHASE = replace(
     TCC,

@@ -12,7 +12,7 @@ from es_saga import InvalidInput
 from es_saga.cli import compose
 from es_saga.core.choreography import Choreography
 from es_saga.demo import demo, scenarios
-from es_saga.demo.scenario import COMPLETED, CONDUCTOR, Fate, Kill, Tell
+from es_saga.demo.scenario import COMPLETED, CONDUCTOR, Fate, Kill, Skip, Tell
 from es_saga.demo.scenarios import SCENARIOS
 from es_saga.demo.styles import BOUGHT, TCC
 from es_saga.demo.verdict import Entry, entries
@@ -33,10 +33,16 @@ def test_a_scenario_fits_the_business_that_it_plays(name: str) -> None:
         saga.data.model_validate({**played.data, **fate.changes, played.key: "1"})
         assert keeping >= fate.leaves.keys()
         assert definition.steps.keys() >= {re.split("[-.]", step)[0] for step in fate.cues}
+        if fate.outage is not None:
+            assert fate.outage.process in played.alone
+            assert definition.steps[fate.outage.hold].expires is not None
+            assert not played.begins, "who conducts it starts it"
         for cue in fate.cues.values():
             match cue:
                 case Kill(process):
                     assert process in (CONDUCTOR, *played.alone)
+                case Skip():
+                    pass
                 case Tell(message, data):
                     step = definition.waits_for(message)
                     assert step is not None

@@ -72,13 +72,6 @@ def engines(settings: Settings) -> Iterator[dict[str, sa.Engine]]:
         engine.dispose()
 
 
-def _became(engine: sa.Engine, hold: str) -> str | None:
-    """What became of a hold; None: it is not there yet."""
-    with engine.connect() as connection:
-        query = sa.select(es_holds.c.status).where(es_holds.c.hold == hold)
-        return connection.execute(query).scalar_one_or_none()
-
-
 @pytest.mark.requirement("R085")
 @pytest.mark.law("L74", "L75")
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.migrate import upgrade
+from es_saga.cli.alarming import hooks
 from es_saga.cli.running import announced, running_apps
-from es_saga.config import Settings
+from es_saga.config import Settings, load
 from es_saga.database import make_engine
+from es_saga.engine.alerting import LogHook
 from es_saga.projections.status import STATUS
 from tests.cli.conftest import Cli, Running, child, order
 
@@ -122,3 +125,11 @@ def test_an_unexpected_error_is_one_line_unless_debugging(
     assert "Traceback" not in plain.err
     assert len(plain.err.strip().splitlines()) == 2
     assert "Traceback" in debug.err
+
+
+def test_alerts_are_in_the_log_unless_somebody_else_tells_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [type(hook) for hook in hooks(load(), "shop", MemoryTransport())] == [LogHook]
+    monkeypatch.setenv("ES_SAGA_ALERT_LOGGED", "false")
+    assert hooks(load(), "shop", MemoryTransport()) == []
