@@ -194,8 +194,9 @@ def _live(reaction: Reaction, step: str | None, status: WorkStatus) -> list[str]
     """Steps whose work, in the direction in which the saga goes, stands so and may be sent.
 
     On the way back no step is asked for again (law L09), and no undo whose turn it is not (L57).
+    What nobody was asked for is not asked for again.
     """
-    state = reaction.state
+    state, steps = reaction.state, reaction.definition.steps
     if step is not None:
         _known(reaction, step)
     return [
@@ -204,8 +205,8 @@ def _live(reaction: Reaction, step: str | None, status: WorkStatus) -> list[str]
         if step in (None, name)
         and (work := _live_work(state, own)) is not None
         and work.status is status
-        and not (status is WorkStatus.STARTED and name in state.waiting)
-        and not reaction.held(reaction.definition.steps[name])
+        and not (status is WorkStatus.STARTED and steps[name].asks_nobody)
+        and not reaction.held(steps[name])
     ]
 
 

@@ -9,15 +9,22 @@ import pytest
 from es_saga import Command, CorruptHistory, Message, NotFound, Refusal, Saga, SagaState
 from es_saga.core.by_hand import Decide
 from es_saga.core.compiled import Definition
-from es_saga.core.decide import decide
-from es_saga.core.events import SagaCompleted, SagaEvent, StepRetried
-from es_saga.core.inputs import Input, Reply, Start, Tick
-from es_saga.core.messages import Outcome
+from es_saga.core.decide import decide, react
+from es_saga.core.events import Parent, SagaCompleted, SagaEvent, StepRetried
+from es_saga.core.inputs import FromParent, Heard, Input, Reply, Start, Tick
+from es_saga.core.messages import Event, Outcome
+from es_saga.core.state import SagaStatus
 from es_saga.testing import Bounds, World, explore, given, judge
 
 
 class Fare(Message):
     who: str = "ann"
+
+
+class Called(Event):
+    by = "phone"
+    about = "who"
+    who: str
 
 
 class Hail(Command[None]):
@@ -100,6 +107,38 @@ def test_what_is_no_history_is_refused() -> None:
     nothing_begun = ride(hasty).definition
     with pytest.raises(CorruptHistory, match="SagaCompleted begins no saga"):
         decide(nothing_begun, None, Start("s-1", {"who": "ann"}, message_id="m"), 0.0)
+
+
+def test_its_parent_may_begin_it_and_undo_it() -> None:
+    held = given(ride(patient), Fare(), child=True).expect(Hail).refuse(Busy()).wait(5)
+    done = held.expect(Hail).reply().held().parent_closes().completed()
+    assert not judge(done.story).violations
+    by = Parent(command_id="trip-1/ride/do", undoable=True)
+    start = Start("trip-1--ride", {"who": "ann"}, message_id="m-1", parent=by)
+    never = FromParent(start, "undo", "trip-1/ride/undo")
+    state = react(ride(patient).definition, None, never, 0.0).state
+    assert (state.saga_id, state.status) == ("trip-1--ride", SagaStatus.COMPENSATED)
+
+
+def test_an_event_may_begin_it() -> None:
+    saga = ride(patient)
+    saga.starts_on(Called)(lambda called: Fare(who=called.who))
+    heard = Heard("ride-1", "phone", "Called", {"who": "bob"}, "m-1")
+    state = react(saga.definition, None, heard, 0.0).state
+    assert (state.saga_id, state.origin.data) == ("ride-1", {"who": "bob"})
+    assert state.current == ("hail",)
+
+
+def test_only_what_asks_for_a_saga_begins_one() -> None:
+    """What time, an answer or an operator leads to has no saga's id."""
+
+    def eager(
+        definition: Definition, state: SagaState | None, input: Input, now: float
+    ) -> Sequence[SagaEvent]:
+        return decide(definition, state, Start("ride-1", {"who": "ann"}), now)
+
+    with pytest.raises(CorruptHistory, match="Tick begins no saga"):
+        decide(ride(eager).definition, None, Tick(), 0.0)
 
 
 def test_another_pair_of_rules_is_another_definition() -> None:

@@ -14,7 +14,7 @@ from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
 from es_saga.core.errors import DefinitionError, IllegalOperation, InvalidInput, NotFound, NotYet
 from es_saga.core.events import CompensationIssued, SagaEvent
-from es_saga.core.inputs import Cancel, Heard, RetryStuck, Tick
+from es_saga.core.inputs import Cancel, Heard, Resend, Resume, RetryStuck, Tick
 from es_saga.core.messages import Event, Subjects
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.diagrams.messages import lines
@@ -202,6 +202,20 @@ def test_what_nobody_conducts_nobody_turns_back() -> None:
     saga.hear(CREATED)
     with pytest.raises(IllegalOperation, match="only watched"):
         react(saga.definition, saga.state, Cancel("ada", "why not", "v-1"), 1.0)
+
+
+def test_nobody_was_asked_so_nobody_is_asked_again() -> None:
+    onward, back = Watched(), Watched()
+    onward.hear(CREATED)
+    for event in UNHAPPY[:3]:
+        back.hear(event)
+    for saga in (onward, back):
+        for verb in (RetryStuck, Resume, Resend):
+            with pytest.raises(IllegalOperation) as refused:
+                react(saga.definition, saga.state, verb("ada", "it takes long", "v-1"), 1.0)
+            assert refused.value.hint == (
+                "Nobody conducts it: it goes on when its services publish what is expected."
+            )
 
 
 def test_an_event_that_does_not_fit_or_means_nothing_is_refused() -> None:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given as over
+from hypothesis import strategies as st
 
 from es_saga import START, App, ChildSaga, IllegalOperation, NotFound, Refusal, Saga
 from es_saga.core.child import answer, due_answer
@@ -23,8 +25,8 @@ from es_saga.core.events import (
     StepSkipped,
 )
 from es_saga.core.inputs import FromParent, Start
-from es_saga.core.messages import Command, CommandKey, Direction, Message, Outcome
-from es_saga.core.nested import Order, child_id, command_of, order_of
+from es_saga.core.messages import Command, CommandKey, Direction, Message, Outcome, command_id
+from es_saga.core.nested import Order, child_id, child_prefix, command_of, order_of
 from es_saga.core.policy import FOR_EVER, NESTED_TIMEOUT
 from es_saga.core.tcc import Tcc, cancel_of, confirm_of
 from es_saga.testing import given
@@ -178,6 +180,16 @@ def test_the_id_of_a_child_is_a_function_of_the_command_that_runs_it() -> None:
     assert len(set(longest)) == 4
 
 
+@over(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.integers(1, 9))
+def test_a_child_is_known_by_its_parent_and_its_parent_by_its_children(
+    saga_id: str, round: int
+) -> None:
+    key = CommandKey(saga_id, "ship", Direction.DO, round)
+    assert child_id(key).startswith(child_prefix(saga_id))
+    command = command_id(saga_id, "ship", Direction.DO, round)
+    assert Parent(command_id=command, undoable=True).saga_id == saga_id
+
+
 # ── every ending of the parent ───────────────────────────────────────────────────────────────────
 
 
@@ -273,6 +285,13 @@ HELD = given(shipping, Ship(sku="tea"), child=True).expect(BookParcel).reply().h
 @pytest.mark.law("L59")
 def test_a_child_whose_steps_are_done_is_held_until_its_parent_ends() -> None:
     HELD.waiting().nothing_sent().wait(7 * 24 * 3600).held().parent_closes().completed()
+
+
+def test_who_would_hurry_a_child_that_is_held_is_told_whom_it_waits_for() -> None:
+    for hurry in (HELD.retry, HELD.resume, HELD.resend):
+        with pytest.raises(IllegalOperation) as refused:
+            hurry()
+        assert refused.value.hint == "It is done, and held until the saga that runs it ends."
 
 
 @pytest.mark.law("L59")
