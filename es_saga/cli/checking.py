@@ -61,6 +61,7 @@ def check(
     participants' data, and `openings` are what begins its choreographies, as by check_saga.
     """
     from es_saga.cli import compose
+    from es_saga.core.expiry import short_lived
     from es_saga.core.pessimistic_view import exposed
     from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
     from es_saga.testing.exploring import Bounds
@@ -78,7 +79,7 @@ def check(
         for definition in definitions:
             bar.begin(definition.name)
             row: dict[str, Any] = {"saga": definition.name, "version": definition.version}
-            row["warnings"] = list(exposed(definition))
+            row["warnings"] = [*exposed(definition), *short_lived(definition)]
             for warning in row["warnings"]:
                 say(f"[yellow]{escape(definition.name)}[/] {escape(warning)}")
             try:

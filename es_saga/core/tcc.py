@@ -27,6 +27,7 @@ from pydantic import create_model
 from es_saga.core.after import After, Quorum, names
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
 from es_saga.core.definition import Saga, Step
+from es_saga.core.expiry import longest, longest_from
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, Retry
 from es_saga.core.verify import MAX_STEPS, Verifier
@@ -191,26 +192,16 @@ class _TccVerifier(Verifier):
         name, expires = step.name, step.expires.total_seconds()
         if step.undos:
             self.fault(f"{name} has a compensation, but a hold is undone by its cancel")
-        longest = self.longest_from(name)
-        if expires <= longest:
+        seconds = {
+            each: longest(other.retry or Retry(), other.timeout.total_seconds())
+            for each, other in self.steps.items()
+        }
+        whole = longest_from(name, self.after, self.ancestors[name], seconds)
+        if expires <= whole:
             self.fault(
                 f"{name} expires after {expires:g} s, but the holds from it on may take "
-                f"{longest:g} s to be answered: let it live longer, or shorten timeout and retry"
+                f"{whole:g} s to be answered: let it live longer, or shorten timeout and retry"
             )
-
-    def longest_from(self, hold: str) -> float:
-        """Seconds from when `hold` is asked for until all holds are answered, at the longest."""
-        before = self.ancestors[hold]
-        ends: dict[str, float] = {}
-
-        def end(name: str) -> float:
-            if name not in ends:
-                ends[name] = 0.0  # on a cycle, which is a fault by itself
-                waits = (end(other) for other in self.after[name] if other not in before)
-                ends[name] = max(waits, default=0.0) + _longest(self.steps[name])
-            return ends[name]
-
-        return max(end(name) for name in self.steps if name not in before)
 
     def compile_step(self, step: Step[Any, ..., Any], pivot: str | None) -> StepDefinition | None:
         found = super().compile_step(step, pivot)
@@ -257,16 +248,3 @@ def _settler(hold: StepDefinition, command: type[Command[Any]]) -> Callable[...,
         return command.model_validate({"hold": hold.fn(*args, **replies)})
 
     return settle
-
-
-def _longest(step: Step[Any, ..., Any]) -> float:
-    """Seconds until a step is answered or given up, at the longest."""
-    retry = step.retry or Retry()
-    if retry.attempts is None:
-        return float("inf")
-    if retry.faults():
-        return 0.0  # told by themselves
-    stretched = replace(retry, first=retry.first * (1 + retry.jitter), jitter=0)
-    stretched = replace(stretched, maximum=retry.maximum * (1 + retry.jitter))
-    waits = (stretched.wait("", attempt) for attempt in range(1, retry.attempts))
-    return retry.attempts * step.timeout.total_seconds() + sum(waits)

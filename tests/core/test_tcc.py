@@ -11,8 +11,9 @@ import pytest
 from es_saga.core.after import quorum
 from es_saga.core.compiled import Bind, StepKind
 from es_saga.core.decide import react
-from es_saga.core.definition import START, of
+from es_saga.core.definition import START, Saga, of
 from es_saga.core.errors import DefinitionError, IllegalOperation
+from es_saga.core.expiry import short_lived
 from es_saga.core.inputs import Start
 from es_saga.core.messages import Command, Message, Refusal, Subjects
 from es_saga.core.policy import FOR_EVER, Retry
@@ -31,6 +32,7 @@ from es_saga.testing.check import check_saga
 from tests.core.sagas import Do, Done, Trip, do
 
 HOUR = timedelta(hours=1)
+ONCE = Retry(attempts=1)
 
 
 class Seats(Message):
@@ -276,6 +278,46 @@ def test_a_hold_outlives_the_holds_that_come_after_it_or_run_beside_it() -> None
     last = holds("a")
     last.hold(expires=short)(do("b"))
     assert last.definition.steps["b"].expires == 100.0
+
+
+def inner(trip: Trip) -> Trip:
+    return trip
+
+
+def running(child: Saga[Trip], *, retry: Retry = ONCE) -> Saga[Trip]:
+    """A saga that runs another one, for a minute at most, then does what takes 30 s a time."""
+    saga = Saga("parent", Trip)
+    saga.saga(child, timeout=timedelta(minutes=1), retry=ONCE)(inner)
+    saga.pivot(retry=retry)(do("pay"))
+    return saga
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(90, 1), (91, 0)])
+def test_a_hold_that_another_saga_waits_with_outlives_that_or_is_warned_of(
+    seconds: int, warned: int
+) -> None:
+    """A minute for the child and 30 s for the pivot; a child of a child is held as long."""
+    child = holds("a", expires=timedelta(seconds=seconds), retry=ONCE)
+    parent = running(child)
+    found = list(short_lived(parent.definition))
+    assert len(found) == warned
+    for one in found:
+        assert "has 'a' of 'trip' held, which expires after 90 s" in one
+        assert "may take 90 s." in one
+    middle = Saga("middle", Trip)
+    middle.saga(child, timeout=timedelta(seconds=20), retry=ONCE)(inner)
+    assert len(list(short_lived(running(middle).definition))) == warned
+
+
+def test_only_what_is_held_for_another_saga_is_warned_of() -> None:
+    child = holds("a")
+    assert list(short_lived(child.definition)) == []
+    late = Saga("parent", Trip)
+    late.pivot(do("pay"))
+    late.saga(child)(inner)
+    assert list(short_lived(late.definition)) == [], "it is confirmed at once"
+    (endless,) = short_lived(running(child, retry=FOR_EVER).definition)
+    assert "may take as long as it takes" in endless
 
 
 def test_all_faults_are_told_at_once() -> None:
