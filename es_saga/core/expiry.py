@@ -29,46 +29,53 @@ def longest(retry: Retry, timeout: float) -> float:
     return retry.attempts * timeout + sum(waits)
 
 
-def longest_from(
-    step: str,
-    after: Mapping[str, Collection[str]],
-    before: Collection[str],
+def longest_way(
     seconds: Mapping[str, float],
+    after: Mapping[str, Collection[str]],
+    done: Collection[str] = (),
 ) -> float:
-    """Seconds from when `step` is asked for until all steps are over, at the longest.
+    """Seconds until all steps are over, at the longest.
 
     Args:
-        after: for each step, those that it comes after.
-        before: all that `step` comes after, however far before it.
         seconds: how long each may take.
+        after: for each, those that it comes after.
+        done: those that are over already.
     """
     ends: dict[str, float] = {}
 
     def end(name: str) -> float:
         if name not in ends:
             ends[name] = 0.0  # on a cycle, which is a fault by itself
-            waits = (end(other) for other in after[name] if other not in before)
+            waits = (end(other) for other in after[name] if other not in done)
             ends[name] = max(waits, default=0.0) + seconds[name]
         return ends[name]
 
-    return max(end(name) for name in seconds if name not in before)
+    return max(end(name) for name in seconds if name not in done)
 
 
 def short_lived(definition: Definition) -> Iterator[str]:
     """A warning for each hold of a child that may expire before its parent ends."""
-    steps = {name: step for name, step in definition.steps.items() if step.confirms is None}
-    seconds = {name: longest(step.retry, step.timeout) for name, step in steps.items()}
-    after = {name: step.after for name, step in steps.items()}
-    for name, step in steps.items():
-        whole = longest_from(name, after, step.ancestors, seconds)
+    for step in definition.steps.values():
         for saga, hold, expires in _held_for(step):
+            whole = _longest(definition, step.ancestors)
             if expires <= whole:
                 takes = "as long as it takes" if whole == float("inf") else f"{whole:g} s"
                 yield (
-                    f"step {name!r} has {hold!r} of {saga!r} held, which expires after {expires:g} "
-                    f"s and is confirmed at the very end: that may take {takes}. Let it live longer"
-                    " than any outage, or place what takes long outside."
+                    f"step {step.name!r} has {hold!r} of {saga!r} held, which expires after "
+                    f"{expires:g} s and is confirmed at the very end: that may take {takes}. "
+                    "Let it live longer than any outage, or place what takes long outside."
                 )
+
+
+def _longest(definition: Definition, done: Collection[str] = ()) -> float:
+    """Seconds until what a saga holds can be made final, at the longest."""
+    steps = {name: step for name, step in definition.steps.items() if step.confirms is None}
+    # A child is asked for as long as it takes; how long that is follows from its own steps.
+    seconds = {
+        name: longest(step.retry, step.timeout) if step.child is None else _longest(step.child)
+        for name, step in steps.items()
+    }
+    return longest_way(seconds, {name: step.after for name, step in steps.items()}, done)
 
 
 def _held_for(step: StepDefinition) -> Iterator[tuple[str, str, float]]:

@@ -27,7 +27,7 @@ from pydantic import create_model
 from es_saga.core.after import After, Quorum, names
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
 from es_saga.core.definition import Saga, Step
-from es_saga.core.expiry import longest, longest_from
+from es_saga.core.expiry import longest, longest_way
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, Retry
 from es_saga.core.verify import MAX_STEPS, Verifier
@@ -196,7 +196,7 @@ class _TccVerifier(Verifier):
             each: longest(other.retry or Retry(), other.timeout.total_seconds())
             for each, other in self.steps.items()
         }
-        whole = longest_from(name, self.after, self.ancestors[name], seconds)
+        whole = longest_way(seconds, self.after, self.ancestors[name])
         if expires <= whole:
             self.fault(
                 f"{name} expires after {expires:g} s, but the holds from it on may take "

@@ -285,27 +285,28 @@ def inner(trip: Trip) -> Trip:
 
 
 def running(child: Saga[Trip], *, retry: Retry = ONCE) -> Saga[Trip]:
-    """A saga that runs another one, for a minute at most, then does what takes 30 s a time."""
+    """A saga that looks, runs another one, and then does what takes 30 s a time."""
     saga = Saga("parent", Trip)
-    saga.saga(child, timeout=timedelta(minutes=1), retry=ONCE)(inner)
+    saga.check(do("look"))
+    saga.saga(child)(inner)
     saga.pivot(retry=retry)(do("pay"))
     return saga
 
 
-@pytest.mark.parametrize(("seconds", "warned"), [(90, 1), (91, 0)])
+@pytest.mark.parametrize(("seconds", "warned"), [(60, 1), (61, 0)])
 def test_a_hold_that_another_saga_waits_with_outlives_that_or_is_warned_of(
     seconds: int, warned: int
 ) -> None:
-    """A minute for the child and 30 s for the pivot; a child of a child is held as long."""
+    """30 s for the child and 30 s for the pivot; a child of a child is held as long."""
     child = holds("a", expires=timedelta(seconds=seconds), retry=ONCE)
     parent = running(child)
     found = list(short_lived(parent.definition))
     assert len(found) == warned
     for one in found:
-        assert "has 'a' of 'trip' held, which expires after 90 s" in one
-        assert "may take 90 s." in one
+        assert "has 'a' of 'trip' held, which expires after 60 s" in one
+        assert "may take 60 s." in one
     middle = Saga("middle", Trip)
-    middle.saga(child, timeout=timedelta(seconds=20), retry=ONCE)(inner)
+    middle.saga(child)(inner)
     assert len(list(short_lived(running(middle).definition))) == warned
 
 
@@ -315,6 +316,7 @@ def test_only_what_is_held_for_another_saga_is_warned_of() -> None:
     late = Saga("parent", Trip)
     late.pivot(do("pay"))
     late.saga(child)(inner)
+    late.step(do("wave"))
     assert list(short_lived(late.definition)) == [], "it is confirmed at once"
     (endless,) = short_lived(running(child, retry=FOR_EVER).definition)
     assert "may take as long as it takes" in endless
