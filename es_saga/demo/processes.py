@@ -132,6 +132,8 @@ class Processes:
                 env=self._environment,
                 start_new_session=True,
             )
+            if not child.wanted.is_set():  # meanwhile, and `without` saw none that it could kill
+                child.process.kill()
             code = await child.process.wait()
             child.deaths += 1
             if child.deaths == MAX_DEATHS:

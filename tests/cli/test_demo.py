@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import sys
+from asyncio.subprocess import Process
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +17,12 @@ from es_saga import InvalidInput
 from es_saga.cli import compose
 from es_saga.core.choreography import Choreography
 from es_saga.demo import demo, scenarios
+from es_saga.demo.processes import Processes
 from es_saga.demo.scenario import COMPLETED, CONDUCTOR, Fate, Kill, Skip, Tell
 from es_saga.demo.scenarios import SCENARIOS
 from es_saga.demo.styles import BOUGHT, TCC
 from es_saga.demo.verdict import Entry, entries
+from es_saga.testing.contracts.pipes import eventually
 from tests.cli.conftest import Cli
 
 
@@ -92,3 +99,29 @@ def test_a_penny_too_many_and_a_wrong_ending_are_found(
     assert [line[0] for line in told] == ["✓", "✓", "✗", "✗", "✗"]
     assert "available -12,000, not -6,000" in told[-1]
     assert "WRONG" in played.err
+
+
+@pytest.mark.anyio
+async def test_a_service_that_is_being_started_when_its_outage_begins_is_down_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn, starts = asyncio.create_subprocess_exec, list[Process]()
+    starting, outage = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*_: str, **options: Any) -> Process:
+        starts.append(await spawn(sys.executable, "-c", "import time; time.sleep(60)", **options))
+        if len(starts) == 2:
+            starting.set()
+            await outage.wait()
+        return starts[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    async with Processes({"bank": []}, os.environ) as processes:
+        await eventually(lambda: len(starts) == 1)
+        await processes.kill("bank")
+        await starting.wait()
+        async with processes.without("bank"):
+            outage.set()
+            await eventually(lambda: starts[1].returncode is not None)
+            assert len(starts) == 2
+        await eventually(lambda: len(starts) == 3)
