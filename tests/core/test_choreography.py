@@ -175,6 +175,15 @@ def test_a_missing_event_takes_a_human_and_coming_after_all_it_goes_on(told: lis
     assert saga.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
 
 
+def test_an_undo_that_is_not_told_in_time_takes_a_human_while_others_may_still_come() -> None:
+    saga = Watched()
+    for event in UNHAPPY[:3]:
+        saga.hear(event)
+    assert saga.wait(MINUTE.total_seconds()) == ["CompensationFailed", "SagaStuck"]
+    assert saga.state is not None
+    assert saga.state.current == ("order_created",)
+
+
 def test_what_is_heard_after_the_end_changes_nothing() -> None:
     saga = Watched()
     for event in (CREATED, DECLINED, CANCELLED):

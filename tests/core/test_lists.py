@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from es_saga import START, DefinitionError, IllegalOperation, Message, Refusal, Saga, quorum
+from es_saga import (
+    START,
+    Command,
+    DefinitionError,
+    IllegalOperation,
+    Message,
+    Refusal,
+    Saga,
+    quorum,
+)
 from es_saga.core.decide import react
 from es_saga.core.events import StepFannedOut, StepSkipped
 from es_saga.core.inputs import Start
@@ -75,6 +84,20 @@ def test_what_was_done_of_a_list_is_undone_item_by_item() -> None:
     assert undone.state.failure is not None
     assert undone.state.failure.step == "pick-3"
     assert not judge(undone.story).violations
+
+
+@pytest.mark.law("L06")
+def test_no_more_items_are_undone_at_once_than_were_done_at_once() -> None:
+    def shelf(line: Line) -> str:
+        return line.sku.upper()
+
+    told = given(picking(at_once=1), Basket(lines=[CUP, PAN, LID]))
+    for line in (CUP, PAN, LID):
+        told = told.expect(pick(line)).reply(Picked(shelf=shelf(line)))
+    told = told.expect(Charge).refuse(SoldOut())
+    for line in (LID, PAN, CUP):
+        told = told.expect(PutBack(sku=line.sku, shelf=shelf(line))).reply()
+    assert not judge(told.compensated().story).violations
 
 
 def test_an_empty_list_is_skipped() -> None:
@@ -145,6 +168,39 @@ def test_what_is_needed_of_a_list_cannot_be_waived() -> None:
     stuck = filling.expect(Pick(sku="a", count=1)).refuse(SoldOut()).stuck()
     with pytest.raises(IllegalOperation, match="weigh needs the reply of fill-1"):
         stuck.skip(Pick)
+
+
+def test_only_the_first_items_wait_for_a_quorum_the_others_for_those_before_them() -> None:
+    saga = Saga("picking", Basket)
+    for sku in ("a", "b"):
+        check = saga.check(after=START)
+        check(_looks_for(sku))
+
+    @saga.step(each=lambda b: b.lines, most=3, at_once=1, after=quorum(2, "a", "b"))
+    def lift(b: Basket, line: Line) -> Pick:
+        return pick(line)
+
+    @lift.compensation
+    def put_back(b: Basket, line: Line) -> PutBack:
+        return PutBack(sku=line.sku, shelf=None)
+
+    looked = given(saga, Basket(lines=[CUP, PAN])).expect(Look(sku="a"), Look(sku="b"))
+    lifting = looked.on(Look(sku="a")).reply().on(Look(sku="b")).reply().expect(pick(CUP))
+    both = lifting.reply(Picked(shelf="C")).expect(pick(PAN)).reply(Picked(shelf="P"))
+    assert not judge(both.completed().story).violations
+
+
+class Look(Command[None]):
+    to = "warehouse"
+    sku: str
+
+
+def _looks_for(sku: str) -> Callable[[Basket], Look]:
+    def look(b: Basket) -> Look:
+        return Look(sku=sku)
+
+    look.__name__ = sku
+    return look
 
 
 @pytest.mark.parametrize("lines", [[], [CUP], [CUP, PAN]])

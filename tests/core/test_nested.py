@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import example as explicitly
 from hypothesis import given as over
 from hypothesis import strategies as st
 
@@ -25,11 +26,20 @@ from es_saga.core.events import (
     StepSkipped,
 )
 from es_saga.core.inputs import FromParent, Start
-from es_saga.core.messages import Command, CommandKey, Direction, Message, Outcome, command_id
+from es_saga.core.messages import (
+    Command,
+    CommandKey,
+    Direction,
+    Message,
+    Outcome,
+    command_id,
+    parse_command_id,
+)
 from es_saga.core.nested import Order, child_id, child_prefix, command_of, order_of
 from es_saga.core.policy import FOR_EVER, NESTED_TIMEOUT
 from es_saga.core.tcc import Tcc, cancel_of, confirm_of
-from es_saga.testing import given
+from es_saga.core.unfolding import unfolded
+from es_saga.testing import given, judge
 from tests.core.fulfilment import OrderCreated, fulfilment
 
 
@@ -180,13 +190,19 @@ def test_the_id_of_a_child_is_a_function_of_the_command_that_runs_it() -> None:
     assert len(set(longest)) == 4
 
 
-@over(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.integers(1, 9))
+@explicitly("x" * 64, "ship", 1)
+@over(
+    st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    st.sampled_from(["ship", "ship-2", "ship.2"]),
+    st.integers(1, 9),
+)
 def test_a_child_is_known_by_its_parent_and_its_parent_by_its_children(
-    saga_id: str, round: int
+    saga_id: str, step: str, round: int
 ) -> None:
-    key = CommandKey(saga_id, "ship", Direction.DO, round)
-    assert child_id(key).startswith(child_prefix(saga_id))
-    command = command_id(saga_id, "ship", Direction.DO, round)
+    child = child_id(CommandKey(saga_id, step, Direction.DO, round))
+    assert child.startswith(child_prefix(saga_id))
+    assert parse_command_id(f"{child}/parcel/do").saga_id == child, "it is an id as any saga's"
+    command = command_id(saga_id, step, Direction.DO, round)
     assert Parent(command_id=command, undoable=True).saga_id == saga_id
 
 
@@ -204,6 +220,26 @@ def test_a_parent_that_turns_back_has_its_children_undone_last_done_first_undone
     scene = given(order, TEA).expect(Reserve).reply().expect(BeginShip).reply(SHIPPED)
     undoing = scene.expect(Charge).refuse(No()).expect(UndoShip)
     undoing.reply().expect(Release).reply().compensated()
+
+
+@pytest.mark.law("L18", "L59")
+def test_a_child_that_may_have_begun_is_undone() -> None:
+    unheard = given(order, TEA).expect(Reserve).reply().expect(BeginShip)
+    back = unheard.wait(NESTED_TIMEOUT.total_seconds()).cancel().expect(UndoShip)
+    back.reply().expect(Release).reply().compensated()
+
+
+@pytest.mark.law("L16", "L59")
+def test_each_way_from_a_save_point_has_a_child_of_its_own() -> None:
+    saga = Saga("order", PlaceOrder)
+    saga.save_point("held", ways=2)
+    saga.saga(shipping)(_ship)
+    saga.pivot(_charge)
+    first = given(saga, TEA).expect(BeginShip).reply(SHIPPED).expect(Charge)
+    second = first.refuse(No()).expect(UndoShip).reply().expect(BeginShip)
+    closing = second.reply(SHIPPED).expect(Charge).reply().expect(CloseShip)
+    assert unfolded(saga.definition, closing.state).steps["close__ship.2"].confirms == "_ship.2"
+    assert not judge(closing.reply().completed().story).violations
 
 
 @pytest.mark.law("L60")
@@ -251,6 +287,7 @@ def test_after_the_pivot_a_child_ends_by_itself() -> None:
     definition = saga.definition
     assert list(definition.steps) == ["_charge", "_ship"]
     assert definition.steps["_ship"].kind is StepKind.RETRIABLE
+    assert definition.steps["_ship"].child is shipping.definition
     asked = given(saga, TEA).expect(Charge).reply().expect(BeginShip)
     assert asked.asked.data["undoable"] is False
     asked.reply(SHIPPED).completed()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from es_saga import START, DefinitionError, Message, OnFailedUndo, Refusal, Saga
+from es_saga import START, Command, DefinitionError, Message, OnFailedUndo, Refusal, Saga
 from es_saga.core.compiled import Way
 from es_saga.core.events import CompensationStarted, SagaResumed, StepFannedOut
 from es_saga.core.state import SagaStatus
@@ -122,6 +122,90 @@ def test_a_late_answer_of_a_way_that_was_given_up_changes_nothing() -> None:
     second = on_the_second_way()
     again = second.on(HireCar(way=1, because=None)).late()
     assert again.history == second.history
+
+
+class Move(Message):
+    pass
+
+
+class Offered(Message):
+    by: str
+    rooms: list[str]
+    insured: bool
+
+
+class AskMover(Command[Offered]):
+    to = "movers"
+    way: int
+
+
+class Carried(Message):
+    pass
+
+
+class Carry(Command[Carried]):
+    to = "movers"
+    room: str
+    by: str
+
+
+class CarryBack(Command[None]):
+    to = "movers"
+    room: str
+    by: str
+
+
+class Insure(Command[None]):
+    to = "insurer"
+    by: str
+
+
+def moving() -> Saga[Move]:
+    """From the save-point on, all depends on what the mover has offered on that way."""
+    saga = Saga("moving", Move)
+    saga.save_point("packed", ways=2)
+
+    @saga.check
+    def ask(m: Move, way: Way) -> AskMover:
+        return AskMover(way=way.number)
+
+    def rooms(m: Move, offered: Offered) -> list[str]:
+        return offered.rooms
+
+    def insured(m: Move, offered: Offered) -> bool:
+        return offered.insured
+
+    @saga.step(each=rooms, most=2)
+    def carry(m: Move, room: str, offered: Offered) -> Carry:
+        return Carry(room=room, by=offered.by)
+
+    @carry.compensation
+    def carry_back(m: Move, room: str, _: Carried | None, offered: Offered) -> CarryBack:
+        return CarryBack(room=room, by=offered.by)
+
+    @saga.check(when=insured)
+    def insure(m: Move, offered: Offered) -> Insure:
+        return Insure(by=offered.by)
+
+    @saga.pivot
+    def pay(m: Move) -> Pay:
+        return Pay()
+
+    return saga
+
+
+def test_on_another_way_every_function_is_given_the_replies_of_that_way() -> None:
+    van = given(moving(), Move()).expect(AskMover(way=1))
+    carried = van.reply(Offered(by="van", rooms=["attic"], insured=False))
+    paying = carried.expect(Carry(room="attic", by="van")).reply(Carried()).expect(Pay)
+    lorry = paying.refuse(Full()).expect(CarryBack(room="attic", by="van")).reply()
+    two = Offered(by="lorry", rooms=["hall", "bath"], insured=True)
+    hall, bath = (Carry(room=room, by="lorry") for room in two.rooms)
+    both = lorry.expect(AskMover(way=2)).reply(two).expect(hall, bath)
+    carried = both.on(hall).reply(Carried()).on(bath).reply(Carried())
+    back = carried.expect(Insure(by="lorry")).reply().expect(Pay).refuse(Full())
+    last = back.expect(*(CarryBack(room=room, by="lorry") for room in two.rooms))
+    assert not judge(last.story).violations
 
 
 @pytest.mark.parametrize("saga", [journey(), journey(ways=3), journey(undo_order="parallel")])
