@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from es_saga.core.aggregate import fold
 from es_saga.core.choreography import Choreography
 from es_saga.core.compiled import Definition
+from es_saga.core.correlation import Named
 from es_saga.core.decide import react
 from es_saga.core.errors import DefinitionError, IllegalOperation, InvalidInput, NotFound, NotYet
-from es_saga.core.events import CompensationIssued, SagaEvent
+from es_saga.core.events import CompensationIssued, CompensationStarted, SagaEvent
 from es_saga.core.inputs import Cancel, Heard, Resend, Resume, RetryStuck, Tick
-from es_saga.core.messages import Event, Subjects
+from es_saga.core.messages import Envelope, Event, Subjects
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.diagrams.messages import lines
 from es_saga.engine.outgoing import Sender
@@ -202,6 +203,8 @@ def test_a_no_that_comes_when_the_undo_is_expected_leaves_nothing_to_undo() -> N
     saga.wait(MINUTE.total_seconds())
     assert saga.status is SagaStatus.STUCK, "both are missing"
     assert saga.hear(HotelFull(trip_id="1"))[-2:] == ["CompensationIssued"] * 2
+    (turn,) = (event for event in saga.log if isinstance(event, CompensationStarted))
+    assert turn.step == "hotel_booked", "not the one that it was stuck at"
     assert saga.hear(FlightFull(trip_id="1")) == ["CompensationSucceeded"]
     assert saga.hear(TripDropped(trip_id="1")) == ["CompensationSucceeded", "SagaCompensated"]
 
@@ -350,6 +353,30 @@ def test_a_flow_is_watched_and_not_conducted() -> None:
         "OrderCreated is not undone when there is PaymentDeclined: nothing leads from that to "
         "ParcelBack",
     )
+
+
+class Shipped(ParcelSent):
+    """The parcel is on its way."""
+
+    waybill: str
+
+
+class Arrived(Shipped):
+    pass
+
+
+def test_a_flow_may_say_which_field_its_events_name_it_by_and_which_version_it_is() -> None:
+    usual = Choreography("parcel", Shipped).definition
+    named = Choreography("parcel", Shipped, key="waybill", version=3)
+    named.expects(Arrived, after=Shipped, within=MINUTE)
+    definition = named.definition
+    assert (usual.version, definition.version) == (1, 3)
+    told = Envelope(id="m-1", source="s", type="Arrived", data={"order_id": "1", "waybill": "w"})
+    by = {one.saga_of(told, "parcel") for one in definition.correlations.values()}
+    assert by == {Named("parcel-w", "w")}
+    (one,) = {one.saga_of(told, "parcel") for one in usual.correlations.values()}
+    assert one == Named("parcel-1", "1")
+    assert definition.steps["shipped"].doc == "The parcel is on its way."
 
 
 def test_a_flow_knows_who_reacts_to_what() -> None:

@@ -112,7 +112,9 @@ def test_a_saga_that_was_started_otherwise_listens_all_the_same() -> None:
     listener = Listener()
     listener.take(Start("parcel-1", {"order_id": "1", "pence": 7}))
     assert listener.hear(Ordered(order_id="1")) == []
-    assert listener.hear(Paid(order_id="1")) == ["SignalReceived", "StepSucceeded", "StepStarted"]
+    heard = listener.hear(Paid(order_id="1"), "m-2")
+    assert heard == ["SignalReceived", "StepSucceeded", "StepStarted"]
+    assert {event.cause for event in listener.log[-3:]} == {"m-2"}
 
 
 def test_what_comes_when_nobody_waits_any_more_is_told_to_people() -> None:
