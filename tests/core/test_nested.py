@@ -157,6 +157,7 @@ def test_a_step_that_runs_a_saga_is_undone_and_closed_by_what_follows_from_it() 
     assert (run.timeout, run.retry) == (NESTED_TIMEOUT.total_seconds(), FOR_EVER)
     assert close.ancestors == {"reserve", "ship", "charge"}
     assert (close.confirms, close.child, run.child) == ("ship", None, shipping.definition)
+    assert (close.retry, close.undo) == (FOR_EVER, None)
     assert run.doc == "Have it sent."
     assert ship(TEA).input == Ship(sku="tea")
 
@@ -239,6 +240,18 @@ def test_each_way_from_a_save_point_has_a_child_of_its_own() -> None:
     second = first.refuse(No()).expect(UndoShip).reply().expect(BeginShip)
     closing = second.reply(SHIPPED).expect(Charge).reply().expect(CloseShip)
     assert unfolded(saga.definition, closing.state).steps["close__ship.2"].confirms == "_ship.2"
+    assert not judge(closing.reply().completed().story).violations
+
+
+@pytest.mark.law("L16", "L59")
+def test_a_child_from_before_the_save_point_is_the_same_on_every_way() -> None:
+    saga = Saga("order", PlaceOrder)
+    saga.saga(shipping)(_ship)
+    saga.save_point("held", ways=2)
+    saga.pivot(_charge)
+    held = given(saga, TEA).expect(BeginShip).reply(SHIPPED).expect(Charge).refuse(No())
+    closing = held.expect(Charge).reply().expect(CloseShip)
+    assert unfolded(saga.definition, closing.state).steps["close__ship.2"].confirms == "_ship"
     assert not judge(closing.reply().completed().story).violations
 
 
