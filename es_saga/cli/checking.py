@@ -120,7 +120,7 @@ def _invariant(app: str) -> Sequence[Invariant]:
 
 
 def _openings(app: str) -> Openings:
-    found = _beside(app, "openings")
+    found: Openings | None = _beside(app, "openings")
     return found if isinstance(found, Mapping) else {}
 
 
