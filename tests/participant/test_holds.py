@@ -261,7 +261,8 @@ async def test_those_that_share_a_transaction_are_settled_as_if_each_had_its_own
         served = Runner(theatre(), engine, source="test", handler_seconds=10.0, now=lambda: now)
         jobs = [Job(hold(TWO, saga, expires=SOON)) for saga in early]
         await served.run(jobs)
-        now, answers = 1.0, []
+        now = 1.0
+        answers: list[object] = []
         for batch in batches:
             jobs = [Job(envelope) for envelope in batch]
             await served.run(jobs)
