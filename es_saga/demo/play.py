@@ -93,8 +93,12 @@ class Play:
     async def _start(self) -> None:
         if self._scenario.begins:
             await self._watched()
-        before = set[str]()
+        before, met = set[str](), list[Fate]()
         for key, (saga_id, fate) in zip(self._keys, self.fates.items(), strict=True):
+            if self._scenario.apart and fate in met:
+                await _until(lambda: self.ended.keys() >= before)
+                met.clear()
+            met.append(fate)
             data = {**self._scenario.data, **fate.changes, self._scenario.key: key}
             if self._scenario.begins:
                 await asyncio.to_thread(self._publish, data)

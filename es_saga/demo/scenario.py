@@ -87,5 +87,7 @@ class Scenario:
     begins: str = ""
     """Of a choreography: what the service does that publishes the first event, in its database."""
     postgres_only: bool = False
+    apart: bool = False
+    """A fate that comes once more waits until all before it are closed: it needs their rows."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """What its processes are to know."""

@@ -62,7 +62,8 @@ TCC = Scenario(
 # ── two-phase ────────────────────────────────────────────────────────────────────────────────────
 
 # What is prepared locks its rows. So those whose bank is down have a show of their own, and who has
-# held the money a card: two that wait for each other's rows would both give up in the end.
+# held the money a card, and no fate meets itself: two that wait for each other's rows would both
+# give up in the end.
 
 TWO_PHASE = replace(
     TCC,
@@ -70,6 +71,7 @@ TWO_PHASE = replace(
     app="domain.checkout.two_phase:app",
     totals="domain.checkout.two_phase:totals",
     postgres_only=True,
+    apart=True,
 )
 
 # ── choreography ─────────────────────────────────────────────────────────────────────────────────

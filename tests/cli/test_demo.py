@@ -101,6 +101,20 @@ def test_a_penny_too_many_and_a_wrong_ending_are_found(
     assert "WRONG" in played.err
 
 
+def test_who_would_be_in_each_others_way_are_played_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli
+) -> None:
+    apart = replace(TCC, fates=TCC.fates[:1], apart=True)
+    monkeypatch.setitem(SCENARIOS, "apart", apart)
+
+    played = cli("demo", "--once", "--scenario", "apart", "--orders", "2", data=tmp_path / "data")
+
+    ends = re.findall(r"  (0\d)  \S (SagaStarted|SagaCompleted)", played.err)
+    assert played.code == 0
+    assert [kind for _, kind in ends] == ["SagaStarted", "SagaCompleted"] * 2
+    assert [number for number, _ in ends] == ["01", "01", "02", "02"]
+
+
 @pytest.mark.anyio
 async def test_a_service_that_is_being_started_when_its_outage_begins_is_down_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
