@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import MappingProxyType, NoneType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Event, Message, Query, Refusal, is_token, reply_type
+from es_saga.core.messages import Command, Event, Message, Query, is_token, reply_type
 from es_saga.core.tcc import cancel_of, confirm_of
+from es_saga.participant.decorators import Answers, Handles, Hears, Settles
 from es_saga.participant.outbox import Outbox
-from es_saga.participant.tx import SyncTx, Tx
 
-R = TypeVar("R")
 C = TypeVar("C", bound=Command[Any])
 E = TypeVar("E", bound=Event)
-E_co = TypeVar("E_co", bound=Event, covariant=True)
 Q = TypeVar("Q", bound=Query[Any])
-Q_co = TypeVar("Q_co", bound=Query[Any], covariant=True)
-C_co = TypeVar("C_co", bound=Command[Any], covariant=True)
 
 
 class Part(Enum):
@@ -70,67 +67,6 @@ class Reaction:
     is_async: bool
 
 
-class Handles(Generic[C_co]):
-    """Registers the decorated function as the handler of a command; see `Participant.handles`."""
-
-    def __init__(self, participant: Participant, command: type[C_co], part: Part) -> None:
-        self._participant = participant
-        self._command = command
-        self._part = part
-
-    @overload
-    def __call__(
-        self: Handles[Command[R]], fn: Callable[[C_co, Tx], Awaitable[R | Refusal]]
-    ) -> Callable[[C_co, Tx], Awaitable[R | Refusal]]: ...
-    @overload
-    def __call__(
-        self: Handles[Command[R]], fn: Callable[[C_co, SyncTx], R | Refusal]
-    ) -> Callable[[C_co, SyncTx], R | Refusal]: ...
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        self._participant.register(self._command, fn, self._part)
-        return fn
-
-
-class Settles(Generic[C_co]):
-    """Registers the decorated function for a hold; see `Participant.confirms` and `cancels`."""
-
-    def __init__(self, participant: Participant, hold: type[C_co], part: Part) -> None:
-        self._participant = participant
-        self._hold = hold
-        self._part = part
-
-    @overload
-    def __call__(
-        self: Settles[Command[R]], fn: Callable[[C_co, R, Tx], Awaitable[None]]
-    ) -> Callable[[C_co, R, Tx], Awaitable[None]]: ...
-    @overload
-    def __call__(
-        self: Settles[Command[R]], fn: Callable[[C_co, R, SyncTx], None]
-    ) -> Callable[[C_co, R, SyncTx], None]: ...
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        derive = confirm_of if self._part is Part.CONFIRMS else cancel_of
-        self._participant.register(derive(self._hold), fn, self._part, self._hold)
-        return fn
-
-
-class Hears(Generic[E_co]):
-    """Registers the decorated function as the reaction to an event; see `Participant.on`."""
-
-    def __init__(self, participant: Participant, event: type[E_co]) -> None:
-        self._participant = participant
-        self._event = event
-
-    @overload
-    def __call__(
-        self, fn: Callable[[E_co, Tx], Awaitable[None]]
-    ) -> Callable[[E_co, Tx], Awaitable[None]]: ...
-    @overload
-    def __call__(self, fn: Callable[[E_co, SyncTx], None]) -> Callable[[E_co, SyncTx], None]: ...
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        self._participant.react(self._event, fn)
-        return fn
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One question to a participant and the function that answers it."""
@@ -139,26 +75,6 @@ class Asked:
     reply: type[Message]
     fn: Callable[..., Any]
     is_async: bool
-
-
-class Answers(Generic[Q_co]):
-    """Registers the decorated function as who answers a query; see `Participant.answers`."""
-
-    def __init__(self, participant: Participant, query: type[Q_co]) -> None:
-        self._participant = participant
-        self._query = query
-
-    @overload
-    def __call__(
-        self: Answers[Query[R]], fn: Callable[[Q_co, Tx], Awaitable[R]]
-    ) -> Callable[[Q_co, Tx], Awaitable[R]]: ...
-    @overload
-    def __call__(
-        self: Answers[Query[R]], fn: Callable[[Q_co, SyncTx], R]
-    ) -> Callable[[Q_co, SyncTx], R]: ...
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        self._participant.register_query(self._query, fn)
-        return fn
 
 
 class Participant:
@@ -200,15 +116,7 @@ class Participant:
         self._reactions: dict[tuple[str, str], Reaction] = {}
         self._queries: dict[str, Asked] = {}
 
-    @property
-    def commands(self) -> Mapping[str, Handling]:
-        """What it serves, by the name of the command's class."""
-        return MappingProxyType(self._commands)
-
-    @property
-    def queries(self) -> Mapping[str, Asked]:
-        """What it answers, by the name of the query's class."""
-        return MappingProxyType(self._queries)
+    # ── what it declares: decorators ──────────────────────────────────────────────────────────────
 
     def handles(self, command: type[C]) -> Handles[C]:
         """Decorator: the function carries out `command`, once per command id.
@@ -229,12 +137,40 @@ class Participant:
             DefinitionError: the command is addressed to another service, has a handler already, or
                 does not say what it answers; the function does not take two arguments.
         """
-        return Handles(self, command, Part.HANDLES)
+        return Handles(partial(self.register, command))
 
-    @property
-    def reactions(self) -> Mapping[tuple[str, str], Reaction]:
-        """What it hears, by the service and the name of the event."""
-        return MappingProxyType(self._reactions)
+    def tries(self, hold: type[C]) -> Handles[C]:
+        """Decorator: the function sets something aside, until it is confirmed or cancelled.
+
+        As `handles`, and it needs a `confirms` and a `cancels`. What is held is remembered in the
+        table `es_holds`, in the same transaction. What nobody settles before it expires is
+        cancelled by the participant itself, and can no longer be confirmed (law L74).
+        """
+        return Handles(partial(self.register, hold, part=Part.TRIES))
+
+    def confirms(self, hold: type[C]) -> Settles[C]:
+        """Decorator: the function makes final what was held.
+
+        It is given the hold, what that was answered, and `tx`. It runs at most once for a hold, and
+        only while that is held; it cannot refuse, and what it raises is tried again.
+        """
+        return Settles(partial(self.register, confirm_of(hold), part=Part.CONFIRMS, hold=hold))
+
+    def cancels(self, hold: type[C]) -> Settles[C]:
+        """Decorator: the function gives back what was held, asked to or because it has expired.
+
+        As `confirms`. For one hold only one of the two ever runs (law L72).
+        """
+        return Settles(partial(self.register, cancel_of(hold), part=Part.CANCELS, hold=hold))
+
+    def prepares(self, hold: type[C]) -> Handles[C]:
+        """Decorator: as `tries`, strictly: what the function writes is a prepared transaction.
+
+        A confirm commits it, a cancel or its expiry rolls it back, so there is nothing else to
+        write (`es_saga.participant.prepared`). Until then nobody sees it, and what it wrote stays
+        locked. PostgreSQL only, with `max_prepared_transactions` above 0. The saga is the same.
+        """
+        return Handles(partial(self.register, hold, part=Part.PREPARES))
 
     def on(self, event: type[E]) -> Hears[E]:
         """Decorator: the function acts on `event`, once for each that another service publishes.
@@ -250,58 +186,42 @@ class Participant:
             DefinitionError: the event does not say whose it is, or has a reaction already; the
                 function does not take two arguments.
         """
-        return Hears(self, event)
+        return Hears(partial(self.react, event))
 
-    def react(self, event: type[Event], fn: Callable[..., Any]) -> None:
-        """What `on` does to the decorated function.
+    def answers(self, query: type[Q]) -> Answers[Q]:
+        """Decorator: the function answers `query`, whenever somebody asks.
+
+        `async def fn(query, tx: Tx)` or `def fn(query, tx: SyncTx)`, returning the reply that the
+        query names. It reads: what it writes is refused by the database, and never kept. There is
+        no fence, since nothing is done twice. What it raises is told to whoever asked, a SagaError
+        in its own words; sensitive fields of the reply are hidden.
 
         Raises:
-            DefinitionError: see `on`.
+            DefinitionError: as `handles`.
         """
-        faults: list[str] = []
-        key = (event.by, event.__name__)
-        if not is_token(event.by):
-            faults.append(f"{event.__name__} does not say whose event it is: set `by` in its class")
-        if key in self._reactions:
-            faults.append(f"{event.__name__} has a reaction already")
-        if not _takes(fn, 2):
-            faults.append(f"the reaction to {event.__name__} must take two arguments, it and tx")
-        if faults:
-            raise DefinitionError(self.name, faults, kind="participant")
-        self._reactions[key] = Reaction(event, fn, inspect.iscoroutinefunction(fn))
+        return Answers(partial(self.register_query, query))
 
-    def tries(self, hold: type[C]) -> Handles[C]:
-        """Decorator: the function sets something aside, until it is confirmed or cancelled.
+    # ── what was declared ─────────────────────────────────────────────────────────────────────────
 
-        As `handles`, and it needs a `confirms` and a `cancels`. What is held is remembered in the
-        table `es_holds`, in the same transaction. What nobody settles before it expires is
-        cancelled by the participant itself, and can no longer be confirmed (law L74).
-        """
-        return Handles(self, hold, Part.TRIES)
+    @property
+    def commands(self) -> Mapping[str, Handling]:
+        """What it serves, by the name of the command's class."""
+        return MappingProxyType(self._commands)
 
-    def confirms(self, hold: type[C]) -> Settles[C]:
-        """Decorator: the function makes final what was held.
+    @property
+    def reactions(self) -> Mapping[tuple[str, str], Reaction]:
+        """What it hears, by the service and the name of the event."""
+        return MappingProxyType(self._reactions)
 
-        It is given the hold, what that was answered, and `tx`. It runs at most once for a hold, and
-        only while that is held; it cannot refuse, and what it raises is tried again.
-        """
-        return Settles(self, hold, Part.CONFIRMS)
+    @property
+    def queries(self) -> Mapping[str, Asked]:
+        """What it answers, by the name of the query's class."""
+        return MappingProxyType(self._queries)
 
-    def cancels(self, hold: type[C]) -> Settles[C]:
-        """Decorator: the function gives back what was held, asked to or because it has expired.
-
-        As `confirms`. For one hold only one of the two ever runs (law L72).
-        """
-        return Settles(self, hold, Part.CANCELS)
-
-    def prepares(self, hold: type[C]) -> Handles[C]:
-        """Decorator: as `tries`, strictly: what the function writes is a prepared transaction.
-
-        A confirm commits it, a cancel or its expiry rolls it back, so there is nothing else to
-        write (`es_saga.participant.prepared`). Until then nobody sees it, and what it wrote stays
-        locked. PostgreSQL only, with `max_prepared_transactions` above 0. The saga is the same.
-        """
-        return Handles(self, hold, Part.PREPARES)
+    @property
+    def holds(self) -> list[str]:
+        """The names of the commands by which it holds something."""
+        return [name for name, one in self._commands.items() if one.part in HOLDING]
 
     @property
     def has_holds(self) -> bool:
@@ -312,11 +232,6 @@ class Participant:
     def prepares_holds(self) -> bool:
         """Whether it needs a database that can prepare transactions."""
         return any(one.part is Part.PREPARES for one in self._commands.values())
-
-    @property
-    def holds(self) -> list[str]:
-        """The names of the commands by which it holds something."""
-        return [name for name, one in self._commands.items() if one.part in HOLDING]
 
     def faults(self) -> list[str]:
         """What is missing, now that everything is declared: a hold must be settled both ways."""
@@ -335,6 +250,8 @@ class Participant:
             if hold not in tried
         ]
         return found
+
+    # ── what the decorators do ────────────────────────────────────────────────────────────────────
 
     def register(
         self,
@@ -363,18 +280,23 @@ class Participant:
                     settling, NoneType, _nothing, False, way, command, prepared=True
                 )
 
-    def answers(self, query: type[Q]) -> Answers[Q]:
-        """Decorator: the function answers `query`, whenever somebody asks.
-
-        `async def fn(query, tx: Tx)` or `def fn(query, tx: SyncTx)`, returning the reply that the
-        query names. It reads: what it writes is refused by the database, and never kept. There is
-        no fence, since nothing is done twice. What it raises is told to whoever asked, a SagaError
-        in its own words; sensitive fields of the reply are hidden.
+    def react(self, event: type[Event], fn: Callable[..., Any]) -> None:
+        """What `on` does to the decorated function.
 
         Raises:
-            DefinitionError: as `handles`.
+            DefinitionError: see `on`.
         """
-        return Answers(self, query)
+        faults: list[str] = []
+        key = (event.by, event.__name__)
+        if not is_token(event.by):
+            faults.append(f"{event.__name__} does not say whose event it is: set `by` in its class")
+        if key in self._reactions:
+            faults.append(f"{event.__name__} has a reaction already")
+        if not _takes(fn, 2):
+            faults.append(f"the reaction to {event.__name__} must take two arguments, it and tx")
+        if faults:
+            raise DefinitionError(self.name, faults, kind="participant")
+        self._reactions[key] = Reaction(event, fn, inspect.iscoroutinefunction(fn))
 
     def register_query(self, query: type[Query[Any]], fn: Callable[..., Any]) -> None:
         """What `answers` does to the decorated function.
