@@ -18,7 +18,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, FrameType, TracebackType
+from types import BuiltinFunctionType, FrameType
 from typing import Any, NamedTuple
 
 from es_saga.core.compiled import Bind, Definition
@@ -181,12 +181,7 @@ class _Witness:
             sys.setprofile(self._look)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if sys.getprofile() == self._look:
             sys.setprofile(None)
         if self._collects:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -40,12 +39,7 @@ class Warehouse:
         await self.server.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.server.stop()
 
     async def call(self, envelope: Envelope) -> Envelope:
