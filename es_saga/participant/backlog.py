@@ -9,15 +9,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from es_saga.core.errors import SagaError
 from es_saga.database import READ_ONLY
 from es_saga.participant.outbox import COLUMNS, Row, es_outbox
-
-
-class NoOutbox(SagaError):
-    """The service's database has no table `es_outbox`. See `es_saga.participant.outbox`."""
-
-    code = "not-prepared"
 
 
 class Published(NamedTuple):
@@ -42,11 +35,6 @@ class Backlog:
         self._engine = engine
         self._service = service
         self._connection: sa.Connection | None = None
-
-    def check(self) -> None:
-        """Raise NoOutbox where there is no table."""
-        if not sa.inspect(self._engine).has_table(es_outbox.name):
-            raise NoOutbox(NoOutbox.__doc__)
 
     def take_turn(self) -> bool:
         """Whether it is ours to publish."""

@@ -24,12 +24,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from es_saga.core.errors import InvalidInput, SagaError, Unavailable
+from es_saga.core.errors import InvalidInput, SagaError
 from es_saga.core.messages import is_token
-from es_saga.database import create_missing, make_engine
+from es_saga.database import create_missing
 from es_saga.engine.ports import Transport
 from es_saga.participant import outbox
 from es_saga.participant.backlog import Backlog
+from es_saga.participant.own_database import OwnDatabase
 from es_saga.participant.publishing import Publisher
 
 BATCH = 500
@@ -73,10 +74,8 @@ class Relay(ABC):
         if not is_token(service):
             raise InvalidInput(f"{service!r} cannot be a service.", hint="Use [A-Za-z0-9_-]+.")
         self.service = service
-        self._owns_engine = not isinstance(database, sa.Engine)
-        self._engine = (
-            database if isinstance(database, sa.Engine) else make_engine(database, pool_size=2)
-        )
+        self._database = OwnDatabase(service, database)
+        self._engine = self._database.engine
         self._create_tables = create_tables
         self._backlog = Backlog(self._engine, service)
         self._publisher = Publisher(service, transport, tenant=tenant)
@@ -90,7 +89,7 @@ class Relay(ABC):
         """Look whether all is there that is needed, then begin.
 
         Raises:
-            NoOutbox: there is no table `es_outbox`.
+            NotPrepared: there is no table `es_outbox`.
             Unavailable: the database is out of reach.
         """
         try:
@@ -125,16 +124,11 @@ class Relay(ABC):
 
     def _prepare(self) -> None:
         """In the thread. Raises as `start`."""
-        try:
+        with self._database.within_reach():
             if self._create_tables:
                 with self._engine.begin() as connection:
                     create_missing(connection, outbox.metadata)
-            self._backlog.check()
-        except SQLAlchemyError as error:
-            raise Unavailable(
-                f"The database of {self.service} is out of reach: {error}",
-                hint="Check its URL, and that it is running.",
-            ) from error
+            self._database.require(outbox.es_outbox)
 
     async def _run(self) -> None:
         pause, most = OUTAGE_SECONDS
@@ -173,8 +167,7 @@ class Relay(ABC):
     async def _let_go(self) -> None:
         await self._in_thread(self._backlog.let_go)
         await asyncio.to_thread(self._thread.shutdown)
-        if self._owns_engine:
-            self._engine.dispose()
+        self._database.let_go()
 
     def _note_working(self, working: bool) -> None:
         if working and not self._reachable:

@@ -18,16 +18,15 @@ from functools import partial
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from es_saga.core.errors import DefinitionError, InvalidInput, SagaError, Unavailable
+from es_saga.core.errors import DefinitionError, InvalidInput, Unavailable
 from es_saga.core.messages import Envelope, Subjects, part_of
-from es_saga.database import create_missing, make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
-from es_saga.participant import fence, holds, inbox, outbox, prepared
+from es_saga.participant import fence, holds, prepared
 from es_saga.participant.job import Job
 from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Participant
+from es_saga.participant.own_database import OwnDatabase, create_tables
 from es_saga.participant.runner import Runner
 from es_saga.participant.worker import Worker
 
@@ -50,12 +49,6 @@ MAX_DELIVER = 8
 MAX_COMMAND_ID_CHARS = 300
 
 _log = structlog.get_logger("es_saga.participant")
-
-
-class NotPrepared(SagaError):
-    """The participant's database has no table `es_fence`. See `es_saga.participant.fence`."""
-
-    code = "not-prepared"
 
 
 class _Task(Job):
@@ -99,14 +92,9 @@ class Server:
         if concurrency < 1 or (workers is not None and workers < 1):
             raise InvalidInput("concurrency and workers must be at least 1.")
         self.participant = participant
-        self._owns_engine = not isinstance(database, sa.Engine)
         threads = workers or POSTGRES_WORKERS
-        self._engine = (
-            database
-            if isinstance(database, sa.Engine)
-            else make_engine(database, pool_size=threads + 1)
-        )
-        if self._engine.dialect.name == "sqlite":
+        self._database = OwnDatabase(participant.name, database, connections=threads + 1)
+        if self._database.engine.dialect.name == "sqlite":
             threads = 1
         self._transport = transport
         self._subjects = Subjects(tenant)
@@ -139,7 +127,7 @@ class Server:
         try:
             await asyncio.to_thread(self._prepare)
         except BaseException:
-            self._let_go()
+            self._database.let_go()
             raise
         await self._open()
 
@@ -175,14 +163,12 @@ class Server:
         for worker in self._workers:
             left = max(0.0, deadline - self._loop.time())
             await asyncio.to_thread(worker.stop, left)
-        self._let_go()
+        self._database.let_go()
 
     def _worker(self, name: str) -> Worker[Job]:
         """Who carries them out."""
-        seconds = self._handler_seconds
-        runner = Runner(
-            self.participant, self._engine, source=self._source, handler_seconds=seconds
-        )
+        engine, seconds = self._database.engine, self._handler_seconds
+        runner = Runner(self.participant, engine, source=self._source, handler_seconds=seconds)
         keeper = Keeper(runner) if self.participant.has_holds else None
         return Worker(name, runner, self._worked, keeper)
 
@@ -196,10 +182,6 @@ class Server:
             backoff=REDELIVERY_SECONDS,
             max_deliver=MAX_DELIVER,
         )
-
-    def _let_go(self) -> None:
-        if self._owns_engine:
-            self._engine.dispose()
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -341,37 +323,14 @@ class Server:
     # ── the database ─────────────────────────────────────────────────────────────────────────────
 
     def _prepare(self) -> None:
-        try:
+        database, participant = self._database, self.participant
+        with database.within_reach():
             if self._create_tables:
-                create_tables(self.participant, self._engine)
-            if not sa.inspect(self._engine).has_table(fence.es_fence.name):
-                raise NotPrepared(NotPrepared.__doc__)
-            prepared.check(self.participant, self._engine)
-            if self.participant.has_holds and not sa.inspect(self._engine).has_table("es_holds"):
-                raise NotPrepared(
-                    "The participant's database has no table `es_holds`.",
-                    hint="See `es_saga.participant.holds`.",
-                )
-        except SQLAlchemyError as error:
-            raise Unavailable(
-                f"The database of {self.participant.name} is out of reach: {error}",
-                hint="Check its URL, and that it is running.",
-            ) from error
-
-
-def create_tables(participant: Participant, engine: sa.Engine) -> None:
-    """Create the participant's tables and ours where they are missing: for demos and tests."""
-    tables = [fence.metadata]
-    if participant.tables is not None:
-        tables.append(participant.tables)
-    if participant.outbox is not None:
-        tables.append(outbox.metadata)
-    if participant.reactions:
-        tables.append(inbox.metadata)
-    if participant.has_holds:
-        tables.append(holds.metadata)
-    with engine.begin() as connection:
-        create_missing(connection, *tables)
+                create_tables(participant, database.engine)
+            database.require(fence.es_fence)
+            prepared.check(participant, database.engine)
+            if participant.has_holds:
+                database.require(holds.es_holds)
 
 
 async def serve(

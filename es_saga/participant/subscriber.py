@@ -26,12 +26,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from es_saga.core.errors import InvalidInput, Terminal, Unavailable
 from es_saga.core.messages import Subjects
-from es_saga.database import make_engine
 from es_saga.engine.ports import Consumer, Delivery, Subscription, Transport
 from es_saga.participant import inbox
 from es_saga.participant.kit import Participant, Reaction
+from es_saga.participant.own_database import OwnDatabase, create_tables
 from es_saga.participant.reactor import Occurrence, Reactor
-from es_saga.participant.serve import HANDLER_SECONDS, NotPrepared, create_tables
+from es_saga.participant.serve import HANDLER_SECONDS
 from es_saga.participant.worker import Worker
 
 CONCURRENCY = 256
@@ -97,10 +97,7 @@ class Subscriber:
         if concurrency < 1:
             raise InvalidInput("concurrency must be at least 1.")
         self.participant = participant
-        self._owns_engine = not isinstance(database, sa.Engine)
-        self._engine = (
-            database if isinstance(database, sa.Engine) else make_engine(database, pool_size=2)
-        )
+        self._database = OwnDatabase(participant.name, database)
         self._transport = transport
         self._subjects = Subjects(tenant)
         self._concurrency = concurrency
@@ -130,7 +127,7 @@ class Subscriber:
         try:
             await asyncio.to_thread(self._prepare)
         except BaseException:
-            self._let_go()
+            self._database.let_go()
             raise
         self._purging = asyncio.create_task(self._purge_often())
         await self._open()
@@ -167,7 +164,7 @@ class Subscriber:
         await asyncio.to_thread(self._worker.stop, within)
         for task in self._pending.values():
             task.delivery.nak()
-        self._let_go()
+        self._database.let_go()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -177,7 +174,9 @@ class Subscriber:
         await self.stop()
 
     def _made_worker(self) -> Worker[Task]:
-        reactor = Reactor(self.participant, self._engine, handler_seconds=self._handler_seconds)
+        reactor = Reactor(
+            self.participant, self._database.engine, handler_seconds=self._handler_seconds
+        )
         return Worker(f"{self.participant.name}-events", reactor, self._worked)
 
     def _consumer(self, service: str) -> Consumer:
@@ -275,30 +274,19 @@ class Subscriber:
     # ── the database ─────────────────────────────────────────────────────────────────────────────
 
     def _prepare(self) -> None:
-        try:
+        with self._database.within_reach():
             if self._create_tables:
-                create_tables(self.participant, self._engine)
-            if not sa.inspect(self._engine).has_table(inbox.es_inbox.name):
-                raise NotPrepared(
-                    f"The database of {self.participant.name} has no table `es_inbox`.",
-                    hint="See `es_saga.participant.inbox`.",
-                )
-        except SQLAlchemyError as error:
-            raise Unavailable(
-                f"The database of {self.participant.name} is out of reach: {error}",
-                hint="Check its URL, and that it is running.",
-            ) from error
+                create_tables(self.participant, self._database.engine)
+            self._database.require(inbox.es_inbox)
 
     async def _purge_often(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(inbox.purge, self._engine, time.time() - self._keep)
+                await asyncio.to_thread(
+                    inbox.purge, self._database.engine, time.time() - self._keep
+                )
             except SQLAlchemyError as error:
                 _log.warning(
                     "inbox_not_purged", participant=self.participant.name, error=str(error)
                 )
             await asyncio.sleep(PURGE_SECONDS)
-
-    def _let_go(self) -> None:
-        if self._owns_engine:
-            self._engine.dispose()

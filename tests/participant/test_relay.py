@@ -19,8 +19,16 @@ from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Envelope
 from es_saga.database import make_engine
 from es_saga.engine.ports import Consumer, Handler, Subscription
-from es_saga.participant import Outbox, PollingRelay, Subscriber, backlog, inbox, outbox
-from es_saga.participant.backlog import Backlog, NoOutbox
+from es_saga.participant import (
+    NotPrepared,
+    Outbox,
+    PollingRelay,
+    Subscriber,
+    backlog,
+    inbox,
+    outbox,
+)
+from es_saga.participant.backlog import Backlog
 from es_saga.participant.outbox import es_outbox
 from es_saga.testing.contracts.pipes import eventually
 from tests.participant.depot import heard_by, left, place, shipping, tables
@@ -201,7 +209,7 @@ async def test_a_late_relay_deletes_nobody_elses_rows(orders: sa.Engine) -> None
 
 async def test_without_its_table_a_relay_does_not_start(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'empty.db'}"
-    with pytest.raises(NoOutbox):
+    with pytest.raises(NotPrepared, match="es_outbox"):
         await PollingRelay("orders", url, MemoryTransport()).start()
     with pytest.raises(Unavailable, match="out of reach"):
         await PollingRelay("orders", "sqlite:////nowhere/x.db", MemoryTransport()).start()

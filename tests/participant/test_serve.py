@@ -312,7 +312,7 @@ async def test_a_participant_keeps_its_own_database(tmp_path: Path) -> None:
 
 async def test_without_a_fence_nothing_is_served(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'bare.db'}")
-    with pytest.raises(NotPrepared):
+    with pytest.raises(NotPrepared, match="es_fence"):
         await Server(warehouse(), engine).start()
     create_tables(warehouse(), engine)
     create_tables(warehouse(), engine)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from es_saga.database import make_engine
 from es_saga.participant.kit import Participant
-from es_saga.participant.serve import create_tables
+from es_saga.participant.own_database import create_tables
 from es_saga.participant.work import Desk, Statements
 from es_saga.testing.simulation.chance import seeded
 from es_saga.testing.simulation.databases import Row, tables_of
