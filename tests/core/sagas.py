@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from es_saga.core.definition import START, OnUnknown, Saga, Step
+from es_saga.core.definition import START, OnUnknown, Quorum, Saga, Step
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
 
@@ -60,7 +60,7 @@ def add(
     saga: Saga[Trip],
     name: str,
     *,
-    after: tuple[str, ...] | None = None,
+    after: tuple[str, ...] | Quorum | None = None,
     retry: Retry | None = None,
     undo_retry: Retry | None = None,
     on_unknown: OnUnknown = "undo",

@@ -11,7 +11,16 @@ from hypothesis import example as explicitly
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from es_saga import START, App, ChildSaga, IllegalOperation, NotFound, Refusal, Saga
+from es_saga import (
+    START,
+    App,
+    ChildSaga,
+    IllegalOperation,
+    NotFound,
+    Refusal,
+    Saga,
+    quorum,
+)
 from es_saga.core.child import answer, due_answer
 from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.decide import decide, react
@@ -39,7 +48,7 @@ from es_saga.core.nested import Order, child_id, child_prefix, command_of, order
 from es_saga.core.policy import FOR_EVER, NESTED_TIMEOUT
 from es_saga.core.tcc import Tcc, cancel_of, confirm_of
 from es_saga.core.unfolding import unfolded
-from es_saga.testing import given, judge
+from es_saga.testing import Bounds, explore, given, judge
 from tests.core.fulfilment import OrderCreated, fulfilment
 
 
@@ -281,6 +290,38 @@ def test_a_child_that_was_not_wanted_is_not_closed() -> None:
     saga.check(_look_at_order)
     scene = given(saga, TEA).expect(Look).reply().completed()
     assert [e.step for e in scene.history if isinstance(e, StepSkipped)] == ["_ship", "close__ship"]
+
+
+def _not_wanted() -> Saga[PlaceOrder]:
+    saga = Saga("order", PlaceOrder)
+    saga.saga(shipping, after=START, when=lambda o: o.gift)(_ship)
+    saga.saga(shipping, after=START)(_ship_more)
+    return saga
+
+
+def _on_another_way() -> Saga[PlaceOrder]:
+    saga = Saga("order", PlaceOrder)
+    saga.saga(shipping)(_ship)
+    saga.save_point("held", ways=2)
+    saga.saga(shipping)(_ship_more)
+    return saga
+
+
+def _one_of_two() -> Saga[PlaceOrder]:
+    saga = Saga("order", PlaceOrder)
+    some = [saga.saga(shipping, after=START)(one) for one in (_ship, _ship_more)]
+    saga.check(after=quorum(1, *some))(_look_at_order)
+    return saga
+
+
+@pytest.mark.law("L59", "L71")
+@pytest.mark.parametrize("write", [_not_wanted, _on_another_way, _one_of_two])
+def test_a_child_that_its_parent_goes_on_without_keeps_no_other_from_being_closed(
+    write: Callable[[], Saga[PlaceOrder]],
+) -> None:
+    found = explore(write(), bounds=Bounds(faults=1))
+    assert not found.counterexample
+    assert "L71" in found.laws
 
 
 def test_a_parent_without_a_pivot_goes_on_once_it_closes_its_children() -> None:
@@ -621,6 +662,10 @@ def _create(o: PlaceOrder) -> OrderCreated:
 
 def _ship(o: PlaceOrder) -> Ship:
     return Ship(sku=o.sku)
+
+
+def _ship_more(o: PlaceOrder) -> Ship:
+    return Ship(sku=f"more {o.sku}")
 
 
 def _run(s: Ship) -> Ship:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from es_saga import START, DefinitionError, Message, Refusal, Saga, gather, quorum
+from es_saga import START, Command, DefinitionError, Message, Refusal, Saga, gather, quorum
 from es_saga.core.definition import Quorum
 from es_saga.core.events import StepSkipped
 from es_saga.core.state import WorkStatus
@@ -131,6 +131,42 @@ def test_every_schedule_of_it_keeps_the_laws(pivot: bool) -> None:
         found = explore(auction(join, pivot=pivot), data=Load(), bounds=Bounds(faults=2))
         assert found.counterexample is None, str(found.counterexample)
         assert found.complete
+
+
+class Draw(Command[None]):
+    to = "well"
+
+
+class PourBack(Command[None]):
+    to = "well"
+
+
+def _draw(go: Go) -> Draw:
+    return Draw()
+
+
+def _draw_more(go: Go) -> Draw:
+    return Draw()
+
+
+def _draw_last(go: Go) -> Draw:
+    return Draw()
+
+
+def _pour_back(go: Go) -> PourBack:
+    return PourBack()
+
+
+@pytest.mark.law("L01")
+def test_what_a_quorum_goes_on_without_may_be_done_later() -> None:
+    saga = Saga("well", Go)
+    one, other = (saga.step(after=START)(draw) for draw in (_draw, _draw_more))
+    last = saga.step(after=quorum(1, one, other))(_draw_last)
+    for step in (one, other, last):
+        step.compensation(_pour_back)
+    found = explore(saga, bounds=Bounds(faults=1))
+    assert found.counterexample is None, str(found.counterexample)
+    assert found.complete
 
 
 def test_what_a_quorum_cannot_be_is_told_with_all_its_faults() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
@@ -53,12 +54,30 @@ def _disorder(reading: Reading) -> Iterator[Found]:
         for other in reading.changing:
             if other not in reading.do[name].step.ancestors:
                 continue
-            if do and (before := order[other, Direction.DO]) and min(do) < min(before):
+            before = order[other, Direction.DO]
+            early = do and before and min(do) < min(before)
+            if early and other in _needed(reading, name):
                 yield None, f"{name} took effect before {other}, on which it depends"
             back = order[other, Direction.UNDO]
             ordered = name in reading.dependents(other) and not reading.overtook(other, name)
             if undo and back and max(undo) > min(back) and ordered:
                 yield None, f"{other} was undone before {name}, which depends on it"
+
+
+def _needed(reading: Reading, name: str) -> set[str]:
+    """The steps that must have succeeded before this one begins.
+
+    A quorum needs none of its members, but what it cannot be reached without.
+    """
+    steps = reading.do[name].step.ancestors | {name}
+    needed: dict[str, set[str]] = {}
+    for one in sorted(steps, key=lambda other: len(reading.do[other].step.ancestors)):
+        step = reading.do[one].step
+        behind = Counter(chain.from_iterable(needed[other] | {other} for other in step.after))
+        join = step.join
+        spare = 0 if join is None or join.all_settled else len(step.after) - join.least
+        needed[one] = {other for other, times in behind.items() if times > spare}
+    return needed[name]
 
 
 @law("L02", closed)

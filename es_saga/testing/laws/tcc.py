@@ -11,8 +11,7 @@ from es_saga.core.events import (
     StepTimedOut,
 )
 from es_saga.core.messages import Direction
-from es_saga.core.state import WorkStatus
-from es_saga.testing.laws.deed import Deed, by_timer
+from es_saga.testing.laws.deed import DONE, Deed, by_timer
 from es_saga.testing.laws.law import Found, effects_seen, law
 from es_saga.testing.laws.reading import Reading
 
@@ -33,7 +32,8 @@ def confirms(reading: Reading) -> Iterator[tuple[str, Deed]]:
 def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
     """Confirm runs only if all tries succeeded; otherwise all that may be held is cancelled (TCC).
 
-    So after the first confirm nothing is cancelled any more.
+    So after the first confirm nothing is cancelled any more. A child saga that its parent goes on
+    without, by a condition, a quorum or another way, is no try.
     """
     committed = reading.length
     for _, confirm in confirms(reading):
@@ -41,7 +41,8 @@ def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
             continue
         committed = min(committed, confirm.begun)
         for hold, _ in confirms(reading):
-            if reading.do[hold].status(confirm.begun) is not WorkStatus.SUCCEEDED:
+            given_up = reading.went_past(hold, confirm.begun)
+            if not given_up and reading.do[hold].status(confirm.begun) not in DONE:
                 yield confirm.begun, f"{confirm.name} was sent, and {hold} had not succeeded"
     for index, event in enumerate(reading.history):
         if index > committed and isinstance(event, CompensationStarted | CompensationIssued):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from es_saga import quorum
 from es_saga.core.policy import OnFailedUndo
-from tests.core.sagas import chain
+from tests.core.sagas import add, chain
 from tests.testing.broken import broken
 from tests.testing.told import Told, did, undid
 
 _ONE = chain("a")
 _TWO = chain("a", "b")
+
+
+def _either() -> Told:
+    """`d` comes after `b` or `c`, each of which comes after `a`."""
+    saga = chain("a", "b")
+    add(saga, "c", after=("a",))
+    add(saga, "d", after=quorum(1, "b", "c"))
+    told = Told(saga).do("a").ok("a").do("b").do("c").ok("b").do("d").ok("d").ok("c")
+    return told.completed()
 
 
 def _both() -> Told:
@@ -37,6 +47,12 @@ BROKEN = [
         "L01",
         _both().completed().story(did("b"), did("a")),
         "b took effect before a, on which it depends",
+        0,
+    ),
+    broken(
+        "L01",
+        _either().story(did("d"), did("a"), did("b"), did("c")),
+        "d took effect before a, on which it depends",
         0,
     ),
     broken(
