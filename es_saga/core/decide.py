@@ -224,6 +224,9 @@ def _go_forward(reaction: Reaction) -> None:
             if step.join and _within_reach(reaction, step) < step.join.least:
                 _give_up_quorum(reaction, step)
                 return
+            if step.confirms and (old := _outlived(reaction)) is not None:
+                reaction.turn_back(f"{old} may have expired", old)
+                return
             reaction.begin(step)
             if reaction.state.stuck is not None:
                 return
@@ -241,6 +244,21 @@ def _go_forward(reaction: Reaction) -> None:
     if next(pending, None) is None and not reaction.state.held:
         end = SagaHeld if bound else SagaCompleted
         reaction.emit(end(at=reaction.now, cause=reaction.cause))
+
+
+def _outlived(reaction: Reaction) -> str | None:
+    """A hold that may not be there any more, while nothing is confirmed and all can be cancelled.
+
+    It was held after it was asked for, we do not know when.
+    """
+    state = reaction.state
+    if reaction.pivot_begun() or state.decided is not None:
+        return None
+    for name, own in state.steps.items():
+        expires = reaction.definition.steps[name].expires
+        if expires is not None and own.do.started + expires <= reaction.now:
+            return name
+    return None
 
 
 def _ready(reaction: Reaction, step: StepDefinition, done: set[str]) -> bool:

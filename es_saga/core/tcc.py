@@ -141,8 +141,9 @@ class Tcc(Saga[D]):
 
         Args:
             expires: how long the participant keeps it unsettled, counted from when it held it.
-                What has expired is released, and can no longer be confirmed: then the saga takes
-                a human. So it must be longer than the saga may take to have all holds answered.
+                It must be longer than the saga may take to have all holds answered. What may have
+                expired before anything is confirmed has all holds cancelled; a confirm that comes
+                too late takes a human.
             after: the holds it waits for; default: the one written before it.
             timeout: longest wait for an answer to one attempt, of hold, confirm and cancel.
             retry: of the hold; default: three attempts. Confirm and cancel are retried for ever.

@@ -1,8 +1,9 @@
-"""A confirm that comes after the hold has expired, over NATS: a human is told, and can end it."""
+"""Holds that expire, over NATS: before the confirm all is cancelled, after it a human ends it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -27,27 +28,33 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 QUICK = Retry(first=timedelta(seconds=0.1), jitter=0.0)
 ATTEMPT = timedelta(seconds=0.5)
+HOUR = timedelta(hours=1)
 SHORT = timedelta(seconds=2)
 """A little longer than the three attempts of a hold: a shorter time would be refused."""
 
 CART = Cart(cart_id="1", show="Hamlet", seats=2, card="visa", pence=6_000)
 
-checkout = Tcc("checkout", Cart)
+
+def holding(name: str, expires: timedelta) -> Tcc[Cart]:
+    """Seats, which expire, and money."""
+    tcc = Tcc(name, Cart)
+    tcc.hold(expires=expires, timeout=ATTEMPT, retry=QUICK)(seats)
+    tcc.hold(expires=HOUR, after=START, timeout=ATTEMPT, retry=QUICK)(funds)
+    return tcc
 
 
-@checkout.hold(expires=SHORT, timeout=ATTEMPT, retry=QUICK)
 def seats(c: Cart) -> HoldSeats:
     return HoldSeats(show=c.show, seats=c.seats)
 
 
-@checkout.hold(expires=timedelta(hours=1), after=START, timeout=ATTEMPT, retry=QUICK)
 def funds(c: Cart) -> HoldFunds:
     return HoldFunds(card=c.card, pence=c.pence)
 
 
+checkout, brief = holding("checkout", HOUR), holding("brief", SHORT)
 HELD = {"box_office": "c-1/seats/do", "bank": "c-1/funds/do"}
 
-app = App("checkout", sagas=[checkout], participants=list(business.participants.values()))
+app = App("checkout", sagas=[checkout, brief], participants=list(business.participants.values()))
 
 
 @pytest.fixture
@@ -72,6 +79,38 @@ def engines(settings: Settings) -> Iterator[dict[str, sa.Engine]]:
         engine.dispose()
 
 
+def became(engine: sa.Engine, service: str) -> str | None:
+    """What became of the one hold there; None: there is none yet."""
+    with engine.connect() as connection:
+        query = sa.select(es_holds.c.status).where(es_holds.c.hold == HELD[service])
+        return connection.execute(query).scalar_one_or_none()
+
+
+@pytest.mark.requirement("R085")
+@pytest.mark.law("L71", "L74", "L75")
+@pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
+async def test_what_may_have_expired_while_nobody_conducted_is_given_up_without_a_human(
+    settings: Settings, engines: dict[str, sa.Engine]
+) -> None:
+    """The bank has not answered when the process manager goes down, for longer than seats last."""
+    assert settings.nats is not None
+    before = {name: count(engines[name]) for name, count in totals.items()}
+    async with compose.transport(settings, settings.nats, "test") as pipe:
+        conducting = partial(compose.conducting, settings, app, pipe, migrate=True)
+        serving = partial(compose.serving, settings, app, pipe)
+        async with conducting() as manager:
+            await manager.begin(brief, CART, saga_id="c-1")
+        async with serving(["box_office"]):
+            await eventually(lambda: became(engines["box_office"], "box_office") == "expired")
+            async with serving(["bank"]), conducting():
+                log = compose.queries(settings)
+                await eventually(lambda: log.status("c-1").status == "compensated")
+    (turned,) = (one for one in log.history("c-1") if one.kind == "CompensationStarted")
+    assert turned.payload["why"] == "seats may have expired"
+    assert became(engines["bank"], "bank") == "cancelled"
+    assert {name: count(engines[name]) for name, count in totals.items()} == before
+
+
 @pytest.mark.requirement("R085")
 @pytest.mark.law("L74", "L75")
 @pytest.mark.parametrize(
@@ -80,18 +119,12 @@ def engines(settings: Settings) -> Iterator[dict[str, sa.Engine]]:
     indirect=["settings"],
     ids=["sqlite, skipped", "postgresql, resolved"],
 )
-async def test_what_expired_while_nobody_conducted_is_not_confirmed_and_a_human_ends_it(
+async def test_what_expired_before_its_confirm_came_is_not_confirmed_and_a_human_ends_it(
     settings: Settings, engines: dict[str, sa.Engine], cli: Cli, verb: str
 ) -> None:
-    """The seats expire while the bank has not answered and the process manager is down."""
+    """Everything was held, and the box office is down for an hour: we put its clock forward."""
     assert settings.nats is not None
     reach = ("--app", "checkout", "--nats", settings.nats, "--tenant", settings.tenant)
-
-    def became(service: str) -> str | None:
-        """What became of the one hold there; None: there is none yet."""
-        with engines[service].connect() as connection:
-            query = sa.select(es_holds.c.status).where(es_holds.c.hold == HELD[service])
-            return connection.execute(query).scalar_one_or_none()
 
     def counted() -> dict[str, dict[str, int]]:
         return {name: count(engines[name]) for name, count in totals.items()}
@@ -109,10 +142,12 @@ async def test_what_expired_while_nobody_conducted_is_not_confirmed_and_a_human_
         async with conducting() as manager:
             await manager.begin(checkout, CART, saga_id="c-1")
         async with serving(["box_office"]):
-            await eventually(lambda: became("box_office") == "expired")
-            assert counted() == before
-            async with serving(["bank"]), conducting():
-                await eventually(lambda: became("bank") == "confirmed")
+            await eventually(lambda: became(engines["box_office"], "box_office") == "held")
+        with engines["box_office"].begin() as connection:
+            connection.execute(sa.update(es_holds).values(expires_at=time.time()))
+        async with serving(["bank"]), conducting():
+            await eventually(lambda: became(engines["bank"], "bank") == "confirmed")
+            async with serving(["box_office"]):
                 await eventually(lambda: compose.queries(settings).status("c-1").status == "stuck")
                 assert counted() == after
 

@@ -14,9 +14,18 @@ from es_saga.core.decide import react
 from es_saga.core.definition import START, Saga, of
 from es_saga.core.errors import DefinitionError, IllegalOperation
 from es_saga.core.expiry import short_lived
-from es_saga.core.inputs import Start
-from es_saga.core.messages import Command, Message, Refusal, Subjects
+from es_saga.core.inputs import Reply, Start
+from es_saga.core.messages import (
+    Command,
+    CommandKey,
+    Direction,
+    Message,
+    Outcome,
+    Refusal,
+    Subjects,
+)
 from es_saga.core.policy import FOR_EVER, Retry
+from es_saga.core.state import Failure
 from es_saga.core.tcc import (
     MAX_HOLDS,
     CancelHold,
@@ -169,6 +178,26 @@ def test_what_may_be_held_is_cancelled_too() -> None:
     scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).timeout()
     undone = scene.expect(HoldFunds).timeout().expect(CancelFunds).reply()
     undone.expect(CancelSeats).reply().compensated()
+
+
+@pytest.mark.law("L71")
+def test_what_may_have_expired_until_the_last_is_held_is_cancelled() -> None:
+    """Whoever conducts was away: the money may be held since it was asked for, and no longer."""
+    state = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).state
+    asked = state.steps["funds"].do.started
+    key = CommandKey(state.saga_id, "funds", Direction.DO, 1)
+    held = Reply(key, 1, Outcome.SUCCEEDED, "", None, message_id="m")
+    in_time = react(checkout.definition, state, held, asked + 899).state
+    assert in_time.current == ("confirm_seats", "confirm_funds")
+    late = react(checkout.definition, state, held, asked + 900).state
+    assert (late.failure, late.current) == (Failure("funds may have expired", "funds"), ("funds",))
+
+
+@pytest.mark.law("L71")
+def test_what_a_parent_lets_complete_is_confirmed_however_old_it_is() -> None:
+    """The parent has told others the same; what a participant has released is for a human."""
+    held = given(checkout, Trip(), child=True).expect(HoldSeats).reply(ROW).expect(HoldFunds)
+    held.reply().held().wait(7_200).parent_closes().expect(ConfirmSeats, ConfirmFunds)
 
 
 @pytest.mark.law("L73")

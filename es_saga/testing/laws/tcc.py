@@ -32,8 +32,9 @@ def confirms(reading: Reading) -> Iterator[tuple[str, Deed]]:
 def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
     """Confirm runs only if all tries succeeded; otherwise all that may be held is cancelled (TCC).
 
-    So after the first confirm nothing is cancelled any more. A child saga that its parent goes on
-    without, by a condition, a quorum or another way, is no try.
+    So after the first confirm nothing is cancelled any more; and before it, unless a parent has
+    decided, no hold may be older than it lasts, for then one might be refused. A child saga that
+    its parent goes on without, by a condition, a quorum or another way, is no try.
     """
     committed = reading.length
     for _, confirm in confirms(reading):
@@ -44,6 +45,8 @@ def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
             given_up = reading.went_past(hold, confirm.begun)
             if not given_up and reading.do[hold].status(confirm.begun) not in DONE:
                 yield confirm.begun, f"{confirm.name} was sent, and {hold} had not succeeded"
+            elif not reading.decided and _outlived(reading, reading.do[hold], confirm.begun):
+                yield confirm.begun, f"{confirm.name} was sent, and {hold} may have expired"
     for index, event in enumerate(reading.history):
         if index > committed and isinstance(event, CompensationStarted | CompensationIssued):
             yield index, f"{type(event).__name__} after the first confirm was sent"
@@ -52,6 +55,14 @@ def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
         for hold, _ in confirms(reading):
             if reading.owed(hold, closed) and not reading.undo[hold].marks:
                 yield closed, f"{hold} may be held, and was neither confirmed nor cancelled"
+
+
+def _outlived(reading: Reading, hold: Deed, index: int) -> bool:
+    """Whether it was asked for so long before that it may be gone."""
+    if hold.step.expires is None:
+        return False  # a child saga
+    assert hold.begun is not None, "it has succeeded"
+    return reading.history[index].at - reading.history[hold.begun].at >= hold.step.expires
 
 
 @law("L72", holds, effects_seen)

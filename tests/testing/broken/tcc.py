@@ -35,6 +35,11 @@ BROKEN = [
         "a may be held, and was neither confirmed nor cancelled",
     ),
     broken(
+        "L71",
+        Told(_TWO).do("a").ok("a").wait(3_600).do("b").ok("b").do("confirm_a"),
+        "confirm_a was sent, and a may have expired",
+    ),
+    broken(
         "L72",
         _held().do("confirm_a").story(did("a"), did("confirm_a"), undid("a")),
         "a was both confirmed and cancelled",
