@@ -28,10 +28,11 @@ from es_saga.engine.arrival import Arrival
 from es_saga.engine.outgoing import Outgoing
 from es_saga.engine.ports import Append
 from es_saga.engine.preview import preview
+from es_saga.engine.publishing import Publisher
 from es_saga.engine.relay import Relay
 from es_saga.engine.requests import undeliverable
 from es_saga.engine.rivals import Rivals
-from es_saga.engine.states import PAGE, Moved, States
+from es_saga.engine.states import States
 from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
 
@@ -87,10 +88,10 @@ class Part:
         self._one_by_one = 0
         """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
+        self._publisher = Publisher(number, around, self._states, self._undeliverable)
         self._rivals = Rivals(
-            number, self._states, self.timers, around.clock, publish=self._publish_moved
+            number, self._states, self.timers, around.clock, publish=self._publisher.moved
         )
-        self.relay = Relay(around.transport, self._undeliverable)
         self._early: set[str] = set()
         """Ids of the deliveries that wait for what has to come before them."""
         self._held: set[str] = set()
@@ -132,6 +133,11 @@ class Part:
         self._look_at_head = True
         self._wake.set()
 
+    @property
+    def relay(self) -> Relay:
+        """What is on its way to the broker, since the part was opened."""
+        return self._publisher.relay
+
     def _undeliverable(self, envelope: Envelope, why: str) -> None:
         _log.error("undeliverable", message=envelope.id, why=why)
         reply = undeliverable(envelope, why)
@@ -147,66 +153,19 @@ class Part:
         """
         store = self._around.store
         self._states.clear()
-        self.relay = Relay(self._around.transport, self._undeliverable)
+        self._publisher.begin()
         self._rivals.head = head = await store.claim(self.number)
         unfinished = await store.open_sagas(self.number)
         for saga_id, due in unfinished:
             if due is not None:
                 self.timers.arm(saga_id, due)
         if self._around.volatile:
-            await self._publish_in_flight([saga_id for saga_id, _ in unfinished], head)
+            await self._publisher.in_flight([saga_id for saga_id, _ in unfinished], head)
         else:
-            await self._publish_again(await store.checkpoint("relay", self.number), head)
+            await self._publisher.again(await store.checkpoint("relay", self.number), head)
         self._held.clear()
         self._early.clear()
         self.healthy = True
-
-    async def _publish_again(self, position: int, head: int) -> None:
-        """Publish what was committed after `position`, as far as it is in flight."""
-        self.relay.position = position
-        async for moved in self._states.moved(self.number, position, head):
-            self._publish_moved(moved)
-            await self.relay.room()
-
-    async def _publish_in_flight(self, saga_ids: Sequence[str], head: int) -> None:
-        """Publish whatever an answer is awaited to: nobody else has kept it."""
-        around = self._around
-        for start in range(0, len(saga_ids), PAGE):
-            states = await self._states.load(saga_ids[start : start + PAGE])
-            messages: list[Outgoing] = []
-            for state in states.values():
-                definition = self._registered(state)
-                if definition is not None:
-                    messages += around.sender.in_flight(definition, state)
-            self.relay.send(head, messages)
-            await self.relay.room()
-
-    def _registered(self, state: SagaState) -> Definition | None:
-        try:
-            return self._around.registry.of(state)
-        except Unavailable as error:
-            _log.error("unregistered", saga=state.saga_id, error=error.message)
-            return None
-
-    def _publish_moved(self, moved: Moved) -> None:
-        """Publish what was committed, as it was or should have been published before.
-
-        In the order of the events (law L45); who waits for the end is told of it once more.
-        """
-        around = self._around
-        definitions: dict[str, Definition | None] = {}
-        for saga_id, state in moved.states.items():
-            if state.closed is not None:
-                self._notify(state)
-                definitions[saga_id] = None  # nothing is in flight: only its parent is answered
-            elif (definition := self._registered(state)) is not None:
-                definitions[saga_id] = definition
-        messages: list[Outgoing] = []
-        for recorded in moved.events:
-            if recorded.saga_id in definitions:
-                definition, state = definitions[recorded.saga_id], moved.states[recorded.saga_id]
-                messages += around.sender.commands(definition, state, (recorded.event,))
-        self.relay.send(moved.position, messages)
 
     async def run(self) -> None:
         """React until stopped; what is enqueued by then is still handled."""
@@ -364,7 +323,7 @@ class Part:
             arrival.preview = preview(self._around.sender, definition, events, after)
             return False
         if isinstance(input, Start) and not events and after.closed is not None:
-            self._notify(after, arrival.notify)
+            self._publisher.notify(after, arrival.notify)
         if not events:
             if isinstance(input, Tick) and after.next_due is not None:
                 # What is due and yet waits for something else must not be looked at all the time.
@@ -432,14 +391,9 @@ class Part:
     def _remember(self, state: SagaState) -> None:
         self._states.remember(state)
         if state.closed is not None:
-            self._notify(state)
+            self._publisher.notify(state)
         elif state.next_due is not None:
             self.timers.arm(state.saga_id, state.next_due)
-
-    def _notify(self, state: SagaState, address: str | None = None) -> None:
-        address = address or state.origin.notify
-        if address is not None:
-            self._around.transport.tell(address, self._around.sender.outcome(state))
 
     def _again(self, arrival: Arrival, now: float) -> None:
         arrival.decisions += 1

@@ -25,6 +25,7 @@ from es_saga.engine.monitor import Monitor
 from es_saga.engine.outgoing import Outgoing, Sender
 from es_saga.engine.part import Part
 from es_saga.engine.ports import Append, Recorded
+from es_saga.engine.publishing import Publisher
 from es_saga.engine.registry import Registry
 from es_saga.engine.states import States
 from es_saga.projections.audit import AuditView, Row
@@ -47,10 +48,10 @@ def publishes_before_it_commits(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_what_it_had_not_published(patch: pytest.MonkeyPatch) -> None:
-    async def publish_again(self: Part, position: int, head: int) -> None:
+    async def again(self: Publisher, position: int, head: int) -> None:
         self.relay.position = head
 
-    patch.setattr(Part, "_publish_again", publish_again)
+    patch.setattr(Publisher, "again", again)
 
 
 def sends_again_under_the_same_message_id(patch: pytest.MonkeyPatch) -> None:
@@ -65,9 +66,9 @@ def sends_again_under_the_same_message_id(patch: pytest.MonkeyPatch) -> None:
 
 
 def sends_again_on_replay(patch: pytest.MonkeyPatch) -> None:
-    async def publish_again(self: Any, position: int, head: int) -> None:
+    async def again(self: Any, position: int, head: int) -> None:
         around = self._around
-        rows = await around.store.read(self.number, after=0, limit=head)
+        rows = await around.store.read(self._part, after=0, limit=head)
         histories = await around.store.load({row.saga_id for row in rows})
         for saga_id, history in histories.items():
             for length in range(1, len(history) + 1):
@@ -77,7 +78,7 @@ def sends_again_on_replay(patch: pytest.MonkeyPatch) -> None:
                 last = history[length - 1 : length]
                 self.relay.send(position, around.sender.commands(definition, state, last))
 
-    patch.setattr(Part, "_publish_again", publish_again)
+    patch.setattr(Publisher, "again", again)
 
 
 def overwrites_what_a_rival_wrote(patch: pytest.MonkeyPatch) -> None:
