@@ -10,8 +10,7 @@ is refused by the log, and then the saga is read again and decided again.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
@@ -25,6 +24,7 @@ from es_saga.core.events import SagaEvent
 from es_saga.core.inputs import FromParent, Heard, Input, OperatorVerb, Reply, Start, Tick
 from es_saga.core.messages import Envelope
 from es_saga.engine.arrival import Arrival
+from es_saga.engine.inbox import MAX_BATCH, Inbox, abandon
 from es_saga.engine.outgoing import Outgoing
 from es_saga.engine.ports import Append
 from es_saga.engine.preview import preview
@@ -36,12 +36,6 @@ from es_saga.engine.states import States
 from es_saga.engine.surroundings import Surroundings
 from es_saga.engine.timers import Timers
 
-MAX_BATCH = 500
-"""Arrivals decided together."""
-
-MAX_INBOX = 20_000
-"""Arrivals that may wait; deliveries are bounded by their consumer, requests by this."""
-
 MAX_DECISIONS = 10
 """How often an arrival is decided anew after its saga's version was taken."""
 
@@ -50,10 +44,6 @@ MAX_WHY_CHARS = 500
 
 POISON_SECONDS = 60.0
 """How long a saga that cannot be handled is left alone before its timer looks again."""
-
-MAX_EARLY = 128
-"""Deliveries of a part that may wait for what has to come before them; more are put aside, so that
-the replies to its sagas still come through: the broker has at most twice as many delivered."""
 
 HELD_SECONDS = 1.0
 """After a look that changed nothing the next one is no sooner."""
@@ -81,22 +71,15 @@ class Part:
     def __init__(self, number: int, around: Surroundings) -> None:
         self.number = number
         self._around = around
-        self._inbox: deque[Arrival] = deque()
+        self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._states = States(around.store, around.cached)
         self._look_at_head = False
-        self._one_by_one = 0
-        """So many arrivals are handled alone: together they failed."""
         self.timers = Timers()
         self._publisher = Publisher(number, around, self._states, self._undeliverable)
         self._rivals = Rivals(
             number, self._states, self.timers, around.clock, publish=self._publisher.moved
         )
-        self._early: set[str] = set()
-        """Ids of the deliveries that wait for what has to come before them."""
-        self._held: set[str] = set()
-        """Ids of the deliveries that wait while the log is away: it may be long, and the broker
-        delivers them again and again."""
         self.healthy = False
         """Whether the log was within reach when last asked."""
         self._stopping = False
@@ -109,17 +92,12 @@ class Part:
         if arrival.starts and self._around.refuse_starts and not self.healthy:
             arrival.fail(Unavailable("The log is out of reach.", retry_after=1.0))
             return
-        self._early.discard(arrival.message_id or "")
-        if not self.healthy and arrival.message_id is not None:
-            if arrival.message_id in self._held:
-                return
-            self._held.add(arrival.message_id)
-        self._inbox.append(arrival)
+        self._inbox.put(arrival, hold=not self.healthy)
         self._wake.set()
 
     def full(self) -> bool:
         """Whether requests should be turned away for now."""
-        return len(self._inbox) >= MAX_INBOX
+        return self._inbox.full
 
     def tick(self, now: float) -> None:
         """Look at the sagas that are due."""
@@ -163,8 +141,7 @@ class Part:
             await self._publisher.in_flight([saga_id for saga_id, _ in unfinished], head)
         else:
             await self._publisher.again(await store.checkpoint("relay", self.number), head)
-        self._held.clear()
-        self._early.clear()
+        self._inbox.begin()
         self.healthy = True
 
     async def run(self) -> None:
@@ -176,14 +153,14 @@ class Part:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            arrivals = self._take()
+            arrivals = self._inbox.take()
             try:
                 if self._look_at_head:
                     self._look_at_head = False
                     await self._rivals.follow(await self._around.store.head(self.number))
                 await self._react(arrivals)
             except asyncio.CancelledError:
-                self._abandon(arrivals)
+                abandon(arrivals)
                 raise
             except Unavailable as error:
                 _log.warning("log_unavailable", part=self.number, error=error.message)
@@ -194,13 +171,6 @@ class Part:
             await self.relay.room()
         self._idle.set()
 
-    def _take(self) -> list[Arrival]:
-        inbox = self._inbox
-        if self._one_by_one and inbox:
-            self._one_by_one -= 1
-            return [inbox.popleft()]
-        return [inbox.popleft() for _ in range(min(MAX_BATCH, len(inbox)))]
-
     async def stop(self) -> None:
         """Finish what is enqueued, then end."""
         self._stopping = True
@@ -209,13 +179,7 @@ class Part:
 
     def abandon(self) -> None:
         """Give up what is still enqueued: nobody will handle it here."""
-        self._abandon(self._inbox)
-        self._inbox.clear()
-
-    def _abandon(self, arrivals: Iterable[Arrival]) -> None:
-        for arrival in arrivals:
-            if not arrival.over:
-                arrival.abandon(Unavailable("The part is given up; it may still be handled."))
+        self._inbox.abandon()
 
     async def _isolate(self, arrivals: list[Arrival], error: Exception) -> None:
         """Handle alone what failed together; what fails alone is refused, and delays no other."""
@@ -224,7 +188,7 @@ class Part:
             self._refuse(arrivals[0], why, self._around.clock.now())
         unavailable = Unavailable("What was remembered of the part is read again.")
         await self._recover(arrivals, unavailable, refuse_starts=False)
-        self._one_by_one = sum(not arrival.over for arrival in arrivals)
+        self._inbox.take_alone(sum(not arrival.over for arrival in arrivals))
 
     async def _recover(
         self, arrivals: list[Arrival], error: Unavailable, *, refuse_starts: bool | None = None
@@ -240,7 +204,7 @@ class Part:
                 arrival.fail(error)
             else:
                 kept.append(arrival)
-        self._inbox.extendleft(reversed(kept))
+        self._inbox.put_back(kept)
         for wait in chain(RECOVERY_SECONDS, repeat(RECOVERY_SECONDS[-1])):
             if self._stopping:
                 self.abandon()
@@ -339,9 +303,7 @@ class Part:
         return True
 
     def _refuse(self, arrival: Arrival, error: SagaError, now: float) -> None:
-        early = isinstance(error, NotYet) and len(self._early) < MAX_EARLY
-        if early and arrival.message_id is not None and arrival.postpone():
-            self._early.add(arrival.message_id)
+        if isinstance(error, NotYet) and self._inbox.postpone(arrival):
             return
         arrival.fail(error)
         if isinstance(arrival.input, Tick):
@@ -398,7 +360,7 @@ class Part:
     def _again(self, arrival: Arrival, now: float) -> None:
         arrival.decisions += 1
         if arrival.decisions < MAX_DECISIONS:
-            self._inbox.append(arrival)
+            self._inbox.put(arrival)
         else:
             why = ConflictError(f"Saga {arrival.saga_id} is being written by others.")
             self._refuse(arrival, why, now)

@@ -10,7 +10,7 @@ import pytest
 
 from es_saga.adapters.memory import MemoryStore, MemoryTransport
 from es_saga.core.state import SagaStatus
-from es_saga.engine import arrival, part
+from es_saga.engine import arrival, inbox
 from tests.engine.conftest import Ground
 from tests.engine.errand import World, errand, world
 from tests.engine.listener import (
@@ -115,7 +115,7 @@ async def test_an_event_whose_saga_never_begins_is_put_aside_in_the_end(
 async def test_those_who_wait_for_their_sagas_do_not_hold_up_the_replies_to_others(
     w: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part, "MAX_EARLY", 2)
+    monkeypatch.setattr(inbox, "MAX_EARLY", 2)
     for number in range(5):
         await tell(w, PAID, f"paid-{number}")  # five payments of one order
     letters = await letters_of(w, 3)
