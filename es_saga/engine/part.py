@@ -164,7 +164,8 @@ class Part:
                 raise
             except Unavailable as error:
                 _log.warning("log_unavailable", part=self.number, error=error.message)
-                await self._recover(arrivals, error)
+                self._refuse_starts(arrivals, error)
+                await self._recover(arrivals)
             except Exception as error:  # whatever it is, the other arrivals must not suffer
                 _log.exception("batch_failed", part=self.number, arrivals=len(arrivals))
                 await self._isolate(arrivals, error)
@@ -186,25 +187,20 @@ class Part:
         if len(arrivals) == 1 and not arrivals[0].over:
             why = SagaError(f"{type(error).__name__}: {error}"[:MAX_WHY_CHARS])
             self._refuse(arrivals[0], why, self._around.clock.now())
-        unavailable = Unavailable("What was remembered of the part is read again.")
-        await self._recover(arrivals, unavailable, refuse_starts=False)
+        await self._recover(arrivals)
         self._inbox.take_alone(sum(not arrival.over for arrival in arrivals))
 
-    async def _recover(
-        self, arrivals: list[Arrival], error: Unavailable, *, refuse_starts: bool | None = None
-    ) -> None:
-        """The log is away, and whether the last batch was committed is unknown: begin anew."""
+    def _refuse_starts(self, arrivals: list[Arrival], error: Unavailable) -> None:
+        """Where nobody is to wait for the log to begin a saga."""
+        if self._around.refuse_starts:
+            for arrival in arrivals:
+                if arrival.starts and not arrival.over:
+                    arrival.fail(error)
+
+    async def _recover(self, arrivals: list[Arrival]) -> None:
+        """Whether these were committed is unknown: begin anew, as soon as there is a log."""
         self.healthy = False
-        refuse = self._around.refuse_starts if refuse_starts is None else refuse_starts
-        kept: list[Arrival] = []
-        for arrival in arrivals:
-            if arrival.over:
-                continue
-            if refuse and arrival.starts:
-                arrival.fail(error)
-            else:
-                kept.append(arrival)
-        self._inbox.put_back(kept)
+        self._inbox.put_back(arrival for arrival in arrivals if not arrival.over)
         for wait in chain(RECOVERY_SECONDS, repeat(RECOVERY_SECONDS[-1])):
             if self._stopping:
                 self.abandon()
