@@ -204,6 +204,7 @@ def closes(steps: Mapping[str, StepDefinition]) -> dict[str, StepDefinition]:
             retry=FOR_EVER,
             undo=None,
             when=None,
+            join=None,
             confirms=name,
             child=None,
             doc=f"Closes the saga that {name} ran.",

@@ -155,9 +155,12 @@ def replies_told(reading: Reading) -> object:
 def a_reply_is_credited_to_what_it_names(reading: Reading) -> Iterator[Found]:
     """A reply is applied only to the step and attempt it names (D15).
 
-    Where the event's cause is the id of a reply, which names them: `<command id>/<attempt>/r`.
+    Where the event's cause is the id of a reply, which names them: `<command id>/<attempt>/r`. What
+    comes from outside names none: it is for whichever step waits for it, on whatever way.
     """
     for index, event, deed in reading.answers:
+        if deed.step.name in reading.waits:
+            continue
         yield from _misplaced(reading, index, event, deed.step.name, event.attempt, deed.undo)
     for index, note in reading.late:
         undo = note.direction is Direction.UNDO

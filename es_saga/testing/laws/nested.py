@@ -90,6 +90,9 @@ def a_cancelled_child_does_not_cancel_its_parent(seen: Overview) -> Iterator[Sys
 
 
 def _asked_to_turn(reading: Reading, index: int) -> bool:
+    """Somebody asked for it; or it was on its way back to a save-point, which it did not reach."""
+    if reading.back_at(index) is not None:
+        return True
     before = reading.history[index - 1] if index else None
     decided = any(at == index - 1 for at, _ in reading.decided)
     return decided or isinstance(before, OperatorCancelled | OperatorCompensated | DeadlineExceeded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from es_saga.core.events import SagaResumed
 from es_saga.core.state import WorkStatus
 from es_saga.testing.laws.law import Found, law
 from es_saga.testing.laws.reading import Reading
@@ -29,6 +30,16 @@ def recovery_stops_at_the_save_point(reading: Reading) -> Iterator[Found]:
             owed = event.save_point in undo.step.ancestors and reading.owed(name, index)
             if owed and undo.status(index) is not WorkStatus.SUCCEEDED:
                 yield index, f"it went on, and {undo.name} had not succeeded"
+        until = _given_up(reading, index, event)
         for sent, _, deed in reading.sendings:
-            if sent > index and not deed.undo and event.save_point not in deed.step.ancestors:
+            later = index < sent < until and not deed.undo
+            if later and event.save_point not in deed.step.ancestors:
                 yield sent, f"{deed.name} was sent again, and comes before {event.save_point}"
+
+
+def _given_up(reading: Reading, index: int, resumed: SagaResumed) -> int:
+    """When the save-point itself became part of a way that was given up, if it did."""
+    others = (
+        at for at, event in reading.resumed if at > index and resumed.save_point in event.past
+    )
+    return next(others, reading.length)

@@ -29,6 +29,9 @@ APP: Final = "simulated"
 HEARD_SECONDS: Final = 0.5
 """What a saga waits for is told it so long after it has begun to wait."""
 
+TURN_SECONDS: Final = 0.5
+"""Who looks at a saga leaves it to another operator who has acted on it so recently."""
+
 PATIENCE_SECONDS: Final = 10.0
 """Who has started a saga and does not find it asks again after this long."""
 
@@ -56,6 +59,8 @@ class People:
         self._tellers = tellers
         self._subjects = Subjects()
         self._acts: Counter[str] = Counter()
+        self._acted: dict[str, float] = {}
+        """When somebody last did, by saga."""
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -127,6 +132,10 @@ class People:
             begin = Begin(saga_id, origin.saga_type, origin.data)  # of a child: it is refused
             self._start(begin, f"{saga_id}/start/again-{number}")
             return
+        now = self._network.loop.now
+        if kind is Kind.RESOLVED and now < self._acted.get(saga_id, 0.0) + TURN_SECONDS:
+            kind = Kind.RETRIED  # who does by hand what another one has asked for does it twice
+        self._acted[saga_id] = now
         request = self._request(kind, self._log.states[saga_id])
         message_id = f"{saga_id}/{request.verb}/{number}"
         data = request.model_dump(mode="json", exclude_none=True)
