@@ -36,23 +36,17 @@ from es_saga.core.compiled import (
     told_by,
 )
 from es_saga.core.correlation import Correlation
-from es_saga.core.definition import (
-    Saga,
-    Step,
-    _snake,  # pyright: ignore[reportPrivateUsage]  # the same names as of waits
-)
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError
 from es_saga.core.listening import itself
 from es_saga.core.messages import Command, Event
-from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.policy import ONCE, OnFailedUndo
+from es_saga.core.step import Step, asking_nobody, named_after
 from es_saga.core.verify import Verifier
 
 E = TypeVar("E", bound=Event)
 
 Events = type[Event] | Iterable[type[Event]]
-
-_ONCE = Retry(attempts=1)
-"""Nobody is asked, so nobody is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +199,7 @@ class _ChoreographyVerifier(Verifier):
         )
 
     def named(self) -> Iterable[tuple[str, Expectation]]:
-        return ((_snake(one.event.__name__), one) for one in self.flow.expectations)
+        return ((named_after(one.event), one) for one in self.flow.expectations)
 
     def check_events(self) -> None:
         """Every event has one part, a service, and the key."""
@@ -311,7 +305,7 @@ class _ChoreographyVerifier(Verifier):
             ancestors=self.ancestors[name],
             binds=(),
             timeout=one.within.total_seconds(),
-            retry=_ONCE,
+            retry=ONCE,
             on_unknown="undo",
             undo=None if undoing is None else self.observe_undo(undoing),
             doc=inspect.getdoc(one.event) or "",
@@ -332,7 +326,7 @@ class _ChoreographyVerifier(Verifier):
             accepts_unknown=True,
             binds=(),
             timeout=self.patience(undoing).total_seconds(),
-            retry=_ONCE,
+            retry=ONCE,
         )
 
     def patience(self, undoing: Undoing) -> timedelta:
@@ -344,10 +338,9 @@ class _ChoreographyVerifier(Verifier):
 
 def _step(one: Expectation) -> Step[Any, ..., Any]:
     """What the checks of a saga's steps look at."""
-    nobody = _asking(Nothing)
-    nobody.__name__ = _snake(one.event.__name__)
-    after = tuple(_snake(event.__name__) for event in one.after)
-    return Step(nobody, StepKind.WAIT, after, one.within, _ONCE, "undo")
+    nobody = asking_nobody(named_after(one.event))
+    after = tuple(named_after(event) for event in one.after)
+    return Step(nobody, StepKind.WAIT, after, one.within, ONCE, "undo")
 
 
 def _expected(event: type[Event]) -> type[Command[None]]:

@@ -7,17 +7,9 @@ compiles and verifies the whole at first use and reports every fault at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import (
-    Any,
-    Concatenate,
-    Generic,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import Any, Concatenate, Generic, TypeVar, overload
 
 from es_saga.core.after import START, After, Quorum, gather, names, quorum
 from es_saga.core.beginning import Beginning
@@ -27,7 +19,6 @@ from es_saga.core.compiled import (
     Bind,
     Condition,
     Definition,
-    Nothing,
     OnNothing,
     OnUnknown,
     StepDefinition,
@@ -38,7 +29,7 @@ from es_saga.core.compiled import (
 from es_saga.core.correlation import Header
 from es_saga.core.messages import Command, Event, Message
 from es_saga.core.nested import BeginSaga, beginning
-from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, NESTED_TIMEOUT, OnFailedUndo, Retry
+from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, NESTED_TIMEOUT, ONCE, OnFailedUndo, Retry
 from es_saga.core.step import (
     AT_ONCE,
     C,
@@ -50,12 +41,18 @@ from es_saga.core.step import (
     SavePoint,
     Step,
     When,
+    asking_nobody,
+    named_after,
     of,
 )
 
 E = TypeVar("E", bound=Event)
 I_ = TypeVar("I_", bound=Message)
 M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound=Step[Any, [], Any])
+
+_NO_MESSAGE = Await(None, goes_on=False)
+"""What a step waits for that only lets time pass."""
 
 
 class Saga(Generic[D]):
@@ -316,9 +313,9 @@ class Saga(Generic[D]):
                 takes its content must then take None.
             name: default: the type's, in small letters with `_`.
         """
-        called = _snake(message.__name__) if name is None else name
+        called = named_after(message) if name is None else name
         wait = Await(message, on_timeout == "go-on", key, header)
-        return self._wait(called, wait, timeout, after, when)
+        return self._wait(Step[D, [], Command[M]], called, wait, timeout, after, when)
 
     def sleep(
         self,
@@ -330,7 +327,7 @@ class Saga(Generic[D]):
         when: When[D] | None = None,
     ) -> Step[D, [], Command[None]]:
         """Let time pass."""
-        return self._wait(name, Await(None, goes_on=False), duration, after, when)
+        return self._wait(Step[D, [], Command[None]], name, _NO_MESSAGE, duration, after, when)
 
     def save_point(self, name: str, /, *, ways: int, after: After = None) -> SavePoint[D]:
         """Where the saga may go on another way, if what comes after it fails.
@@ -345,35 +342,20 @@ class Saga(Generic[D]):
         Args:
             ways: how many there are, the first one counted.
         """
-
-        def nobody(_data: D) -> Nothing:
-            return Nothing()
-
-        nobody.__name__ = name
-        point = SavePoint[D](
-            cast(Any, nobody),
-            StepKind.WAIT,
-            names(after),
-            DEFAULT_TIMEOUT,
-            Retry(attempts=1),
-            "undo",
-            wait=Await(None, goes_on=False),
-            ways=ways,
-        )
-        self.steps.append(point)
-        return point
+        return self._wait(SavePoint[D], name, _NO_MESSAGE, DEFAULT_TIMEOUT, after, None, ways)
 
     def _wait(
-        self, name: str, wait: Await, timeout: timedelta, after: After, when: Any
-    ) -> Step[D, [], Any]:
-        def nobody(_data: D) -> Nothing:
-            return Nothing()
-
-        nobody.__name__ = name
-        once = Retry(attempts=1)
-        step: Step[D, [], Any] = Step(
-            nobody, StepKind.WAIT, names(after), timeout, once, "undo", when, wait
-        )
+        self,
+        made: type[S],
+        name: str,
+        wait: Await,
+        timeout: timedelta,
+        after: After,
+        when: When[D] | None,
+        ways: int | None = None,
+    ) -> S:
+        fn, kind = asking_nobody(name), StepKind.WAIT
+        step = made(fn, kind, names(after), timeout, ONCE, "undo", when, wait, ways=ways)
         self.steps.append(step)
         return step
 
@@ -401,11 +383,6 @@ class Saga(Generic[D]):
             return step
 
         return register if fn is None else register(fn)
-
-
-def _snake(name: str) -> str:
-    """`PaymentApproved` as `payment_approved`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 __all__ = [

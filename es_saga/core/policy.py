@@ -72,6 +72,9 @@ class Retry:
 FOR_EVER = Retry(attempts=None)
 """The default after the pivot and for every undo: until it is done."""
 
+ONCE = Retry(attempts=1)
+"""Where nobody is asked, nobody is asked again."""
+
 
 class OnFailedUndo(StrEnum):
     """What becomes of the other undos when one has failed for good (R037-R039)."""

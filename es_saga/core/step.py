@@ -6,6 +6,7 @@ against its step's reply, without a plugin.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +24,7 @@ from typing import (
 )
 
 from es_saga.core.after import Quorum
-from es_saga.core.compiled import Await, OnUnknown, StepKind, Way
+from es_saga.core.compiled import Await, Nothing, OnUnknown, StepKind, Way
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import Retry
 
@@ -62,6 +63,26 @@ def of(step: Step[Any, Any, Command[Any]]) -> Any:
     Write it as the default: `def ship(o: Order, first: Booked = of(flight)) -> Ship: ...`
     """
     return Reference(step.name)  # the compiler of the definition looks for it
+
+
+def named_after(message: type[Message]) -> str:
+    """The name of a step that waits for a message.
+
+    >>> class PaymentApproved(Message): ...
+    >>> named_after(PaymentApproved)
+    'payment_approved'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", message.__name__).lower()
+
+
+def asking_nobody(name: str) -> Callable[[Any], Nothing]:
+    """The function of a step that makes no command, where others have one that does."""
+
+    def nobody(_data: Any) -> Nothing:
+        return Nothing()
+
+    nobody.__name__ = name
+    return nobody
 
 
 class Each(NamedTuple):
