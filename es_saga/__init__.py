@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from es_saga.core.after import START, gather, quorum
     from es_saga.core.choreography import Choreography
     from es_saga.core.compiled import Way
-    from es_saga.core.definition import Saga, Step, of
+    from es_saga.core.definition import Saga
     from es_saga.core.errors import (
         ConflictError,
         CorruptHistory,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from es_saga.core.policy import OnFailedUndo, Retry
     from es_saga.core.sensitive import Sensitive
     from es_saga.core.state import SagaState, SagaStatus
+    from es_saga.core.step import Step, of
     from es_saga.core.tcc import Tcc
     from es_saga.engine.ports import Recorded
     from es_saga.in_process import InProcess
@@ -87,11 +88,12 @@ _HOMES = {
     "es_saga.core.choreography": ("Choreography",),
     "es_saga.core.after": ("START", "gather", "quorum"),
     "es_saga.core.compiled": ("Way",),
-    "es_saga.core.definition": ("Saga", "Step", "of"),
+    "es_saga.core.definition": ("Saga",),
     "es_saga.core.messages": ("Command", "Message", "Query", "Refusal"),
     "es_saga.core.nested": ("ChildSaga",),
     "es_saga.core.policy": ("OnFailedUndo", "Retry"),
     "es_saga.core.sensitive": ("Sensitive",),
+    "es_saga.core.step": ("Step", "of"),
     "es_saga.core.state": ("SagaState", "SagaStatus"),
     "es_saga.core.tcc": ("Tcc",),
     "es_saga.engine.ports": ("Recorded",),

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from es_saga.core.choreography import Choreography
-from es_saga.core.definition import Definition, Saga
+from es_saga.core.compiled import Definition
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError, SagaError
 from es_saga.core.messages import is_token
 from es_saga.participant.kit import HOLDING, Participant

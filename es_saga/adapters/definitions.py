@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from es_saga.adapters.tables import DEFINITIONS
 from es_saga.adapters.trouble import Trouble, trouble, unavailable
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import DefinitionError
 from es_saga.core.sensitive import SensitiveFields
 

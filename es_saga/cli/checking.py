@@ -23,7 +23,7 @@ from es_saga.cli.console import (
 from es_saga.cli.run import AppArgument
 
 if TYPE_CHECKING:
-    from es_saga.core.definition import Definition
+    from es_saga.core.compiled import Definition
     from es_saga.testing.check import Checked, LawBroken
     from es_saga.testing.invariants import Invariant
     from es_saga.testing.simulation.listeners import Openings

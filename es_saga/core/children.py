@@ -14,7 +14,8 @@ from es_saga.core.nested import closes, closing, command_of, nested
 from es_saga.core.signatures import Signature, named
 
 if TYPE_CHECKING:
-    from es_saga.core.definition import Saga, Step
+    from es_saga.core.definition import Saga
+    from es_saga.core.step import Step
 
 
 class Children:

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from es_saga.core.by_hand import decided
 from es_saga.core.child import obey
-from es_saga.core.compiled import Way
-from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.compiled import Definition, StepDefinition, StepKind, Way
 from es_saga.core.errors import NotFound
 from es_saga.core.events import (
     CompensationFailed,

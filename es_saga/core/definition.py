@@ -11,19 +11,15 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, TypeVar, overload
 
-from es_saga.core.after import START, After, Quorum, gather, names, quorum
+from es_saga.core.after import After, names
 from es_saga.core.beginning import Beginning
 from es_saga.core.by_hand import Decide
 from es_saga.core.compiled import (
     Await,
-    Bind,
-    Condition,
     Definition,
     OnNothing,
     OnUnknown,
-    StepDefinition,
     StepKind,
-    UndoDefinition,
     UndoOrder,
 )
 from es_saga.core.correlation import Header
@@ -43,7 +39,6 @@ from es_saga.core.step import (
     When,
     asking_nobody,
     named_after,
-    of,
 )
 
 E = TypeVar("E", bound=Event)
@@ -383,25 +378,3 @@ class Saga(Generic[D]):
             return step
 
         return register if fn is None else register(fn)
-
-
-__all__ = [
-    "START",
-    "After",
-    "Await",
-    "Bind",
-    "Condition",
-    "Definition",
-    "OnNothing",
-    "OnUnknown",
-    "Quorum",
-    "Saga",
-    "Step",
-    "StepDefinition",
-    "StepKind",
-    "UndoDefinition",
-    "UndoOrder",
-    "gather",
-    "of",
-    "quorum",
-]

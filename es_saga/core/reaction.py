@@ -8,8 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from es_saga.core.aggregate import evolve
-from es_saga.core.compiled import Way
-from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.compiled import Definition, StepDefinition, StepKind, Way
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import (
     CompensationIssued,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from es_saga.core.definition import StepDefinition, StepKind
+from es_saga.core.compiled import StepDefinition, StepKind
 from es_saga.core.events import (
     CompensationFailed,
     CompensationSucceeded,

@@ -26,10 +26,11 @@ from pydantic import create_model
 
 from es_saga.core.after import After, Quorum, names
 from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefinition
-from es_saga.core.definition import Saga, Step
+from es_saga.core.definition import Saga
 from es_saga.core.expiry import longest, longest_way
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, Retry
+from es_saga.core.step import Step
 from es_saga.core.verify import MAX_STEPS, Verifier
 
 D = TypeVar("D", bound=Message)

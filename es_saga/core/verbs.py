@@ -16,7 +16,7 @@ after the pivot is refused *with a recorded reason* (law L17).
 
 from __future__ import annotations
 
-from es_saga.core.definition import StepDefinition
+from es_saga.core.compiled import StepDefinition
 from es_saga.core.errors import ConflictError, IllegalOperation, InvalidInput, NotFound
 from es_saga.core.events import (
     OperatorCancelled,

@@ -12,23 +12,24 @@ from datetime import timedelta
 from types import GenericAlias
 from typing import Any, get_args, get_origin
 
-from es_saga.core.compiled import Fan, Nothing, Way
-from es_saga.core.definition import (
+from es_saga.core.compiled import (
     Bind,
     Condition,
     Definition,
-    Saga,
-    Step,
+    Fan,
+    Nothing,
     StepDefinition,
     StepKind,
     UndoDefinition,
+    Way,
 )
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError
 from es_saga.core.listening import listen
 from es_saga.core.messages import MAX_ID_CHARS, is_token, reply_type
 from es_saga.core.policy import FOR_EVER, Retry
 from es_saga.core.signatures import NO_ITEM, Signature, is_message, named, optional
-from es_saga.core.step import Reference
+from es_saga.core.step import Reference, Step
 from es_saga.core.verify_flow import FlowVerifier
 
 MAX_STEPS = 200

@@ -6,9 +6,10 @@ from itertools import takewhile
 from typing import Any, get_args
 
 from es_saga.core.children import Children
-from es_saga.core.definition import Saga, Step
+from es_saga.core.definition import Saga
 from es_saga.core.messages import of_each
 from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
+from es_saga.core.step import Step
 
 MAX_WAYS = 10
 """Ways that a saga may go on from one save-point."""

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from es_saga.core.aggregate import SagaState
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import InvalidInput, NotFound, SagaError, Unavailable
 from es_saga.core.inputs import Input, Start
 from es_saga.core.messages import Envelope, Outcome, check_id

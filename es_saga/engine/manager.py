@@ -15,7 +15,8 @@ import structlog
 from pydantic_core import to_json
 
 from es_saga.core.aggregate import SagaState
-from es_saga.core.definition import Definition, Saga
+from es_saga.core.compiled import Definition
+from es_saga.core.definition import Saga
 from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.inputs import Start
 from es_saga.core.messages import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeGuard
 
 from es_saga.core.aggregate import SagaState, Work, WorkStatus
-from es_saga.core.definition import Definition, StepDefinition, StepKind
+from es_saga.core.compiled import Definition, StepDefinition, StepKind
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
 from es_saga.core.messages import (
     Direction,

@@ -17,8 +17,8 @@ from itertools import chain, repeat
 import structlog
 
 from es_saga.core.aggregate import SagaState
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
-from es_saga.core.definition import Definition
 from es_saga.core.errors import ConflictError, NotFound, NotYet, SagaError, Unavailable
 from es_saga.core.events import SagaEvent
 from es_saga.core.inputs import FromParent, Heard, Input, OperatorVerb, Reply, Start, Tick

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from es_saga.core.aggregate import SagaState
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import Unavailable
 from es_saga.core.messages import Envelope
 from es_saga.engine.outgoing import Outgoing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from es_saga.core.aggregate import SagaState
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import IllegalOperation, NotFound, Unavailable
 
 

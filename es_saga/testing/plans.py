@@ -11,21 +11,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from es_saga.core.compiled import Join
-from es_saga.core.definition import (
-    START,
-    After,
-    OnNothing,
-    OnUnknown,
-    Quorum,
-    Saga,
-    Step,
-    StepKind,
-    UndoOrder,
-    of,
-)
+from es_saga.core.after import START, After, Quorum
+from es_saga.core.compiled import Join, OnNothing, OnUnknown, StepKind, UndoOrder
+from es_saga.core.definition import Saga
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.step import Step, of
 
 MAX_STEPS = 7
 MAX_LIST = 3

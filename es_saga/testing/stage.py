@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
-from es_saga.core.definition import Definition
 from es_saga.core.errors import SagaError
 from es_saga.core.events import CompensationIssued, Json, SagaEvent, StepRetried, StepStarted
 from es_saga.core.inputs import Heard, Input, Start, Tick

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from es_saga import START, Command, Message, Retry, Saga, of
-from es_saga.core.definition import Quorum, Step
+from es_saga.core.after import Quorum
+from es_saga.core.step import Step
 
 
 class Load(Message):

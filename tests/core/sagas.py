@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from es_saga.core.definition import START, OnUnknown, Quorum, Saga, Step
+from es_saga.core.after import START, Quorum
+from es_saga.core.compiled import OnUnknown
+from es_saga.core.definition import Saga
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import OnFailedUndo, Retry
+from es_saga.core.step import Step
 
 ONCE = Retry(attempts=1)
 TWICE = Retry(attempts=2, first=timedelta(seconds=2), jitter=0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from es_saga.core.definition import START, Saga, of
+from es_saga.core.after import START
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError, InvalidInput
 from es_saga.core.events import CompensationIssued, StepStarted
 from es_saga.core.messages import Command, Message, Outcome
+from es_saga.core.step import of
 from tests.core.sagas import Do, Done, Trip, Undo, add, do
 from tests.core.scene import play
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from es_saga.core.after import START
 from es_saga.core.compiled import StepKind
-from es_saga.core.definition import START, Saga
+from es_saga.core.definition import Saga
 from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Command
 from es_saga.core.policy import FOR_EVER, OnFailedUndo, Retry

@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from es_saga.core.after import START
 from es_saga.core.decide import decide, react
-from es_saga.core.definition import START, Saga, of
+from es_saga.core.definition import Saga
 from es_saga.core.errors import ConflictError, InvalidInput, NotFound
 from es_saga.core.events import SagaCompleted, SagaStarted, StepStarted
 from es_saga.core.inputs import Start, Tick
 from es_saga.core.messages import Direction, Outcome
 from es_saga.core.state import SagaStatus, WorkStatus
+from es_saga.core.step import of
 from es_saga.testing.stage import NOON
 from tests.core.sagas import Do, Done, Trip, add, beside, chain, do, with_pivot
 from tests.core.scene import play

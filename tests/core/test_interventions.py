@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from es_saga.core.definition import START, Saga
+from es_saga.core.after import START
+from es_saga.core.definition import Saga
 from es_saga.core.errors import ConflictError, IllegalOperation, InvalidInput, NotFound, SagaError
 from es_saga.core.events import (
     CompensationIssued,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from es_saga.core.decide import react
-from es_saga.core.definition import Saga, of
+from es_saga.core.definition import Saga
 from es_saga.core.errors import SagaError, Unavailable
 from es_saga.core.inputs import Cancel, Start, Tick
 from es_saga.core.messages import (
@@ -20,6 +20,7 @@ from es_saga.core.messages import (
 )
 from es_saga.core.policy import MAX_ATTEMPTS, MAX_COEFFICIENT, Retry
 from es_saga.core.reaction import MAX_COMMAND_BYTES
+from es_saga.core.step import of
 from es_saga.core.verify import MAX_STEPS
 from tests.core.sagas import ONCE, Do, Done, Trip, chain, do, with_pivot
 from tests.core.scene import Scene, play

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from es_saga.core.definition import START, Saga, of
+from es_saga.core.after import START
+from es_saga.core.definition import Saga
 from es_saga.core.errors import IllegalOperation, InvalidInput, NotFound
 from es_saga.core.events import (
     CompensationIssued,
@@ -20,6 +21,7 @@ from es_saga.core.inputs import Cancel, RetryStuck
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Direction, Outcome
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.state import REMEMBERED_VERBS, SagaStatus, WorkStatus
+from es_saga.core.step import of
 from tests.core.sagas import ONCE, Do, Done, Trip, Undo, add, chain, do, undo, with_pivot
 from tests.core.scene import Scene, play
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from es_saga import START, Command, DefinitionError, Message, Refusal, Saga, gather, quorum
-from es_saga.core.definition import Quorum
+from es_saga.core.after import Quorum
 from es_saga.core.events import StepSkipped
 from es_saga.core.state import WorkStatus
 from es_saga.testing import Bounds, explore, given, judge

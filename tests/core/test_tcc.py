@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from es_saga.core.after import quorum
+from es_saga.core.after import START, quorum
 from es_saga.core.compiled import Bind, StepKind
 from es_saga.core.decide import react
-from es_saga.core.definition import START, Saga, of
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError, IllegalOperation
 from es_saga.core.expiry import short_lived
 from es_saga.core.inputs import Reply, Start
@@ -26,6 +26,7 @@ from es_saga.core.messages import (
 )
 from es_saga.core.policy import FOR_EVER, Retry
 from es_saga.core.state import Failure
+from es_saga.core.step import of
 from es_saga.core.tcc import (
     MAX_HOLDS,
     CancelHold,

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from es_saga.core.after import START
 from es_saga.core.compiled import Bind
-from es_saga.core.definition import START, Saga, of
+from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError
 from es_saga.core.messages import Command, Message
 from es_saga.core.policy import Retry
+from es_saga.core.step import of
 from es_saga.core.verify import MAX_STEPS
 from tests.core.sagas import Do, Done, Trip, Undo, add, chain, do, undo
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 from xml.etree import ElementTree
 
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.diagrams import definition_svg, sequence_svg, timeline_svg
 from es_saga.replay import Replay
 from tests.histories.fates import RECORDINGS

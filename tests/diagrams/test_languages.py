@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from es_saga.core.definition import START, Saga
+from es_saga.core.after import START
+from es_saga.core.definition import Saga
 from es_saga.diagrams import definition_dot as dot
 from es_saga.diagrams import definition_mermaid as mermaid
 from tests.core.buying import buy

@@ -15,7 +15,7 @@ from domain.fulfilment import fulfilment
 from domain.orders import order
 from domain.travel import trip
 from es_saga import CorruptHistory, Saga, Way
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.events import SagaEvent, SagaStuck, StepRefused
 from es_saga.diagrams import (
     definition_svg,

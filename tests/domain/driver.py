@@ -21,8 +21,8 @@ from sqlalchemy import event
 
 from es_saga import App, InvalidInput, Message, Saga
 from es_saga.core.aggregate import CLOSED, SagaState, SagaStatus
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import react
-from es_saga.core.definition import Definition
 from es_saga.core.events import CompensationIssued, SagaEvent, StepRetried, StepStarted
 from es_saga.core.inputs import Input, Reply, Start, Tick
 from es_saga.core.messages import Direction, Envelope, Outcome, command_id, parse_command_id

@@ -14,7 +14,7 @@ from _pytest.mark.structures import ParameterSet
 
 from es_saga import Message
 from es_saga.core.aggregate import SagaStatus, fold
-from es_saga.core.definition import StepKind
+from es_saga.core.compiled import StepKind
 from es_saga.core.events import SagaStuck, StepRefused
 from es_saga.core.inputs import RetryStuck
 from tests.domain.driver import Mishap, Run, Tables, Trouble, World

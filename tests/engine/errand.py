@@ -13,7 +13,7 @@ from typing import Any
 from es_saga import Command, Message, Refusal, Retry, Saga
 from es_saga.adapters.clock import SystemClock
 from es_saga.core.aggregate import SagaState, fold
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.events import SagaEvent
 from es_saga.core.messages import Envelope, Outcome, Subjects
 from es_saga.engine.leases import SoleOwner

@@ -88,7 +88,7 @@ from domain.travel.contracts import (
 from domain.wholesale import wholesale
 from domain.wholesale.contracts import BulkOrder, Line, Reserved, ReserveLine
 from es_saga import Command, Message, Refusal, Saga
-from es_saga.core.definition import StepDefinition, StepKind
+from es_saga.core.compiled import StepDefinition, StepKind
 from es_saga.core.messages import Direction
 from es_saga.core.nested import ChildSaga, command_of
 from es_saga.core.unfolding import unfolded

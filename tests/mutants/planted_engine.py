@@ -13,7 +13,7 @@ from es_saga.adapters import codec
 from es_saga.adapters.memory_store import MemoryStore
 from es_saga.core import aggregate, decide
 from es_saga.core import reaction as reactions
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import SagaError, Unavailable
 from es_saga.core.events import SagaEvent, StepStarted, StepSucceeded, StepTimedOut
 from es_saga.core.reaction import Reaction

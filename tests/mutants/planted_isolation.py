@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from es_saga.core import by_value, pessimistic_view
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.participant import commutative, reread, semantic_lock, version_file
 from es_saga.participant.tx import Transaction, work_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from es_saga.core import replies
 from es_saga.core.child import UNDONE
-from es_saga.core.definition import StepDefinition
+from es_saga.core.compiled import StepDefinition
 from es_saga.core.inputs import Reply
 from es_saga.core.reaction import Reaction
 from es_saga.core.state import SagaState, Work

@@ -20,7 +20,7 @@ from domain.plots import exchange
 from domain.plots.participants import plots, registrar
 from domain.together import together
 from es_saga import START, DefinitionError, Retry, Saga, Tcc
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.messages import part_of
 from es_saga.database import make_engine
 from es_saga.engine.manager import ProcessManager

@@ -25,7 +25,7 @@ from domain.orders.contracts import (
     StockReserved,
 )
 from es_saga import IllegalOperation, Saga
-from es_saga.core.definition import StepKind
+from es_saga.core.compiled import StepKind
 from es_saga.core.messages import Direction, Envelope, command_id
 from es_saga.core.state import SagaStatus
 from es_saga.participant import fence

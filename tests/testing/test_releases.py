@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from es_saga import Saga
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.state import SagaState, SagaStatus
 from es_saga.engine.registry import Registry
 from es_saga.testing import Begin, Fault, FaultPlan, Kind, World

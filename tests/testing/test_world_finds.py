@@ -14,7 +14,7 @@ import pytest
 from domain.orders import order
 from domain.orders.contracts import ReserveStock, StockReserved
 from es_saga import InvalidInput
-from es_saga.core.definition import StepKind
+from es_saga.core.compiled import StepKind
 from es_saga.core.errors import CorruptHistory
 from es_saga.core.events import StepStarted, StepTimedOut
 from es_saga.core.messages import Direction

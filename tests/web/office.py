@@ -21,7 +21,7 @@ from es_saga.adapters.definitions import register
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.adapters.store import connect
 from es_saga.cli.views import FOLLOWING, caught_up
-from es_saga.core.definition import Definition
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
 from es_saga.engine.client import Client
