@@ -240,12 +240,19 @@ class Definition:
         return {bind.parameter: self._reply(bind.source, state) for bind in binds}
 
     def _reply(self, step: str, state: SagaState) -> Message | list[Message | None] | None:
+        """What a step was answered; None: nothing, or a quorum is reached before it is over."""
         if step in self.fans:
-            return [self._one_reply(one, state) for one in names_of_each(step, self.fans[step])]
-        return [] if self.steps[step].each else self._one_reply(step, state)
+            items = names_of_each(step, self.fans[step])
+            if any(one not in state.steps or state.steps[one].do.open for one in items):
+                return None
+            return [self._one_reply(one, state) for one in items]
+        if self.steps[step].each is not None:
+            return [] if step in state.steps else None
+        return self._one_reply(step, state)
 
     def _one_reply(self, step: str, state: SagaState) -> Message | None:
-        model, data = self.steps[step].reply, state.steps[step].do.reply
+        own = state.steps.get(step)
+        model, data = self.steps[step].reply, own and own.do.reply
         return None if model is None or data is None else model.model_validate(data)
 
 

@@ -48,6 +48,7 @@ class Verifier(FlowVerifier):
         self.check_edges()
         self.check_joins()
         self.find_ancestors()
+        self.find_certain()
         pivot = self.check_pivot()
         self.check_joins_come_early(pivot)
         self.check_save_points(pivot)
@@ -165,7 +166,8 @@ class Verifier(FlowVerifier):
                 source = parameter.default.step
                 binds.append(Bind(parameter.name, source))
                 self.check_reference(f"{label}({parameter.name})", step, source, plain)
-                self.check_absence(f"{label}({parameter.name}", source, plain, takes_none)
+                if not takes_none:
+                    self.check_absence(f"{label}({parameter.name}", step, source, plain)
                 continue
             sources = [
                 name
@@ -174,7 +176,8 @@ class Verifier(FlowVerifier):
             ]
             if len(sources) == 1:
                 binds.append(Bind(parameter.name, sources[0]))
-                self.check_absence(f"{label}({parameter.name}", sources[0], plain, takes_none)
+                if not takes_none:
+                    self.check_absence(f"{label}({parameter.name}", step, sources[0], plain)
             elif wanted is None:
                 self.fault(f"{label}({parameter.name}) has no annotation: whose reply is it?")
             elif sources:
@@ -188,16 +191,17 @@ class Verifier(FlowVerifier):
                 )
         return tuple(binds)
 
-    def check_absence(self, label: str, source: str, wanted: Any, takes_none: bool) -> None:
+    def check_absence(self, label: str, step: str, source: str, wanted: Any) -> None:
         found = self.steps.get(source)
         skipped = (
             found is not None
             and not found.each
             and (found.when or (found.wait and found.wait.goes_on) or source in self.dispensable)
         )
-        if skipped and not takes_none:
-            name = named(wanted)
-            self.fault(f"{label}: {name}): {source} may be skipped: take {name} | None")
+        early = source in self.ancestors[step] - self.certain[step]
+        if skipped or early:
+            name, why = named(wanted), "may be skipped" if skipped else "may not be done by then"
+            self.fault(f"{label}: {name}): {source} {why}: take {name} | None")
 
     def check_reference(self, label: str, step: str, source: str, wanted: Any) -> None:
         if source not in self.ancestors[step]:

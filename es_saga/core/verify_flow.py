@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from collections import Counter
+from itertools import chain, takewhile
 from typing import Any, get_args
 
 from es_saga.core.children import Children
@@ -30,6 +31,8 @@ class FlowVerifier:
         self.replies: dict[str, Any] = {}
         self.dispensable: set[str] = set()
         """Members of a quorum."""
+        self.certain: dict[str, frozenset[str]] = {}
+        """By step: those that are over when it begins, and not only begun."""
         self.items: dict[str, Any] = {}
         """The type of what each step is given of a list, if it goes over one."""
         self.signatures: dict[str, Signature] = {}
@@ -70,6 +73,23 @@ class FlowVerifier:
                             f"{name} may go on without {member}, but {other.name} comes after it: "
                             f"let it come after {name}, or gather({member})"
                         )
+
+    def find_certain(self) -> None:
+        """All a step comes after is; of a quorum, what it cannot be reached without."""
+        found = dict(self.ancestors)
+        changed = True
+        while changed:
+            changed = False
+            for name, step in self.steps.items():
+                behind = Counter(
+                    chain.from_iterable(found[other] | {other} for other in self.after[name])
+                )
+                early = step.join is not None and not step.join.all_settled
+                spare = len(self.after[name]) - step.join.least if step.join and early else 0
+                certain = frozenset(other for other, times in behind.items() if times > spare)
+                if certain != found[name]:
+                    found[name], changed = certain, True
+        self.certain = found
 
     def check_joins_come_early(self, pivot: str | None) -> None:
         for name, step in self.steps.items():

@@ -95,9 +95,10 @@ class Built:
 
     def reply_of(self, name: str) -> object:
         """What those are given who read a step's reply."""
+        early = any(step.join and not step.join.all_settled for step in self.plan.steps)
         if any(step.name == name and step.each is not None for step in self.plan.steps):
-            return list[Done]
-        return Done | None if self.absent[name] else Done
+            return list[Done] | None if early else list[Done]
+        return Done | None if early or self.absent[name] else Done
 
 
 def build(plan: Plan) -> Built:

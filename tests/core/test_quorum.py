@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from es_saga import START, Command, DefinitionError, Message, Refusal, Saga, gather, quorum
+from es_saga import START, Command, DefinitionError, Message, Refusal, Saga, gather, of, quorum
 from es_saga.core.after import Quorum
 from es_saga.core.events import StepSkipped
 from es_saga.core.state import WorkStatus
@@ -123,6 +123,70 @@ def test_members_that_are_skipped_are_not_counted() -> None:
     back = given(saga, Go()).compensated()
     assert back.state.failure is not None
     assert back.state.failure.why == "third needs 2 of first, second"
+
+
+def test_a_quorum_is_given_nothing_of_what_only_a_missing_member_comes_after() -> None:
+    saga = Saga("auction", Load)
+
+    @saga.check
+    def rate(load: Load) -> AskHauler:
+        return AskHauler(name="rate")
+
+    @saga.check(each=lambda load: ["x", "y"], most=2, at_once=1, after=START)
+    def weigh(load: Load, item: str) -> AskHauler:
+        return AskHauler(name=item)
+
+    @saga.check(after=(rate, weigh))
+    def ann(load: Load) -> AskHauler:
+        return AskHauler(name="ann")
+
+    @saga.check(after=START)
+    def bob(load: Load) -> AskHauler:
+        return AskHauler(name="bob")
+
+    @saga.check(after=quorum(1, ann, bob))
+    def award(
+        load: Load,
+        rated: Bid | None = of(rate),
+        weighed: list[Bid] | None = of(weigh),
+        a: Bid | None = of(ann),
+        b: Bid | None = of(bob),
+    ) -> Award:
+        bids = (rated, *(weighed or ()), a, b)
+        return Award(bids=tuple(bid.pence for bid in bids if bid))
+
+    x, y = AskHauler(name="x"), AskHauler(name="y")
+    asked = given(saga, Load()).expect(AskHauler(name="rate"), x, BOB)
+    asked.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(3,)))
+    rated = asked.on(AskHauler(name="rate")).reply(Bid(pence=1)).on(x).reply(Bid(pence=2)).expect(y)
+    rated.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(1, 3)))
+    both = rated.on(y).reply(Bid(pence=2)).expect(ANN)
+    both.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(1, 2, 2, 3)))
+
+
+def test_what_may_not_be_done_when_a_quorum_is_reached_is_told() -> None:
+    """Two of three come after it: so of any two one does, at least."""
+
+    def saga(least: int) -> Saga[Load]:
+        saga = Saga("auction", Load)
+
+        @saga.check
+        def rate(load: Load) -> AskHauler:
+            return AskHauler(name="rate")
+
+        def award(load: Load, rated: Bid = of(rate)) -> Award:
+            return Award(bids=(rated.pence,))
+
+        hour = timedelta(hours=1)
+        two = [saga.sleep(name, hour, after=rate) for name in ("one", "two")]
+        saga.check(after=quorum(least, *two, saga.sleep("three", hour, after=START)))(award)
+        return saga
+
+    assert saga(2).definition.steps["award"].binds
+    with pytest.raises(DefinitionError) as caught:
+        _ = saga(1).definition
+    fault = "award(rated: Bid): rate may not be done by then: take Bid | None"
+    assert caught.value.faults == (fault,)
 
 
 @pytest.mark.parametrize("pivot", [False, True])
