@@ -221,7 +221,8 @@ class _Play:
             for answer in record.answers[attempt]:
                 self._expect(_as_late(known.at, answer, at), answer.input, answer.version)
             return
-        remembered = record.settled(attempt)
+        work = work_of(state, attempt.step, attempt.direction)
+        remembered = record.settled(attempt, 1 if work is None else work.round)
         if remembered is not None and remembered[0].sent == sent:
             known, answer = remembered
             assert isinstance(answer.input, Reply), "it is an answer"

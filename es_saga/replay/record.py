@@ -14,7 +14,7 @@ from es_saga.core.events import (
     StepStarted,
 )
 from es_saga.core.inputs import FromParent, Input, Reply, Tick
-from es_saga.core.messages import Direction, Outcome
+from es_saga.core.messages import CommandKey, Direction, Outcome, parse_command_id
 from es_saga.core.state import SagaState, Sent, Work, WorkStatus
 from es_saga.replay.again import Again
 from es_saga.replay.inputs import TIMES, Kind
@@ -76,6 +76,7 @@ class Record:
         self.closing: Told | None = None
         """Its parent's decision that what was held may complete."""
         self._away: list[Away] = []
+        first = _first_of_each_round(replay.events)
         inputs = [*again.inputs]
         inputs += [one.input or Tick() for one in replay.reactions[len(inputs) :]]
         for reaction, given in zip(replay.reactions, inputs, strict=True):
@@ -84,7 +85,9 @@ class Record:
             if due is not None and due <= reaction.at:
                 self._away.append(Away(due, reaction.at, reaction.first))
             if isinstance(given, Reply):
-                attempt = Attempt(given.key.step, given.key.direction, given.attempt)
+                key = given.key
+                number = max(given.attempt, first.get(key, 1))  # a child names the first always
+                attempt = Attempt(key.step, key.direction, number)
                 self.answers[attempt].append(Told(reaction.first, reaction.at, given))
             elif isinstance(given, FromParent) and given.order == "close" and self.held is not None:
                 self.closing = Told(reaction.first, reaction.at, given)
@@ -108,11 +111,14 @@ class Record:
         covering = [away for away in self._away if away.since <= due <= away.until]
         return (covering[-1].until, covering[-1].version) if covering else (due, LAST)
 
-    def settled(self, attempt: Attempt) -> tuple[Asked, Told] | None:
-        """The answer that the participant remembers, to whichever attempt it gave it."""
+    def settled(self, attempt: Attempt, round: int) -> tuple[Asked, Told] | None:
+        """The answer that the participant remembers, to whichever attempt it gave it.
+
+        What an operator has tried again is another command, of which it knows nothing.
+        """
         for other, answers in self.answers.items():
             for answer in answers:
-                if other[:2] == attempt[:2] and _definite(answer.input):
+                if other[:2] == attempt[:2] and _definite(answer.input, round):
                     return self.asked[other], answer
         return None
 
@@ -151,8 +157,18 @@ def sent_by(state: SagaState, attempt: Attempt) -> Sent:
     return work.sent
 
 
-def _definite(given: Input) -> bool:
-    return isinstance(given, Reply) and given.outcome is not Outcome.FAILED
+def _first_of_each_round(events: Sequence[SagaEvent]) -> dict[CommandKey, int]:
+    """Number of the first attempt of each command, by the key that its answers name."""
+    first: dict[CommandKey, int] = {}
+    for event in events:
+        if isinstance(event, SENDING):
+            first.setdefault(parse_command_id(event.command_id), event.attempt)
+    return first
+
+
+def _definite(given: Input, round: int) -> bool:
+    definite = isinstance(given, Reply) and given.outcome is not Outcome.FAILED
+    return definite and given.key.round == round
 
 
 def _given_up(before: SagaState, after: SagaState, kind: Kind) -> Iterator[Attempt]:

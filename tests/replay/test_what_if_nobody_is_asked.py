@@ -19,14 +19,15 @@ from es_saga.core.events import (
     SagaHeld,
     SignalReceived,
     StepStarted,
+    StepSucceeded,
     StepTimedOut,
 )
 from es_saga.core.inputs import FromParent, Start
 from es_saga.core.state import SagaStatus
 from es_saga.replay import Fork, Replay, diverges, what_if
-from es_saga.testing import Scene, Story, given, judge
+from es_saga.testing import Fault, FaultPlan, Kind, Scene, Story, World, given, judge
 from es_saga.testing.belonging import RUN, parent_of
-from tests.core.sagas import Do, Done, Trip, chain
+from tests.core.sagas import Do, Done, Trip, chain, do
 from tests.replay.papers import Paper, beside, optional, posted
 from tests.replay.recorded import of, recorded
 from tests.replay.test_families import families
@@ -206,6 +207,26 @@ def test_a_child_that_was_undone_before_it_began_is_so_by_new_code_too() -> None
     assert found.version == 1, "its shape is another"
     assert found.replay.state.status is SagaStatus.COMPENSATED
     assert len(found.replay) == len(undone)
+
+
+def test_a_child_that_is_tried_again_answers_as_it_did_and_not_as_the_first_one_did() -> None:
+    """Another child, which names the first attempt: so it is no answer to that of the other."""
+    saga = Saga("parent", Trip)
+    saga.pivot(do("a"))
+    saga.saga(chain("x"))(do_run)
+    faults = (
+        Fault(Kind.REFUSED, "parent-1--do_run/x/do/1"),
+        Fault(Kind.RETRIED, "parent-1#stuck", 1.0),
+    )
+    story = World([saga], faults=FaultPlan(faults)).run().stories[0]
+    replay = Replay.of(story.saga_id, story.history)
+    assert replay.state.steps["do_run"].do.round == 2
+    (answer,) = (e.reply for e in replay.events if isinstance(e, StepSucceeded) and e.step == "a")
+    assert fork(saga, replay, a=answer)[1:] == (None, ())
+
+
+def do_run(trip: Trip) -> Trip:
+    return trip
 
 
 def test_every_fork_of_a_family_is_a_history_that_today_decides() -> None:
