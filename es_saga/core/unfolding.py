@@ -20,8 +20,8 @@ from es_saga.core.events import SagaEvent, SagaResumed, StepFannedOut
 from es_saga.core.messages import name_of_way, names_of_each
 from es_saga.core.state import SagaState
 
-_MOST_WAYS = 100
-"""Ways that a history is believed; one of nonsense may tell of any number."""
+MAX_WAYS_IN_ALL = 100
+"""Ways through all save-points of a saga together; a history of nonsense may tell of any number."""
 
 _KEPT = 256
 """Definitions that are kept unfolded: sagas that went alike share one."""
@@ -42,7 +42,9 @@ def as_it_went(definition: Definition, history: Iterable[SagaEvent]) -> Definiti
     history = list(history)
     ways = tuple((e.save_point, e.way) for e in history if isinstance(e, SagaResumed))
     fans = tuple((e.step, e.count) for e in history if isinstance(e, StepFannedOut))
-    return _unfolded(_Same(definition), ways[:_MOST_WAYS], fans) if ways or fans else definition
+    if not (ways or fans):
+        return definition
+    return _unfolded(_Same(definition), ways[:MAX_WAYS_IN_ALL], fans)
 
 
 class _Same:

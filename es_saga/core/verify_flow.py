@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain, takewhile
+from math import prod
 from typing import Any, get_args
 
 from es_saga.core.children import Children
@@ -11,6 +12,7 @@ from es_saga.core.definition import Saga
 from es_saga.core.messages import of_each
 from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
 from es_saga.core.step import Step
+from es_saga.core.unfolding import MAX_WAYS_IN_ALL
 
 MAX_WAYS = 10
 """Ways that a saga may go on from one save-point."""
@@ -120,6 +122,13 @@ class FlowVerifier:
                         f"{other} runs beside the save-point {name}: let it come before it, or "
                         f"after it"
                     )
+        points = [name for name, step in self.steps.items() if step.ways is not None]
+        ways = prod(self.steps[name].ways or 1 for name in points)
+        if len(points) > 1 and ways > MAX_WAYS_IN_ALL:
+            self.fault(
+                f"{', '.join(points)} make {ways} ways together, for each way from one of them "
+                f"comes to the next: {MAX_WAYS_IN_ALL} are possible"
+            )
 
     def check_list(self, step: Step[Any, ..., Any]) -> Any:
         """The type of the items that a step goes over, as far as it can be told."""

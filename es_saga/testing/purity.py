@@ -17,9 +17,10 @@ import gc
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from types import BuiltinFunctionType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from es_saga.core.compiled import Bind, Definition
 from es_saga.core.events import Json
@@ -71,8 +72,9 @@ class _Call(NamedTuple):
 
     label: str
     fn: Callable[..., Any]
-    data: Message
-    arguments: Mapping[str, Message | None]
+    given: tuple[object, ...]
+    """The input, and an item of its list where the step goes over one."""
+    arguments: Mapping[str, object]
 
 
 def impurities(
@@ -100,34 +102,52 @@ def impurities(
 
 
 def _calls(definition: Definition, data: Message, answers: Answers) -> Iterator[_Call]:
-    def bound(binds: tuple[Bind, ...]) -> dict[str, Message | None]:
-        return {bind.parameter: answers[bind.source] for bind in binds}
+    def bound(binds: tuple[Bind, ...]) -> dict[str, object]:
+        listed = {name: [answers[name]] for name, step in definition.steps.items() if step.each}
+        return {bind.parameter: {**answers, **listed}[bind.source] for bind in binds}
 
     for name, step in definition.steps.items():
-        yield _Call(name, step.fn, data, bound(step.binds))
+        given: tuple[object, ...] = (data,)
         if step.when is not None:
-            yield _Call(f"the condition of {name}", step.when.fn, data, bound(step.when.binds))
+            yield _Call(f"the condition of {name}", step.when.fn, given, bound(step.when.binds))
+        if step.each is not None:
+            listing = _Call(f"the list of {name}", step.each.items, given, bound(step.each.binds))
+            yield listing
+            item = _first_item(listing)
+            if not item:
+                continue  # nothing is asked for
+            given += item
+        yield _Call(name, step.fn, given, bound(step.binds))
         undo = step.undo
         if undo is None:
             continue
         label = f"{getattr(undo.fn, '__name__', '?')}, the undo of {name},"
         known = bound(undo.binds)
         if undo.reply is None:
-            yield _Call(label, undo.fn, data, known)
+            yield _Call(label, undo.fn, given, known)
             continue
-        yield _Call(label, undo.fn, data, {**known, undo.reply: answers[name]})
+        yield _Call(label, undo.fn, given, {**known, undo.reply: answers[name]})
         if undo.accepts_unknown:
-            yield _Call(label, undo.fn, data, {**known, undo.reply: None})
+            yield _Call(label, undo.fn, given, {**known, undo.reply: None})
+
+
+def _first_item(listing: _Call) -> tuple[object, ...]:
+    """Nothing, where the list is empty or cannot be made."""
+    given, arguments = deepcopy((listing.given, listing.arguments))
+    try:
+        return tuple(listing.fn(*given, **arguments))[:1]
+    except Exception:  # a user's function may raise anything
+        return ()
 
 
 def _fault(call: _Call, before: list[Json]) -> str | None:
-    data, arguments = _copy(call.data), {name: _copy(it) for name, it in call.arguments.items()}
+    given, arguments = deepcopy((call.given, call.arguments))
     with _Witness(call.fn) as witness:
-        made = _result(call.fn, data, arguments)
+        made = _result(call.fn, given, arguments)
     if witness.seen is not None:
         return witness.seen
     for name, now, then in [
-        ("its input", data, call.data),
+        *zip(("its input", "its item"), given, call.given, strict=False),
         *((name, arguments[name], call.arguments[name]) for name in arguments),
     ]:
         if _dump(now) != _dump(then):
@@ -139,25 +159,29 @@ def _fault(call: _Call, before: list[Json]) -> str | None:
 
 
 def _outcome(call: _Call) -> Json:
-    copies = {name: _copy(it) for name, it in call.arguments.items()}
-    return _result(call.fn, _copy(call.data), copies)
+    given, arguments = deepcopy((call.given, call.arguments))
+    return _result(call.fn, given, arguments)
 
 
-def _result(fn: Callable[..., Any], data: object, arguments: Mapping[str, object]) -> Json:
+def _result(
+    fn: Callable[..., Any], given: tuple[object, ...], arguments: Mapping[str, object]
+) -> Json:
     """What a call makes, so that it can be compared; what it raises, by its type."""
     try:
-        made = fn(data, **arguments)
+        made = fn(*given, **arguments)
     except Exception as error:  # a user's function may raise anything
         return {"raises": type(error).__name__}
     return _dump(made) if isinstance(made, Message) else {"made": repr(made)}
 
 
-def _copy(message: Message | None) -> Message | None:
-    return None if message is None else message.model_copy(deep=True)
-
-
-def _dump(message: Message | None) -> Json:
-    return {} if message is None else {"a": type(message).__name__, **message.model_dump()}
+def _dump(value: object) -> Json:
+    if isinstance(value, Message):
+        return {"a": type(value).__name__, **value.model_dump()}
+    if isinstance(value, list):
+        return {str(number): _dump(one) for number, one in enumerate(cast(list[object], value))}
+    if value is None or type(value).__repr__ is object.__repr__:  # that tells where it lies only
+        return {}
+    return {"value": repr(value)}
 
 
 def _difference(one: Json, other: Json) -> str:

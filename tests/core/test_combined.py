@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from es_saga import START, ChildSaga, OnFailedUndo, Refusal, Saga, SagaStatus, quorum
+from es_saga import START, ChildSaga, OnFailedUndo, Refusal, Saga, SagaStatus, of, quorum
 from es_saga.core.messages import Message
 from es_saga.core.nested import command_of
-from es_saga.testing import Fault, FaultPlan, Kind, Story, World, given, judge
+from es_saga.testing import Bounds, Fault, FaultPlan, Kind, Story, World, explore, given, judge
 from tests.core.sagas import ONCE, Do, Done, Trip, Undo, add, chain, do
 from tests.testing.told import did
 
@@ -54,6 +54,16 @@ def test_a_child_that_refused_one_way_is_not_missed_when_that_of_another_is_clos
     saga.save_point("here", ways=2)
     saga.saga(CHILD)(run)
     second = given(saga, Trip()).expect(BEGIN).refuse(No()).expect(BEGIN)
+    assert not judge(second.reply(HELD).expect(CLOSE).reply().completed().story).violations
+
+
+@pytest.mark.law("L71")
+def test_a_child_that_one_way_never_came_to_is_not_missed_either() -> None:
+    saga = Saga("parent", Trip)
+    saga.save_point("here", ways=2)
+    saga.check(do("look"))
+    saga.saga(CHILD)(run)
+    second = given(saga, Trip()).expect(Do).refuse(No()).expect(Do).reply(DONE).expect(BEGIN)
     assert not judge(second.reply(HELD).expect(CLOSE).reply().completed().story).violations
 
 
@@ -113,6 +123,22 @@ def _once() -> Saga[Trip]:
     saga.save_point("two", ways=2)
     saga.check(do("b"))
     return saga
+
+
+def test_an_undo_after_a_save_point_may_take_the_reply_of_a_step_after_it() -> None:
+    """And is explored: on every way it takes that of the step on its own way."""
+    saga = Saga("trip", Trip)
+    saga.save_point("here", ways=2)
+    first = add(saga, "a")
+    second = saga.step(do("b"))
+
+    @second.compensation
+    def back(trip: Trip, done: Done | None, before: Done = of(first)) -> Undo:
+        return Undo(step="b", by=before.by)
+
+    found = explore(saga, bounds=Bounds(faults=1))
+    assert found, str(found)
+    assert found.complete
 
 
 @pytest.mark.law("L01")

@@ -10,7 +10,7 @@ from es_saga import START, Command, DefinitionError, Message, OnFailedUndo, Refu
 from es_saga.core.compiled import Way
 from es_saga.core.events import CompensationStarted, SagaResumed, StepFannedOut
 from es_saga.core.state import SagaStatus
-from es_saga.core.unfolding import as_it_went
+from es_saga.core.unfolding import MAX_WAYS_IN_ALL, as_it_went
 from es_saga.replay import Replay, what_if
 from es_saga.replay.telling import scene
 from es_saga.testing import Bounds, World, explore, given, judge
@@ -284,3 +284,32 @@ def test_what_a_save_point_cannot_be_is_told_with_all_its_faults() -> None:
         "beside runs beside the save-point once",
     ):
         assert fault in told, told
+
+
+def _points(*ways: int) -> Saga[Trip]:
+    """Save-points one after the other, and what may be refused on each way from them all."""
+    saga = Saga("trip", Trip)
+    for number, count in enumerate(ways):
+        saga.save_point(f"point_{number}", ways=count)
+
+    @saga.check
+    def look(t: Trip) -> Pay:
+        return Pay()
+
+    return saga
+
+
+def test_as_many_ways_as_there_may_be_are_told_to_their_end() -> None:
+    scene = given(_points(10, 10), Trip())
+    for _ in range(MAX_WAYS_IN_ALL):
+        scene = scene.expect(Pay).refuse(Full())
+    assert len(scene.state.ways) == MAX_WAYS_IN_ALL - 1
+    assert not judge(scene.compensated().story).violations
+
+
+def test_save_points_that_make_more_ways_together_than_can_be_told_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="point_0, point_1 make 110 ways together"):
+        _ = _points(11, 10).definition
+    with pytest.raises(DefinitionError, match="make 128 ways together"):
+        _ = _points(*[2] * 7).definition
+    assert _points(*[2] * 6).definition

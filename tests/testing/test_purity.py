@@ -26,6 +26,11 @@ class Order(Message):
     lines: list[str] = Field(default_factory=lambda: ["tea", "milk"])
 
 
+class Line(Message):
+    sku: str
+    notes: list[str] = Field(default_factory=list[str])
+
+
 class Booked(Message):
     tags: list[str] = Field(default_factory=lambda: ["new"])
 
@@ -104,6 +109,53 @@ def test_a_step_that_is_not_pure_is_named_with_what_it_did(
     (impurity,) = _found(_saga(text))
     assert impurity.function == "book"
     assert impurity.fault.startswith(fault)
+
+
+def test_what_a_step_does_for_an_item_of_its_list_is_looked_at() -> None:
+    def hasty(o: Order) -> list[Line]:
+        return [Line(sku=str(time.time()))]
+
+    def first(o: Order) -> list[Line]:
+        return [Line(sku=line) for line in o.lines]
+
+    saga = Saga("shop", Order)
+
+    @saga.check(each=hasty, most=3)
+    def look(o: Order, line: Line) -> Book:
+        return Book(text="look")
+
+    @saga.step(each=first, most=3)
+    def book(o: Order, line: Line, looked: list[Booked]) -> Book:
+        return Book(text=str(random.random()), token=str(len(looked)))
+
+    @book.compensation
+    def unbook(o: Order, line: Line) -> Unbook:
+        line.notes.append("seen")
+        return Unbook(text=line.sku)
+
+    found = {one.function: one.fault.partition(",")[0] for one in _found(saga)}
+    assert found == {
+        "the list of look": "asks the clock: time.time",
+        "book": "draws a random number: random.random",
+        "unbook, the undo of book,": "changes its item: notes [] became ['seen']",
+    }
+
+
+def test_a_list_that_is_empty_or_cannot_be_made_asks_for_nothing() -> None:
+    def none(o: Order) -> list[Line]:
+        return []
+
+    def broken(o: Order) -> list[Line]:
+        raise ValueError(o.number)
+
+    for items in (none, broken):
+        saga = Saga("shop", Order)
+
+        @saga.check(each=items, most=3)
+        def look(o: Order, line: Line) -> Book:
+            return Book(text=str(time.time()))
+
+        assert not _found(saga)
 
 
 def test_the_line_is_told() -> None:

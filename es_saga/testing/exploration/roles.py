@@ -130,12 +130,13 @@ def _known(
     definition: Definition, binds: Iterable[Bind], answers: Answers
 ) -> dict[str, Message | list[Message | None] | None]:
     """What a function is given of earlier replies."""
-    lists = {
-        name: [answers[name]] * definition.fans.get(name, 0)
-        for name in answers
-        if name not in definition.steps or definition.steps[name].each is not None
-    }
-    return {bind.parameter: {**answers, **lists}[bind.source] for bind in binds}
+
+    def reply(source: str) -> Message | list[Message | None] | None:
+        answer, step = answers[as_written(source)], definition.steps.get(source)
+        listed = step is None or step.each is not None  # as a whole, or by its items
+        return [answer] * definition.fans.get(source, 0) if listed else answer
+
+    return {bind.parameter: reply(bind.source) for bind in binds}
 
 
 def roles_of(

@@ -42,7 +42,7 @@ def all_is_confirmed_or_all_is_cancelled(reading: Reading) -> Iterator[Found]:
             continue
         committed = min(committed, confirm.begun)
         for hold, _ in confirms(reading):
-            given_up = reading.went_past(hold, confirm.begun)
+            given_up = reading.do[hold].step.past  # there is no way back behind a confirm
             if not given_up and reading.do[hold].status(confirm.begun) not in DONE:
                 yield confirm.begun, f"{confirm.name} was sent, and {hold} had not succeeded"
             elif not reading.decided and _outlived(reading, reading.do[hold], confirm.begun):
