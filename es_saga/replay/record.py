@@ -167,8 +167,9 @@ def _first_of_each_round(events: Sequence[SagaEvent]) -> dict[CommandKey, int]:
 
 
 def _definite(given: Input, round: int) -> bool:
-    definite = isinstance(given, Reply) and given.outcome is not Outcome.FAILED
-    return definite and given.key.round == round
+    if not isinstance(given, Reply):
+        return False
+    return given.outcome is not Outcome.FAILED and given.key.round == round
 
 
 def _given_up(before: SagaState, after: SagaState, kind: Kind) -> Iterator[Attempt]:
