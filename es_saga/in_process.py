@@ -4,8 +4,9 @@
 
 Process manager, relay, timers and participants are those of `es-saga run --participants`, with the
 fence of every participant; only the pipe between them is in memory. What it held when the process
-died is in the log as well: whoever comes next publishes it again, and the fences see to it that
-nothing acts twice. Settings come from the environment and the files, as everywhere.
+died is in the log as well, or in an outbox: whoever comes next publishes it again, and the fences
+and inboxes see to it that nothing acts twice. Settings come from the environment and the files, as
+everywhere; `relay` means nothing here.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class InProcess:
             """For operators' verbs: `manager.operate`."""
             await self._until(lambda: len(self.manager.owned) == PARTS)
             self.manager.listen(self._wake)
-            await stack.enter_async_context(serving(settings, app, pipe, (), pipe))
+            await stack.enter_async_context(serving(settings, app, pipe, (), pipe, holding=pipe))
             self.queries = Queries(engine)
             """What can be asked about the sagas; blocking."""
             self.client = Client(pipe, app.name, tenant=settings.tenant)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -77,8 +78,13 @@ class _Stream:
             else:
                 self.unclaimed.append(message)
 
-    def store(self, subject: str, envelope: Envelope) -> None:
-        """Hand a message to every consumer that matches, or keep it."""
+    def store(
+        self, subject: str, envelope: Envelope, done: Callable[[], None] | None = None
+    ) -> int:
+        """Hand a message to every consumer that matches, or keep it; how many those are.
+
+        `done` is called by each of them that is done with it.
+        """
         routes = self.routes.get(subject)
         if routes is None:
             if len(self.routes) >= MAX_ROUTES:
@@ -88,7 +94,8 @@ class _Stream:
         if not routes:
             self.unclaimed.append(Message(subject, envelope))
         for durable in routes:
-            durable.offer(Message(subject, envelope))
+            durable.offer(Message(subject, envelope, done))
+        return len(routes)
 
 
 class _Subscription:
@@ -132,6 +139,8 @@ class MemoryTransport:
         self._streams = {kind: _Stream(kind) for kind in ("CMD", "RPL", "EVT")}
         self._prefixes = {f"{self.subjects.root}.{kind.lower()}.": kind for kind in self._streams}
         self._cut = len(self.subjects.root) + 5
+        self._held: Counter[str] = Counter()
+        """By an event's id, who is not done with it."""
         self._dead: deque[tuple[int, Envelope]] = deque(maxlen=MAX_DEAD_LETTERS)
         self._numbers = itertools.count(1)
         self._served: dict[str, list[Endpoint]] = {}
@@ -167,11 +176,29 @@ class MemoryTransport:
             return refused
         stream = self._streams[kind]
         if not stream.is_duplicate(envelope.id, self.clock.now()):
-            stream.store(subject, envelope)
+            self._store(stream, subject, envelope)
         if self._done is None:
             self._done = asyncio.get_running_loop().create_future()
             self._done.set_result(None)
         return self._done  # nothing can change about a future that is done: one serves for all
+
+    def _store(self, stream: _Stream, subject: str, envelope: Envelope) -> None:
+        """An event is held until it is handled, also where it was passed on to a saga's inbox."""
+        event = envelope.id if stream.kind == "EVT" else envelope.causationid
+        if event is None or (stream.kind != "EVT" and event not in self._held):
+            stream.store(subject, envelope)
+        else:
+            if consumers := stream.store(subject, envelope, partial(self._let_go, event)):
+                self._held[event] += consumers
+
+    def _let_go(self, event: str) -> None:
+        self._held[event] -= 1
+        if not self._held[event]:
+            del self._held[event]
+
+    def holds(self, event: str) -> bool:
+        """Whether somebody is not done with the event of this id; see `HoldingRelay`."""
+        return event in self._held
 
     def tell(self, address: str, envelope: Envelope) -> None:
         """Send to whoever listens right now, see `Transport.tell`."""

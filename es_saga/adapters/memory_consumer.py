@@ -38,12 +38,16 @@ class Place(Protocol):
 class Message:
     """A stored message, as one consumer sees it."""
 
-    __slots__ = ("delivered", "envelope", "subject")
+    __slots__ = ("delivered", "done", "envelope", "subject")
 
-    def __init__(self, subject: str, envelope: Envelope) -> None:
+    def __init__(
+        self, subject: str, envelope: Envelope, done: Callable[[], None] | None = None
+    ) -> None:
         self.subject = subject
         self.envelope = envelope
         self.delivered = 0
+        self.done = done
+        """Called when it will never be delivered again."""
 
 
 class MemoryDelivery:
@@ -68,7 +72,7 @@ class MemoryDelivery:
         """Done with it."""
         durable, self._durable = self._durable, None
         if durable is not None:
-            durable.release()
+            durable.release(self.message)
 
     def nak(self, delay: float = 0.0) -> None:
         """Deliver it again, `delay` seconds from now; after the last delivery put it aside."""
@@ -114,9 +118,11 @@ class Durable:
         self._pending.append(message)
         self.pump_soon()
 
-    def release(self) -> None:
-        """A delivery is settled."""
+    def release(self, message: Message) -> None:
+        """A delivery is settled, for good."""
         self._unsettled -= 1
+        if message.done is not None:
+            message.done()
         if self._pending:
             self.pump_soon()
 
@@ -133,7 +139,7 @@ class Durable:
 
     def put_aside(self, message: Message, reason: str, detail: str) -> None:
         """Never deliver again."""
-        self.release()
+        self.release(message)
         self._place.bury(self.consumer.name, message.subject, message.envelope, reason, detail)
 
     def _again(self, message: Message) -> None:

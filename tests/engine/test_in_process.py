@@ -7,14 +7,27 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from es_saga import App, ConflictError, InProcess, InvalidInput, NotFound, Participant
+from es_saga import (
+    App,
+    Choreography,
+    ConflictError,
+    InProcess,
+    InvalidInput,
+    NotFound,
+    Participant,
+    SyncTx,
+    Unavailable,
+)
 from es_saga.database import make_engine
+from es_saga.participant import Event
 from es_saga.projections.ending import Ending
+from es_saga.testing.contracts.pipes import eventually
 from tests.engine import monolith
 from tests.engine.monolith import Order, app, order, store
 
@@ -127,6 +140,52 @@ async def test_two_processes_on_one_log_are_refused(
         with pytest.raises(ConflictError):
             await InProcess(app, database=database).__aenter__()
         ended = await sagas.wait((await sagas.start(order, Order(number=1))).saga_id)
+    assert ended.ending is Ending.COMPLETED
+
+
+class Sold(Event):
+    by = "desk"
+    about = "order_id"
+    order_id: str
+
+
+class Sent(Event):
+    by = "hall"
+    about = "order_id"
+    order_id: str
+
+
+sending = Choreography("sending", Sold)
+sending.expects(Sent, after=Sold, within=timedelta(hours=1))
+
+
+@pytest.mark.requirement("R069", "R071")
+async def test_an_event_that_was_on_its_way_is_told_again_by_the_next_process(
+    database: str,
+) -> None:
+    desk, hall = Participant("desk", publishes=[Sold]), Participant("hall", publishes=[Sent])
+    tries = 0
+
+    @hall.on(Sold)
+    def send(event: Sold, tx: SyncTx) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Unavailable("Not now.")
+        tx.publish(Sent(order_id=event.order_id))
+
+    app = App("sending", sagas=[sending], participants=[desk, hall])
+    async with InProcess(app, database=database):
+        engine = make_engine(database)
+        with engine.begin() as connection:
+            assert desk.outbox is not None, "it publishes"
+            desk.outbox.add(connection, Sold(order_id="1"))
+        engine.dispose()
+        await eventually(lambda: tries == 1)
+    async with InProcess(app, database=database) as again:
+        await eventually(lambda: tries == 2)
+        await eventually(lambda: again.queries.status("sending-1").closed is not None)
+        ended = await again.wait("sending-1")
     assert ended.ending is Ending.COMPLETED
 
 

@@ -35,6 +35,7 @@ from es_saga.engine.ports import Leases, Questions, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import PollingRelay, Server, Subscriber, TailingRelay
 from es_saga.participant.answering import Answering
+from es_saga.participant.holding import HoldingPipe, HoldingRelay
 from es_saga.participant.relay import Relay
 from es_saga.projections.queries import Queries
 
@@ -134,11 +135,13 @@ async def serving(
     pipe: Transport,
     names: Sequence[str],
     questions: Questions | None = None,
+    holding: HoldingPipe | None = None,
 ) -> AsyncGenerator[list[Server], None]:
     """Participants of an app, each on its own database, serving, listening and publishing.
 
     Args:
         questions: where they answer queries, too.
+        holding: the pipe once more, if what it holds is lost with this process.
 
     Raises:
         NotFound: the app has no such participant.
@@ -147,7 +150,8 @@ async def serving(
     if settings.participant_database is None:
         data_folder(settings)
     servers: list[Server] = []
-    beside: list[Subscriber | Relay | Answering] = []
+    beside: list[Subscriber | Answering] = []
+    relays: list[Relay] = []
     for name in names or list(app.participants):
         participant = app.participants.get(name)
         if participant is None:
@@ -169,19 +173,21 @@ async def serving(
         if participant.reactions:
             beside.append(Subscriber(participant, url, pipe, tenant=tenant, create_tables=True))
         if participant.outbox is not None:
-            beside.append(_relay(settings, name, pipe))
+            relays.append(_relay(settings, name, pipe, holding))
         if questions is not None:
             limit = settings.slot_limit * MEBIBYTE
             beside.append(Answering(participant, url, questions, tenant=tenant, slot_limit=limit))
     async with AsyncExitStack() as stack:
-        for serving in (*servers, *beside):
+        for serving in (*servers, *beside, *relays):  # who hears is there before it is told
             await stack.enter_async_context(serving)
         yield servers
 
 
-def _relay(settings: Settings, name: str, pipe: Transport) -> Relay:
+def _relay(settings: Settings, name: str, pipe: Transport, holding: HoldingPipe | None) -> Relay:
     """What publishes a participant's outbox."""
     url, tenant = settings.participant_url(name), settings.tenant
+    if holding is not None:
+        return HoldingRelay(name, url, holding, tenant=tenant)
     if settings.relay == "polling":
         return PollingRelay(name, url, pipe, tenant=tenant)
     limit = settings.slot_limit * MEBIBYTE
