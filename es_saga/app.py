@@ -20,6 +20,11 @@ class App:
         name: stands in subjects and in the names of consumers; letters, digits, `_`, `-`.
         sagas: every saga type, old versions included while sagas run on them.
         participants: the services of this code base, for `es-saga participant` and `demo`.
+
+    It comes last in a module: what it is made of is looked at whole.
+
+    Raises:
+        DefinitionError: with all faults of all sagas and participants.
     """
 
     def __init__(
@@ -32,6 +37,8 @@ class App:
         self.name = name
         self.sagas = tuple(sagas)
         self.participants = {participant.name: participant for participant in participants}
+        if self.sagas:  # a service without any may have an app for its participant
+            self.definitions()  # what cannot be run is refused where it is imported
 
     def definitions(self) -> list[Definition]:
         """Every saga type, verified.
@@ -59,12 +66,26 @@ class App:
             faults += self._untold(definition)
             if isinstance(saga, Choreography):
                 faults += self._unheard(saga)
+            else:
+                faults += self._unserved(definition)
         faults += _orphans(found)
         for participant in self.participants.values():
             faults += participant.faults()
         if faults:
             raise DefinitionError(self.name, faults, kind="app")
         return list(found.values())
+
+    def _unserved(self, definition: Definition) -> Iterator[str]:
+        """Commands that a participant of this app is sent, and has no handler for; holds apart."""
+        for step in definition.steps.values():
+            if step.expires is not None or step.confirms is not None:
+                continue
+            undo = () if step.undo is None else (step.undo.command,)
+            for command in (step.command, *undo):
+                participant = self.participants.get(command.to)
+                if participant and command.__name__ not in participant.commands:
+                    name = f"{participant.name}.handles({command.__name__})"
+                    yield f"{definition.name} has {command.__name__} done, and there is no @{name}"
 
     def _unheld(self, definition: Definition) -> Iterator[str]:
         """Holds that a participant of this app is asked for, and does not know as such."""

@@ -109,6 +109,9 @@ async def _conduct(
                     f"[bold green]{app.name}[/] is running at {escape(public(url))}"
                     f"{f', serving {names}' if names else ''}; Ctrl-C stops it"
                 )
+                if app.participants and not participants:
+                    others = ", ".join(app.participants)
+                    say(f"its participants are served elsewhere, or by --participants: {others}")
                 await stop.wait()
             say("stopping: finishing what is in the works")
 

@@ -1,11 +1,17 @@
 """The one escape: a saga whose events a function of yours decides, instead of our rules.
 
+    from es_saga.core.decide import decide
+    from es_saga.core.definition import Definition
+    from es_saga.core.events import SagaEvent
+    from es_saga.core.inputs import Input, Reply
+    from es_saga.core.messages import Outcome
+
     def patient(
         definition: Definition, state: SagaState | None, input: Input, now: float
     ) -> Sequence[SagaEvent]:
         if isinstance(input, Reply) and input.type == "Busy":      # no refusal: try again
             input = input._replace(outcome=Outcome.FAILED)
-        return decide(definition, state, input, now)               # es_saga.core.decide
+        return decide(definition, state, input, now)
 
     order = Saga("order", PlaceOrder, decide=patient)
 

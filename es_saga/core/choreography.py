@@ -40,6 +40,7 @@ from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError
 from es_saga.core.listening import itself
 from es_saga.core.messages import Command, Event
+from es_saga.core.options import some_seconds
 from es_saga.core.policy import ONCE, OnFailedUndo
 from es_saga.core.step import Step, asking_nobody, named_after
 from es_saga.core.verify import Verifier
@@ -222,8 +223,7 @@ class _ChoreographyVerifier(Verifier):
             self.correlations[event] = correlation = Correlation(event, self.flow.key)
             for fault in correlation.faults():
                 self.fault(fault)
-            if within <= timedelta(0):
-                self.fault(f"{name}: `within` must be longer than nothing")
+            some_seconds(f"{name}: `within`", within, self.fault)
 
     def check_undos(self) -> None:
         """Each undo is of something, and a refusal leads to it."""

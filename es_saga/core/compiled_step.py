@@ -95,11 +95,15 @@ class Await:
 
     message: type[Message] | None
     """None: for time to pass."""
-    goes_on: bool
-    """When nothing has come in time, the saga goes on without it."""
+    on_timeout: OnNothing = "undo"
     key: str | None = None
     header: Header | None = None
     """Of a service's event: how it names the saga that it belongs to."""
+
+    @property
+    def goes_on(self) -> bool:
+        """When nothing has come in time, the saga goes on without it."""
+        return self.on_timeout == "go-on"
 
 
 @dataclass(frozen=True, slots=True)

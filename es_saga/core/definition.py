@@ -2,7 +2,7 @@
 
 The decorators keep the types of the functions they take, so mypy and pyright check a compensation
 against its step's reply, without a plugin. Nothing is checked while decorating: `Saga.definition`
-compiles and verifies the whole at first use and reports every fault at once.
+compiles and verifies the whole, as soon as an `App` has it, and reports every fault at once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ I_ = TypeVar("I_", bound=Message)
 M = TypeVar("M", bound=Message)
 S = TypeVar("S", bound=Step[Any, [], Any])
 
-_NO_MESSAGE = Await(None, goes_on=False)
+_NO_MESSAGE = Await(None)
 """What a step waits for that only lets time pass."""
 
 
@@ -309,7 +309,7 @@ class Saga(Generic[D]):
             name: default: the type's, in small letters with `_`.
         """
         called = named_after(message) if name is None else name
-        wait = Await(message, on_timeout == "go-on", key, header)
+        wait = Await(message, on_timeout, key, header)
         return self._wait(Step[D, [], Command[M]], called, wait, timeout, after, when)
 
     def sleep(

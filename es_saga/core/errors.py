@@ -38,7 +38,8 @@ class DefinitionError(SagaError):
     def __init__(self, name: str, faults: Sequence[str], *, kind: str = "saga") -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n  - ".join([f"{kind} {name!r} has {count}:", *self.faults]))
+        listed = (fault.replace("\n", "\n  ") for fault in self.faults)  # a list in this list
+        super().__init__("\n  - ".join([f"{kind} {name!r} has {count}:", *listed]))
 
 
 class InvalidInput(SagaError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple, get_type_hints
 
 from es_saga.core.beginning import Beginning
 from es_saga.core.compiled import Opening, Told, told_by
 from es_saga.core.correlation import Correlation, Header
 from es_saga.core.definition import Saga
-from es_saga.core.messages import Event, Message
+from es_saga.core.messages import Event, Message, is_event
 from es_saga.core.signatures import named
 
 
@@ -40,6 +41,9 @@ def listen(saga: Saga[Any], fault: Callable[[str], None]) -> Listened:
 
     for beginning in saga.beginnings:
         event = beginning.event
+        if not is_event(event):
+            fault(f"starts_on({named(event)}): that is no Event of a service")
+            continue
         found = add(event, beginning.key, beginning.header)
         usual = usual or found.field
         heard.openings[told_by(event)] = Opening(event, _making(beginning, saga.data, fault))
@@ -47,11 +51,11 @@ def listen(saga: Saga[Any], fault: Callable[[str], None]) -> Listened:
         wait = step.wait
         if wait is None or wait.message is None:
             continue
-        if inspect.isclass(wait.message) and issubclass(wait.message, Event) and wait.message.by:
+        if is_event(wait.message):
             add(wait.message, wait.key, wait.header)
         elif wait.key is not None or wait.header is not None:
             name = named(wait.message)
-            fault(f"{step.name} has key= or header=, and {name} is no service's event: set `by`")
+            fault(f"{step.name} has key= or header=, and {name} is no Event of a service")
     return heard
 
 
@@ -60,6 +64,12 @@ def _making(
 ) -> Callable[[Any], Message]:
     """What makes the input of the event; without a function the event is it."""
     if beginning.fn is not None:
+        made: Any = data
+        with suppress(NameError):  # written inside a function: seen when an event comes
+            made = get_type_hints(beginning.fn).get("return", data)
+        if not (inspect.isclass(made) and issubclass(made, data)):
+            label = getattr(beginning.fn, "__name__", "?")
+            fault(f"{label} returns {named(made)}, but the input of the saga is {named(data)}")
         return beginning.fn
     if not issubclass(beginning.event, data):
         name = beginning.event.__name__

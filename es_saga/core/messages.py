@@ -6,11 +6,12 @@ Everything here is deterministic. A command's id is a pure function of saga, ste
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,6 +74,11 @@ class Event(Message):
 
     by: ClassVar[str] = ""
     about: ClassVar[str] = ""
+
+
+def is_event(candidate: object) -> TypeGuard[type[Event]]:
+    """Whether it is a type of events."""
+    return inspect.isclass(candidate) and issubclass(candidate, Event)
 
 
 class Query(Message, Generic[R_co]):

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from pydantic import create_model
 
@@ -77,10 +77,22 @@ class CloseSaga(Command[None], Generic[I_]):
     version: int
 
 
-@cache  # one class a saga and order: commands are compared by their classes
+@overload
+def nested_command(order: Literal["begin"], saga: str, data: type[I_]) -> type[BeginSaga[I_]]: ...
+@overload
+def nested_command(order: Literal["undo"], saga: str, data: type[I_]) -> type[UndoSaga[I_]]: ...
+@overload
+def nested_command(order: Literal["close"], saga: str, data: type[I_]) -> type[CloseSaga[I_]]: ...
+@overload
+def nested_command(order: Order, saga: str, data: type[Message]) -> type[Command[Any]]: ...
 def nested_command(order: Order, saga: str, data: type[Message]) -> type[Command[Any]]:
     """What a parent sends one of its children: `BeginBookShipping`, where that takes a
     `BookShipping`."""
+    return _command(order, saga, data)
+
+
+@cache  # one class a saga and order: commands are compared by their classes
+def _command(order: Order, saga: str, data: type[Message]) -> type[Command[Any]]:
     base = _COMMANDS[order]
     made = create_model(
         f"{order.capitalize()}{data.__name__}",
@@ -100,10 +112,18 @@ _COMMANDS: Final[Mapping[Order, type[Command[Any]]]] = {
 }
 
 
+@overload
+def command_of(order: Literal["begin"], child: Saga[I_]) -> type[BeginSaga[I_]]: ...
+@overload
+def command_of(order: Literal["undo"], child: Saga[I_]) -> type[UndoSaga[I_]]: ...
+@overload
+def command_of(order: Literal["close"], child: Saga[I_]) -> type[CloseSaga[I_]]: ...
+@overload
+def command_of(order: Order, child: Saga[Any] | Definition) -> type[Command[Any]]: ...
 def command_of(order: Order, child: Saga[Any] | Definition) -> type[Command[Any]]:
-    """What a parent sends this child."""
+    """What a parent sends this child: in a scene, `expect(command_of("begin", shipping))`."""
     data: type[Message] = child.data
-    return nested_command(order, child.name, data)
+    return _command(order, child.name, data)
 
 
 def order_of(command: type[object]) -> tuple[Order, str, type[Message]] | None:

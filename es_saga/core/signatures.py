@@ -52,6 +52,9 @@ class Reader:
         nobody knows).
         """
         signature = Signature()
+        if not callable(fn):
+            self._fault(f"{label} is {fn!r}, no function")
+            return signature
         if inspect.iscoroutinefunction(fn):
             self._fault(f"{label} is async: it is a pure function, so write a plain def")
         try:

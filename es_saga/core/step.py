@@ -234,9 +234,13 @@ class ListStep(Step[D, ..., C_co], Generic[D, I, P, C_co]):
 class SavePoint(Step[D, [], Command[Way]]):
     """Where a saga may go on another way; its reply says which way it is on."""
 
+    asked: frozenset[int] = frozenset()
+    """The ways that somebody has asked for."""
+
     def way(self, number: int) -> Callable[[D, Way], bool]:
         """`when=point.way(2)`: a step of that way only; the first is 1."""
 
+        self.asked |= {number}
         own = of(self)
 
         def on_it(_data: D, way: Way = own) -> bool:

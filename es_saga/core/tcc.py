@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, wraps
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from pydantic import create_model
 
@@ -29,6 +29,7 @@ from es_saga.core.compiled import Definition, StepDefinition, StepKind, UndoDefi
 from es_saga.core.definition import Saga
 from es_saga.core.expiry import longest, longest_way
 from es_saga.core.messages import Command, Message
+from es_saga.core.options import policy, seconds, some_seconds
 from es_saga.core.policy import DEFAULT_TIMEOUT, FOR_EVER, Retry
 from es_saga.core.step import Step
 from es_saga.core.verify import MAX_STEPS, Verifier
@@ -44,15 +45,19 @@ MAX_HOLDS: Final = MAX_STEPS // 2
 # ── what settles a hold ──────────────────────────────────────────────────────────────────────────
 
 
-class ConfirmHold(Command[None]):
+class ConfirmHold(Command[None], Generic[C]):
     """Makes final what was held."""
 
+    hold: C
 
-class CancelHold(Command[None]):
+
+class CancelHold(Command[None], Generic[C]):
     """Gives up what was held, or may be."""
 
+    hold: C
 
-def confirm_of(hold: type[Command[Any]]) -> type[ConfirmHold]:
+
+def confirm_of(hold: type[C]) -> type[ConfirmHold[C]]:
     """The command that makes a hold final.
 
     >>> class HoldSeats(Command[None]):
@@ -64,7 +69,7 @@ def confirm_of(hold: type[Command[Any]]) -> type[ConfirmHold]:
     return _settling("Confirm", ConfirmHold, hold)
 
 
-def cancel_of(hold: type[Command[Any]]) -> type[CancelHold]:
+def cancel_of(hold: type[C]) -> type[CancelHold[C]]:
     """The command that gives a hold up; see `confirm_of`."""
     return _settling("Cancel", CancelHold, hold)
 
@@ -191,14 +196,18 @@ class _TccVerifier(Verifier):
     ) -> None:
         if not isinstance(step, Hold):
             return
-        name, expires = step.name, step.expires.total_seconds()
+        name = step.name
+        expires = seconds(f"expires= of {name}", step.expires, self.fault)
         if step.undos:
             self.fault(f"{name} has a compensation, but a hold is undone by its cancel")
-        seconds = {
-            each: longest(other.retry or Retry(), other.timeout.total_seconds())
+        longest_of = {
+            each: longest(
+                policy(each, other.retry or Retry(), self.fault),
+                some_seconds(f"{each}: the timeout", other.timeout, self.fault),
+            )
             for each, other in self.steps.items()
         }
-        whole = longest_way(seconds, self.after, self.ancestors[name])
+        whole = longest_way(longest_of, self.after, self.ancestors[name])
         if expires <= whole:
             self.fault(
                 f"{name} expires after {expires:g} s, but the holds from it on may take "
@@ -219,7 +228,8 @@ class _TccVerifier(Verifier):
             timeout=found.timeout,
             retry=FOR_EVER,
         )
-        return replace(found, undo=undo, expires=step.expires.total_seconds())
+        expires = seconds(f"expires= of {found.name}", step.expires, self.fault)
+        return replace(found, undo=undo, expires=expires)
 
 
 def _confirm(hold: StepDefinition, holds: Mapping[str, StepDefinition]) -> StepDefinition:

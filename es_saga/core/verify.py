@@ -8,7 +8,6 @@ exactly one ancestor.
 from __future__ import annotations
 
 import inspect
-from datetime import timedelta
 from types import GenericAlias
 from typing import Any, get_args, get_origin
 
@@ -18,16 +17,19 @@ from es_saga.core.compiled import (
     Definition,
     Fan,
     Nothing,
+    OnUnknown,
     StepDefinition,
     StepKind,
     UndoDefinition,
+    UndoOrder,
     Way,
 )
 from es_saga.core.definition import Saga
 from es_saga.core.errors import DefinitionError
 from es_saga.core.listening import listen
 from es_saga.core.messages import MAX_ID_CHARS, is_token, reply_type
-from es_saga.core.policy import FOR_EVER, Retry
+from es_saga.core.options import one_of, policy, some_seconds
+from es_saga.core.policy import FOR_EVER, OnFailedUndo, Retry
 from es_saga.core.signatures import NO_ITEM, Signature, is_message, named, optional
 from es_saga.core.step import Reference, Step
 from es_saga.core.verify_flow import FlowVerifier
@@ -75,7 +77,7 @@ class Verifier(FlowVerifier):
             version=self.saga.version,
             data=self.saga.data,
             steps=self.children.closed({step.name: step for step in compiled if step is not None}),
-            deadline=self.saga.deadline.total_seconds() if self.saga.deadline else None,
+            deadline=self.deadline,
             on_failed_undo=self.saga.on_failed_undo,
             undo_order=self.saga.undo_order,
             decide=self.saga.decide,
@@ -94,8 +96,11 @@ class Verifier(FlowVerifier):
             self.fault("the version counts from 1")
         if not is_message(saga.data):
             self.fault(f"the input {saga.data!r} is no Message: derive it from es_saga.Message")
-        if saga.deadline is not None and saga.deadline <= timedelta(0):
-            self.fault("the deadline must be longer than nothing")
+        if saga.deadline is not None:
+            self.deadline = some_seconds("the deadline", saga.deadline, self.fault)
+        one_of("undo_order=", saga.undo_order, UndoOrder, self.fault)
+        if saga.on_failed_undo not in tuple(OnFailedUndo):
+            self.fault(f"on_failed_undo= is {saga.on_failed_undo!r}: take one of OnFailedUndo")
         if not 1 <= len(saga.steps) <= MAX_STEPS:
             self.fault(f"it has {len(saga.steps)} steps: 1 to {MAX_STEPS} are possible")
         for step in saga.steps:
@@ -222,8 +227,10 @@ class Verifier(FlowVerifier):
         kind = self.children.kind(step)
         if kind is StepKind.COMPENSATABLE and after_pivot:
             kind = StepKind.RETRIABLE
-        retry = step.retry or (FOR_EVER if after_pivot else Retry())
-        self.check_times(name, step.timeout, retry)
+        timeout = some_seconds(f"{name}: the timeout", step.timeout, self.fault)
+        usual = FOR_EVER if after_pivot else Retry()
+        retry = usual if step.retry is None else policy(name, step.retry, self.fault)
+        one_of(f"on_unknown= of {name}", step.on_unknown, OnUnknown, self.fault)
         binds = self.bind(name, name, signature)
         when = self.compile_condition(step)
         self.check_compensation(step, kind, pivot)
@@ -241,7 +248,7 @@ class Verifier(FlowVerifier):
             after=self.after[name],
             ancestors=self.ancestors[name],
             binds=binds,
-            timeout=step.timeout.total_seconds(),
+            timeout=timeout,
             retry=retry,
             on_unknown=step.on_unknown,
             undo=undo,
@@ -314,9 +321,9 @@ class Verifier(FlowVerifier):
                     f"reply: take {own.name}: {named(wanted)} | None, or give the step "
                     f'on_unknown="stuck"'
                 )
-        retry = undo.retry or FOR_EVER
-        timeout = step.timeout if undo.timeout is None else undo.timeout
-        self.check_times(label, timeout, retry)
+        retry = FOR_EVER if undo.retry is None else policy(label, undo.retry, self.fault)
+        whose, span = (step.name, step.timeout) if undo.timeout is None else (label, undo.timeout)
+        timeout = some_seconds(f"{whose}: the timeout", span, self.fault)
         binds = self.bind(label, step.name, signature)
         if signature.command is None:
             return None
@@ -326,7 +333,7 @@ class Verifier(FlowVerifier):
             reply=own.name if own else None,
             accepts_unknown=accepts_unknown,
             binds=binds,
-            timeout=timeout.total_seconds(),
+            timeout=timeout,
             retry=retry,
         )
 
@@ -342,12 +349,6 @@ class Verifier(FlowVerifier):
         if reply is type(None) and not nothing:
             return None
         return signature.parameters.pop(0)
-
-    def check_times(self, label: str, timeout: timedelta, retry: Retry) -> None:
-        if timeout <= timedelta(0):
-            self.fault(f"{label}: the timeout must be longer than nothing")
-        for fault in retry.faults():
-            self.fault(f"{label}: {fault}")
 
 
 def compile_saga(saga: Saga[Any]) -> Definition:

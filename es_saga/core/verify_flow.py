@@ -8,10 +8,12 @@ from math import prod
 from typing import Any, get_args
 
 from es_saga.core.children import Children
+from es_saga.core.compiled import OnNothing
 from es_saga.core.definition import Saga
 from es_saga.core.messages import of_each
+from es_saga.core.options import one_of
 from es_saga.core.signatures import NO_ITEM, Reader, Signature, is_message, named
-from es_saga.core.step import Step
+from es_saga.core.step import SavePoint, Step
 from es_saga.core.unfolding import MAX_WAYS_IN_ALL
 
 MAX_WAYS = 10
@@ -40,6 +42,8 @@ class FlowVerifier:
         self.signatures: dict[str, Signature] = {}
         self.read = Reader(saga.data, self.fault).read
         self.children = Children(saga, self.fault)
+        self.deadline: float | None = None
+        """Seconds."""
 
     def fault(self, text: str) -> None:
         if text not in self.faults:
@@ -47,6 +51,7 @@ class FlowVerifier:
 
     def check_wait(self, step: Step[Any, ..., Any]) -> None:
         assert step.wait is not None, "it waits"
+        one_of(f"on_timeout= of {step.name}", step.wait.on_timeout, OnNothing, self.fault)
         message = step.wait.message
         if message is None:
             return
@@ -104,10 +109,13 @@ class FlowVerifier:
     def check_save_points(self, pivot: str | None) -> None:
         """Everything comes before or after each of them, so that it parts what is undone."""
         for name, step in self.steps.items():
-            if step.ways is None:
+            if step.ways is None or not isinstance(step, SavePoint):
                 continue
             if not 2 <= step.ways <= MAX_WAYS:
                 self.fault(f"ways= of {name} is {step.ways}: 2 to {MAX_WAYS} are possible")
+            others = sorted(step.asked - set(range(1, step.ways + 1)))
+            if others:
+                self.fault(f"{name} has no way {others[0]}: its ways= is {step.ways}")
             if pivot in self.ancestors[name]:
                 self.fault(
                     f"{name} is a save-point after the pivot {pivot}: what has passed it is never "

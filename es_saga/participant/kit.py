@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Event, Message, Query, is_token, reply_type
+from es_saga.core.messages import (
+    Command,
+    Event,
+    Message,
+    Query,
+    is_event,
+    is_token,
+    reply_type,
+)
+from es_saga.core.signatures import named
 from es_saga.core.tcc import cancel_of, confirm_of
 from es_saga.participant.decorators import Answers, Handles, Hears, Settles
 from es_saga.participant.outbox import Outbox
@@ -286,6 +295,8 @@ class Participant:
         Raises:
             DefinitionError: see `on`.
         """
+        if not is_event(event):
+            raise DefinitionError(self.name, [f"{named(event)} is no Event"], kind="participant")
         faults: list[str] = []
         key = (event.by, event.__name__)
         if not is_token(event.by):
@@ -304,7 +315,7 @@ class Participant:
         Raises:
             DefinitionError: see `answers`.
         """
-        reply, faults = self._checked(query, fn, self._queries.get(query.__name__))
+        reply, faults = self._checked(query, fn, self._queries.get(query.__name__), kind=Query)
         if faults:
             raise DefinitionError(self.name, faults, kind="participant")
         self._queries[query.__name__] = Asked(query, reply, fn, inspect.iscoroutinefunction(fn))
@@ -315,13 +326,18 @@ class Participant:
         fn: Callable[..., Any],
         taken: Handling | Asked | None,
         arguments: Sequence[str] = ("the message", "tx"),
+        kind: type[Message] = Command,
     ) -> tuple[Any, list[str]]:
         """What a message is answered with, and what is wrong with having it served by `fn`."""
-        faults: list[str] = []
         name = message.__name__
+        if not issubclass(message, kind):
+            return Message, [f"{name} is no {kind.__name__}"]
+        faults: list[str] = []
         if message.to != self.name:
             faults.append(f"{name} is addressed to {message.to!r}, not to {self.name!r}")
-        if taken is not None:
+        if isinstance(taken, Handling) and taken.prepared:
+            faults.append(f"{name} needs no handler: the hold is a prepared transaction")
+        elif taken is not None:
             faults.append(f"{name} has a handler already: {taken.fn.__qualname__}")
         reply: Any = Message
         try:

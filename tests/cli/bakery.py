@@ -157,19 +157,4 @@ async def bring_flour(cmd: Deliver, tx: Tx) -> None:
 
 app = App("bakery", sagas=[cake, bread, pastry, sweets], participants=[bakery])
 
-faulty = Saga("faulty", Cake)
-
-
-@faulty.step
-def never_undone(c: Cake) -> Bake:
-    return Bake(name=c.name)
-
-
-@faulty.step(after="nobody")
-def after_nobody(c: Cake) -> Bake:
-    return Bake(name=c.name)
-
-
-faulty_app = App("faulty", sagas=[faulty])
-
 swapped_app = App("swapped", sagas=[swapped, right])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
 from domain.orders import order
+from es_saga.core.errors import DefinitionError
 from es_saga.testing.history import write_history
 from es_saga.testing.world import World
 from tests.cli.conftest import Cli
@@ -82,11 +84,16 @@ def test_a_history_is_replayed_from_its_file(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.requirement("R048")
 def test_a_faulty_definition_is_exit_6_with_all_its_faults(cli: Cli) -> None:
-    refused = cli("check", "tests.cli.bakery:faulty_app")
+    refused = cli("check", "tests.cli.faulty:app")
 
     assert (refused.code, refused.out) == (6, "")
     assert "never_undone" in refused.err
     assert "nobody" in refused.err
+
+
+def test_an_app_that_cannot_be_run_cannot_be_imported() -> None:
+    with pytest.raises(DefinitionError, match=r"\n    - after_nobody comes after 'nobody'"):
+        importlib.import_module("tests.cli.faulty")
 
 
 @pytest.mark.parametrize(

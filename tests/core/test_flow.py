@@ -178,7 +178,6 @@ def test_a_wait_lasts_some_time_and_has_nothing_to_undo() -> None:
     assert faults_of(saga) == (
         "approval: the timeout must be longer than nothing",
         "approval has a compensation, but to wait changes nothing that could be undone",
-        "compensation disapprove of approval: the timeout must be longer than nothing",
     )
 
 

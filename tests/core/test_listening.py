@@ -221,6 +221,10 @@ def test_everything_that_cannot_be_listened_for_is_told_at_once() -> None:
     class Unsaid(Event):
         by = "shop"
 
+    class Loose(Event):
+        about = "order_id"
+        order_id: str
+
     saga = Saga("box", Box)
     saga.starts_on(Ordered)
     saga.starts_on(Nobodys)(lambda _event: Box(pence=1))
@@ -229,17 +233,34 @@ def test_everything_that_cannot_be_listened_for_is_told_at_once() -> None:
     saga.wait(Ordered, timeout=HOUR)
     saga.wait(Paid, timeout=HOUR, key="order_id", header="subject")
     saga.wait(Box, timeout=HOUR, key="pence")
+    saga.wait(Loose, timeout=HOUR)
+    saga.starts_on(Box)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
     with pytest.raises(DefinitionError) as caught:
         _ = saga.definition
     assert caught.value.faults == (
         "Ordered is no Box: decorate a function that makes one of it",
         "Nobodys does not say whose event it is: set `by` in its class",
         "Unsaid: header='traceparent' names no saga: use sagaid, correlationid, subject",
+        "starts_on(Box): that is no Event of a service",
         "Packed has no field 'order_id', so nobody knows which saga it belongs to",
         "Ordered is listened for twice: derive a class for each meaning",
         "Paid is correlated by its header or by a key, not by both",
-        "box has key= or header=, and Box is no service's event: set `by`",
+        "box has key= or header=, and Box is no Event of a service",
+        "Loose does not say whose event it is: set `by` in its class",
     )
+
+
+def ordered(event: Ordered) -> Paid:
+    raise NotImplementedError
+
+
+def test_the_function_of_a_beginning_makes_the_input() -> None:
+    saga = Saga("parcel", Ordered)
+    saga.starts_on(Packed, key="parcel_id")(ordered)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    saga.wait(Paid, timeout=HOUR, key="order_id")
+    with pytest.raises(DefinitionError) as caught:
+        _ = saga.definition
+    assert caught.value.faults == ("ordered returns Paid, but the input of the saga is Ordered",)
 
 
 def test_an_event_without_a_correlation_key_is_refused() -> None:

@@ -269,7 +269,10 @@ def test_what_a_save_point_cannot_be_is_told_with_all_its_faults() -> None:
     saga.save_point("once", ways=1)
     saga.sleep("beside", hour, after=START)
 
-    @saga.pivot(after=("once", "beside"))
+    other = saga.save_point("other", ways=2, after=("once", "beside"))
+    saga.sleep("rest", hour, when=other.way(3))
+
+    @saga.pivot
     def pay(go: Go, way: Way) -> Pay:
         return Pay()
 
@@ -279,6 +282,7 @@ def test_what_a_save_point_cannot_be_is_told_with_all_its_faults() -> None:
     told = " ".join(str(caught.value).split())
     for fault in (
         "ways= of once is 1: 2 to 10 are possible",
+        "other has no way 3: its ways= is 2",
         "late is a save-point after the pivot pay",
         "late is a save-point with nothing after it",
         "beside runs beside the save-point once",

@@ -284,10 +284,12 @@ def test_it_has_so_many_holds_at_most() -> None:
     assert len(holds(*many[:-1], after=START).definition.steps) == 2 * MAX_HOLDS
 
 
+_SECONDS: dict[str, Any] = {"expires": 900}
 _EXPIRES: list[tuple[Callable[[], Tcc[Trip]], str]] = [
     (lambda: holds("a", expires=timedelta(seconds=90)), "a expires after 90 s"),
     (lambda: holds("a", retry=FOR_EVER), "may take inf s"),
     (lambda: holds("a", expires=timedelta(0)), "a expires after 0 s"),
+    (lambda: holds("a", **_SECONDS), "expires= of a is 900, no timedelta"),
 ]
 
 

@@ -506,6 +506,29 @@ def test_the_times_of_a_compensation_are_looked_at_too() -> None:
     assert [fault.partition(": ")[0] for fault in faults(saga)] == ["compensation undo_a of a"] * 2
 
 
+@pytest.mark.requirement("R048")
+def test_an_option_of_the_wrong_kind_is_a_fault_among_the_others() -> None:
+    """What a type checker would say, for those who have none."""
+    make: Any = Saga
+    saga = make("trip", Trip, deadline=3, undo_order="sideways", on_failed_undo="cry")
+    saga.step(timeout=5, retry=3, on_unknown="cry")(do("a")).compensation(undo("a"))
+    saga.wait(Other, timeout=5, on_timeout="cry")
+    saga.step(retry=Retry(first=make), when=True)(do("b")).compensation(timeout=5)(undo("b"))
+    assert set(faults(saga)) == {
+        "the deadline is 3, no timedelta: write timedelta(seconds=…)",
+        "undo_order= is 'sideways': it can be 'reverse' or 'parallel'",
+        "on_failed_undo= is 'cry': take one of OnFailedUndo",
+        "a: the timeout is 5, no timedelta: write timedelta(seconds=…)",
+        "a: retry is 3: write Retry(attempts=…)",
+        "on_unknown= of a is 'cry': it can be 'undo' or 'stuck'",
+        "other: the timeout is 5, no timedelta: write timedelta(seconds=…)",
+        "on_timeout= of other is 'cry': it can be 'undo' or 'go-on'",
+        "b: retry: first and maximum are each a timedelta",
+        "when= of b is True, no function",
+        "compensation undo_b of b: the timeout is 5, no timedelta: write timedelta(seconds=…)",
+    }
+
+
 # ── all at once ──────────────────────────────────────────────────────────────────────────────────
 
 

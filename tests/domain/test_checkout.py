@@ -7,6 +7,7 @@ import pytest
 from domain.checkout import app, checkout, two_phase
 from domain.checkout.contracts import HoldSeats
 from domain.checkout.participants import accounts, bank, box_office, shows
+from domain.transfer import transfer
 from es_saga import App, DefinitionError, Participant
 from es_saga.testing.check import check_saga
 from es_saga.testing.invariants import Books
@@ -65,3 +66,13 @@ def test_an_app_says_what_its_participants_do_not_hold() -> None:
         "write @box_office.cancels(HoldSeats)",
     )
     assert len(app.definitions()) == 1
+
+
+def test_an_app_says_what_its_participants_have_no_handler_for() -> None:
+    """Of what its sagas ask; a service that is not of this app may well serve it."""
+    with pytest.raises(DefinitionError) as caught:
+        App("transfer", sagas=[transfer], participants=[Participant("taker")]).definitions()
+    assert caught.value.faults == (
+        "transfer has Deposit done, and there is no @taker.handles(Deposit)",
+        "transfer has TakeBack done, and there is no @taker.handles(TakeBack)",
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from es_saga.core.errors import DefinitionError
-from es_saga.core.messages import Command, Message
+from es_saga.core.messages import Command, Event, Message, Query
 from es_saga.participant import Participant, SyncTx, Tx
 
 
@@ -78,6 +79,35 @@ def test_a_command_that_does_not_say_what_it_answers_is_refused() -> None:
 
     (fault,) = _faults(lambda: Participant("garage").register(Silent, silent))
     assert "does not say what it answers" in fault
+
+
+def test_what_is_of_another_kind_is_refused() -> None:
+    class Told(Event):
+        by = "garage"
+
+    class Free(Query[Parked]):
+        to = "garage"
+
+    def serve(message: object, tx: SyncTx) -> None: ...
+
+    garage: Any = Participant("garage")
+    assert _faults(lambda: garage.handles(Told)(serve)) == ("Told is no Command",)
+    assert _faults(lambda: garage.handles(Free)(serve)) == ("Free is no Command",)
+    assert _faults(lambda: garage.answers(Park)(serve)) == ("Park is no Query",)
+    assert _faults(lambda: garage.on(Park)(serve)) == ("Park is no Event",)
+
+
+def test_what_is_prepared_is_settled_by_the_kit_alone() -> None:
+    def park(cmd: Park, tx: SyncTx) -> Parked:
+        return Parked(bay=1)
+
+    def settle(cmd: Park, parked: Parked, tx: SyncTx) -> None: ...
+
+    garage = Participant("garage")
+    garage.prepares(Park)(park)
+    assert _faults(lambda: garage.confirms(Park)(settle)) == (
+        "ConfirmPark needs no handler: the hold is a prepared transaction",
+    )
 
 
 def test_a_name_that_cannot_stand_in_a_subject_is_refused() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_type
 
 from es_saga import START, ChildSaga, Command, Message, Retry, Saga, of
-from es_saga.core.nested import BeginSaga
+from es_saga.core.nested import BeginSaga, command_of, nested_command
 from es_saga.testing import given
 
 
@@ -68,3 +68,9 @@ assert_type(ship(PlaceOrder(sku="tea"), Stocked(shelf="a")), BeginSaga[BookShipp
 assert_type(of(ship), ChildSaga)
 given(shipping, BookShipping(sku="tea"), child=True).held().parent_undoes().compensated()
 given(shipping, BookShipping(sku="tea"), child=True).parent_closes().completed()
+booking = BookShipping(sku="tea")
+asked = given(shipping, booking, child=True).expect(command_of("begin", shipping))
+asked.reply(ChildSaga(saga_id="order-1--ship"))
+nested_command("begin", "shipping", BookShipping)(input=booking, version=1, undoable=True)
+command_of("undo", shipping)(input=booking, version=1)
+command_of("close", shipping)(input=booking, version=1)

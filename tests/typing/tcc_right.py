@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_type
 
 from es_saga import START, App, Command, Message, Saga, Tcc
-from es_saga.core.tcc import Hold, confirm_of
+from es_saga.core.tcc import Hold, cancel_of, confirm_of
 from es_saga.testing import given
 
 HOUR = timedelta(hours=1)
@@ -55,3 +55,4 @@ plain: Saga[Cart] = checkout
 app = App("shop", sagas=[checkout])
 asked = given(checkout, Cart(seats=1)).expect(HoldSeats)
 asked.reply(SeatsHeld(row="A")).expect(confirm_of(HoldSeats)).reply(None)
+cancel_of(HoldSeats)(hold=HoldSeats(seats=1))
