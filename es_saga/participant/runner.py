@@ -17,9 +17,8 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -27,11 +26,10 @@ import structlog
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Message, Outcome, Refusal
 from es_saga.participant import prepared
+from es_saga.participant.ending import Ending, answered, failed, not_run
 from es_saga.participant.fence import (
     FenceTaken,
-    Record,
     Rule,
-    Status,
     Verdict,
     attempt_key,
     judge,
@@ -50,15 +48,7 @@ from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.prepared import InDoubt
-from es_saga.participant.reply import (
-    NOTHING,
-    Answer,
-    answer_of,
-    envelope_of,
-    failure_of,
-    failure_record,
-    repeat,
-)
+from es_saga.participant.reply import answer_of, failure_of
 from es_saga.participant.tx import SyncTx, Tx
 from es_saga.participant.work import Desk, Work
 from es_saga.participant.workplace import TransactionMisuse, Workplace, wait_for_locks
@@ -83,17 +73,6 @@ RELEASE_AGAIN_SECONDS = 1.0
 """After what has expired could not be released, this long passes before it is tried again."""
 
 _log = structlog.get_logger("es_saga.participant")
-
-
-class Ending(NamedTuple):
-    """How the work on one command ended."""
-
-    answer: Envelope
-    record: Record | None
-    """What the fence is to remember; None: nothing new."""
-    error: BaseException | None = None
-    kept: Sequence[tuple[str, Mapping[str, object]]] = ()
-    """Statements to be executed although the command failed or was refused."""
 
 
 class _Spoilt(Exception):
@@ -271,12 +250,11 @@ class Runner:
                 raise
             if isinstance(error, asyncio.CancelledError):
                 error = TimeoutError(f"The handler took more than {self._handler_seconds} s.")
-            failure = failure_of(error, job.envelope, self._source)
+            ending = failed(error, job.envelope, self._source, self.now())
             if isinstance(job, Expiry):  # it is no attempt of the saga's
-                return Ending(failure, None, error)
-            record = failure_record(failure, job.envelope, self.now())
-            return Ending(failure, record, error, work.kept)
-        ending = self._ending_of(job, answer)
+                return ending._replace(record=None)
+            return ending._replace(kept=work.kept)
+        ending = answered(answer, job.envelope, self._source, self.now())
         refused = answer.outcome is not Outcome.SUCCEEDED
         return ending._replace(kept=work.kept) if refused else ending
 
@@ -374,25 +352,7 @@ class Runner:
             self.expires_at = expires_at
 
     def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
-        """The answer to a command that must have no effect, or none any more."""
-        envelope = job.envelope
-        if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
-            assert verdict.record is not None
-            return Ending(repeat(verdict.record, envelope, self._source), None)
-        record = None
-        if verdict.rule is Rule.NEVER_RAN:
-            assert envelope.undoes is not None
-            record = Record(envelope.undoes, Status.UNDONE, None, None, self.now())
-        return Ending(envelope_of(NOTHING, envelope, self._source), record)
-
-    def _ending_of(self, job: Job, answer: Answer) -> Ending:
-        assert job.envelope.commandid is not None
-        return Ending(
-            envelope_of(answer, job.envelope, self._source),
-            Record(
-                job.envelope.commandid, answer.outcome.value, answer.type, answer.json, self.now()
-            ),
-        )
+        return not_run(verdict, job.envelope, self._source, self.now())
 
     # ── transactions ────────────────────────────────────────────────────────────────────────────
 
@@ -434,8 +394,7 @@ class Runner:
 
     def _busy(self, job: Job) -> Ending:
         busy = Unavailable("What it needs is held by another.", retry_after=LOCKED_SECONDS)
-        failure = failure_of(busy, job.envelope, self._source)
-        return Ending(failure, failure_record(failure, job.envelope, self.now()), busy)
+        return failed(busy, job.envelope, self._source, self.now())
 
     def _fail(self, job: Job, error: BaseException) -> None:
         job.answer = failure_of(error, job.envelope, self._source)

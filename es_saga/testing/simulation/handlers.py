@@ -32,11 +32,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome, Refusal
+from es_saga.participant.ending import Ending
 from es_saga.participant.fence import Record, Rule, Status, is_undo, look, remember
 from es_saga.participant.job import Job
 from es_saga.participant.kit import Participant
 from es_saga.participant.reply import BadReply
-from es_saga.participant.runner import Ending
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.databases import Database
 from es_saga.testing.simulation.effects import Effects

@@ -20,12 +20,13 @@ import sqlalchemy as sa
 
 from es_saga.core.messages import Envelope, Outcome
 from es_saga.participant import prepared
+from es_saga.participant.ending import Ending
 from es_saga.participant.fence import Verdict
 from es_saga.participant.job import Job
 from es_saga.participant.keeper import Keeper
 from es_saga.participant.kit import Part
 from es_saga.participant.prepared import ORPHAN_SECONDS, InDoubt
-from es_saga.participant.runner import Ending, Runner
+from es_saga.participant.runner import Runner
 from es_saga.participant.serve import HANDLER_SECONDS, Server
 from es_saga.participant.work import Desk, Work
 from es_saga.participant.worker import Worker
