@@ -125,7 +125,7 @@ class Participant:
         self._reactions: dict[tuple[str, str], Reaction] = {}
         self._queries: dict[str, Asked] = {}
 
-    # ── what it declares: decorators ──────────────────────────────────────────────────────────────
+    # ── what it declares: decorators ─────────────────────────────────────────────────────────────
 
     def handles(self, command: type[C]) -> Handles[C]:
         """Decorator: the function carries out `command`, once per command id.
@@ -210,7 +210,7 @@ class Participant:
         """
         return Answers(partial(self.register_query, query))
 
-    # ── what was declared ─────────────────────────────────────────────────────────────────────────
+    # ── what was declared ────────────────────────────────────────────────────────────────────────
 
     @property
     def commands(self) -> Mapping[str, Handling]:
@@ -260,7 +260,7 @@ class Participant:
         ]
         return found
 
-    # ── what the decorators do ────────────────────────────────────────────────────────────────────
+    # ── what the decorators do ───────────────────────────────────────────────────────────────────
 
     def register(
         self,

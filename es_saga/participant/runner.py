@@ -17,7 +17,8 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 
 import sqlalchemy as sa
@@ -66,7 +67,7 @@ MAX_COLLISIONS = 5
 COLLISION_WAIT_SECONDS = 0.01
 """Longest wait before the first such run; doubles with each."""
 
-LOCKED_SECONDS = 1.0
+BUSY_SECONDS = 1.0
 """A saga is asked to come back after so long, for what another one has locked."""
 
 RELEASE_AGAIN_SECONDS = 1.0
@@ -117,7 +118,8 @@ class Runner:
             job.again_at = None
             if job.read(self._participant, self._source):
                 ready.append(job)
-        groups = deque([ready] if ready else [])
+        groups: deque[list[Job]] = deque()
+        _put_back(groups, ready)
         collisions = reconnects = 0
         while groups:
             group = groups.popleft()
@@ -125,29 +127,28 @@ class Runner:
                 done = await self._together(group)
             except _Spoilt as spoilt:
                 i = spoilt.index
-                parts = (group[:i], group[i : i + 1], group[i + 1 :])
-                groups.extendleft(part for part in reversed(parts) if part)
+                _put_back(groups, group[:i], [group[i]], group[i + 1 :])
                 continue
             except Exception as error:
                 trouble = trouble_of(error)
                 if self._is_locked(error) and len(group) > 1:
-                    groups.extendleft([job] for job in reversed(group))
+                    _put_back(groups, *([job] for job in group))
                 elif self._is_locked(error):
                     group[0].wait(self._clock())
                 elif trouble is Trouble.COLLISION and collisions < MAX_COLLISIONS:
                     collisions += 1
                     await asyncio.sleep(random.random() * COLLISION_WAIT_SECONDS * 2**collisions)
-                    groups.appendleft(group)
+                    _put_back(groups, group)
                 elif trouble is Trouble.OUTAGE and self._place.connected and reconnects == 0:
                     # Perhaps only the connection is stale. If it broke in the commit: the fence
                     # tells what was done.
                     reconnects += 1
                     self.disconnect()
-                    groups.appendleft(group)
+                    _put_back(groups, group)
                 elif trouble is not Trouble.OUTAGE and len(group) > 1:
                     # Each alone, so that who collides waits for its own locks only.
                     collisions = 0
-                    groups.extendleft([job] for job in reversed(group))
+                    _put_back(groups, *([job] for job in group))
                 elif trouble is Trouble.MISTAKE:
                     self._fail(group[0], error)
                 else:
@@ -155,13 +156,22 @@ class Runner:
                     return
                 continue
             collisions = reconnects = 0
-            if done < len(group):
-                groups.appendleft(group[done:])
+            _put_back(groups, group[done:])
         self._place.note_reachable()
 
     def disconnect(self) -> None:
         """Let go of the connection, whatever state it is in."""
         self._place.disconnect()
+
+    async def release_expired(self) -> None:
+        """Cancel what nobody has settled in time; `expires_at` tells when there is more to do."""
+        now = self.now()
+        self.expires_at = now + RELEASE_AGAIN_SECONDS
+        connection = self._place.connect().connection
+        jobs, expires_at = expired(connection, self._participant, self._source, now)
+        await self.run(jobs)
+        if all(job.answer and job.answer.outcome is Outcome.SUCCEEDED for job in jobs):
+            self.expires_at = expires_at
 
     async def _together(self, group: list[Job]) -> int:
         """Carry out as many of the group as fit into one transaction, and commit; how many."""
@@ -173,23 +183,19 @@ class Runner:
             return 1
         group = list(takewhile(lambda job: not _is(job, Part.PREPARES), group))
         desk = self._place.connect()
-        transaction = desk.connection.begin()
         try:
-            if self._participant.prepares_holds:
-                prepared.wait_briefly(desk.connection)
-            elif len(group) > 1:
-                wait_for_locks(desk.connection, SHARED_LOCK_SECONDS)
-            endings = await self._carry_out(group, desk)
-            self._commit(transaction, desk, endings)
+            with self._transaction(desk) as transaction:
+                if self._participant.prepares_holds:
+                    prepared.wait_briefly(desk.connection)
+                elif len(group) > 1:
+                    wait_for_locks(desk.connection, SHARED_LOCK_SECONDS)
+                endings = await self._carry_out(group, desk)
+                self._commit(transaction, desk, endings)
         except _Spoilt as spoilt:
-            self._roll_back(transaction)
             if len(group) > 1:
                 raise
             group[0].decided = None
             endings = [self._settle_alone(group[0], spoilt.ending)]
-        except BaseException:
-            self._roll_back(transaction)
-            raise
         self._conclude(group, endings)
         return len(endings)
 
@@ -280,6 +286,11 @@ class Runner:
             self.expires_at = min(self.expires_at, expires_at)
         return reply
 
+    def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
+        return not_run(verdict, job.envelope, self._source, self.now())
+
+    # ── holds that are prepared transactions ─────────────────────────────────────────────────────
+
     async def _prepare(self, job: Job) -> Ending:
         """Carry out a hold whose transaction is to be prepared: it is alone in it."""
         envelope, command = job.envelope, job.command
@@ -294,33 +305,26 @@ class Runner:
             self._finish(job)
         if verdict.rule is not Rule.RUN:
             return self._answer_without(job, verdict)
-        transaction = desk.connection.begin()
-        try:
+        with self._transaction(desk) as transaction:
             prepared.wait_briefly(desk.connection)
             async with asyncio.timeout(self._handler_seconds):
                 ending = await self._call(job, Work(desk, envelope, None))
-            if ending.answer.outcome is Outcome.SUCCEEDED:
+            succeeded = ending.answer.outcome is Outcome.SUCCEEDED
+            if succeeded:
                 prepared.prepare(desk.connection, gid)
                 transaction.commit()  # there is none any more, but SQLAlchemy does not know
-        except BaseException:
-            self._roll_back(transaction)
-            raise
-        if ending.answer.outcome is not Outcome.SUCCEEDED:
+        if not succeeded:
             self._roll_back(transaction)
             return self._settle_alone(job, ending)
         assert ending.record is not None, "a success is remembered"
-        transaction = desk.connection.begin()
-        try:
+        with self._transaction(desk) as transaction:
             if not prepared.lock(desk.connection, gid):
                 raise FenceTaken  # a cancel was here, or a twin
-            book = self._book = Book(desk.connection)
+            book = Book(desk.connection)
             work = Work(desk, envelope, None)
             expires_at = book.keep(work, command, ending.record.reply, self.now())
             book.write()
             self._commit(transaction, desk, [ending])
-        except BaseException:
-            self._roll_back(transaction)
-            raise
         self.expires_at = min(self.expires_at, expires_at)
         return ending
 
@@ -341,20 +345,17 @@ class Runner:
             return []
         return prepared.recover(self._place.connect().connection, self._participant)
 
-    async def release_expired(self) -> None:
-        """Cancel what nobody has settled in time; `expires_at` tells when there is more to do."""
-        now = self.now()
-        self.expires_at = now + RELEASE_AGAIN_SECONDS
-        connection = self._place.connect().connection
-        jobs, expires_at = expired(connection, self._participant, self._source, now)
-        await self.run(jobs)
-        if all(job.answer and job.answer.outcome is Outcome.SUCCEEDED for job in jobs):
-            self.expires_at = expires_at
+    # ── transactions ─────────────────────────────────────────────────────────────────────────────
 
-    def _answer_without(self, job: Job, verdict: Verdict) -> Ending:
-        return not_run(verdict, job.envelope, self._source, self.now())
-
-    # ── transactions ────────────────────────────────────────────────────────────────────────────
+    @contextmanager
+    def _transaction(self, desk: Desk) -> Generator[sa.RootTransaction, None, None]:
+        """A transaction, to be ended inside; it is rolled back if anything is raised there."""
+        transaction = desk.connection.begin()
+        try:
+            yield transaction
+        except BaseException:
+            self._roll_back(transaction)
+            raise
 
     def _commit(
         self, transaction: sa.RootTransaction, desk: Desk, endings: Sequence[Ending]
@@ -375,16 +376,12 @@ class Runner:
         may meet the other's rows, as a violated key, before it meets its record.
         """
         desk = self._place.connect()
-        transaction = desk.connection.begin()
-        try:
+        with self._transaction(desk) as transaction:
             if ending.error is not None:
                 verdict = judge(job.envelope, look(desk.connection, _keys(job.envelope)))
                 if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
                     ending = self._answer_without(job, verdict)
             self._commit(transaction, desk, [ending])
-        except BaseException:
-            self._roll_back(transaction)
-            raise
         return ending
 
     # ── what could not be carried out ────────────────────────────────────────────────────────────
@@ -393,7 +390,7 @@ class Runner:
         return self._participant.prepares_holds and prepared.is_locked(error)
 
     def _busy(self, job: Job) -> Ending:
-        busy = Unavailable("What it needs is held by another.", retry_after=LOCKED_SECONDS)
+        busy = Unavailable("What it needs is held by another.", retry_after=BUSY_SECONDS)
         return failed(busy, job.envelope, self._source, self.now())
 
     def _fail(self, job: Job, error: BaseException) -> None:
@@ -416,6 +413,11 @@ class Runner:
             # A handler that says so itself needs no traceback.
             exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
         )
+
+
+def _put_back(groups: deque[list[Job]], *back: list[Job]) -> None:
+    """Have these come next, in this order."""
+    groups.extendleft(group for group in reversed(back) if group)
 
 
 def _is(job: Job, part: Part) -> bool:
