@@ -145,6 +145,12 @@ def _given_up(work: Work, at: float) -> Work:
     return work._replace(status=status, due=None, ended=at)
 
 
+def _left(work: Work, at: float) -> Work:
+    """Forward work that is not waited for: nobody knows how far it has come."""
+    assert work.status is WorkStatus.STARTED, "nothing was in flight"
+    return _given_up(work._replace(unanswered=work.unanswered + 1), at)
+
+
 # ── forward ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -262,6 +268,8 @@ def _compensation_started(state: SagaState, event: CompensationStarted) -> SagaS
     steps = {
         name: step._replace(do=ended(step.do, WorkStatus.SKIPPED, event.at))
         if name in state.waiting
+        else step._replace(do=_left(step.do, event.at))
+        if name in event.left
         else step._replace(do=_given_up(step.do, event.at))
         if step.do.status is WorkStatus.BACKOFF
         else step

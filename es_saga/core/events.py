@@ -141,6 +141,8 @@ class CompensationStarted(SagaEvent):
     """The step that is the reason, if one is."""
     back_to: str | None = None
     """The save-point at which this ends; none: everything is undone."""
+    left: tuple[str, ...] = ()
+    """Steps whose child sagas are not waited for: they are told to turn back, too."""
 
 
 class SagaResumed(SagaEvent):

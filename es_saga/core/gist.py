@@ -72,7 +72,9 @@ def _said(event: SagaEvent) -> str:
         case StepFailed() | CompensationFailed():
             return event.error
         case CompensationStarted():
-            return event.why if event.back_to is None else f"{event.why}, back to {event.back_to}"
+            back = f", back to {event.back_to}" if event.back_to else ""
+            left = f", without waiting for {', '.join(event.left)}" if event.left else ""
+            return event.why + back + left
         case SagaCompensated():
             return ", ".join(f"{one.step} not undone: {one.error}" for one in event.exceptions)
         case ParentDecided():

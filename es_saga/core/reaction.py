@@ -68,8 +68,21 @@ class Reaction:
 
     def turn_back(self, why: str, step: str | None, back_to: str | None = None) -> None:
         self.emit(
-            CompensationStarted(at=self.now, cause=self.cause, why=why, step=step, back_to=back_to)
+            CompensationStarted(
+                at=self.now,
+                cause=self.cause,
+                why=why,
+                step=step,
+                back_to=back_to,
+                left=tuple(name for name in self.state.steps if self._can_be_left(name)),
+            )
         )
+
+    def _can_be_left(self, name: str) -> bool:
+        """It runs a child, which can be undone at any moment, so nobody waits until it is done."""
+        step = self.definition.steps[name]
+        in_flight = self.state.steps[name].do.status is WorkStatus.STARTED
+        return in_flight and step.child is not None and step.undo is not None
 
     def go_on(self, save_point: str) -> None:
         """What came after a save-point is undone: go forward from it, another way."""

@@ -101,7 +101,11 @@ def spans(events: Sequence[SagaEvent]) -> list[Span]:
             found[begun.step, begun.direction, begun.attempt] = begun
             continue
         if isinstance(event, CompensationStarted):
-            ended = [one for one in found.values() if not one.to and one.ending is Ending.OPEN]
+            ended = [
+                one
+                for one in found.values()
+                if one.ending is Ending.OPEN and (not one.to or one.step in event.left)
+            ]
         else:
             meant = _meant(event, found, latest)
             ended = [meant] if meant is not None else []

@@ -101,6 +101,10 @@ SAID: list[tuple[SagaEvent, str]] = [
     (StepTimedOut(at=5.0, step="ship", attempt=1, retry_at=7.0), "again in 2.0 s"),
     (StepSkipped(at=5.0, step="ship", why="not needed"), "not needed"),
     (CompensationStarted(at=5.0, why="Full", step="ship"), "Full"),
+    (
+        CompensationStarted(at=5.0, why="Full", left=("ship", "pack")),
+        "Full, without waiting for ship, pack",
+    ),
     (CompensationSucceeded(at=5.0, step="ship", attempt=1), ""),
     (SagaCompleted(at=5.0), ""),
     (SagaCompensated(at=5.0), ""),

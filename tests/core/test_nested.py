@@ -34,7 +34,7 @@ from es_saga.core.events import (
     SagaStarted,
     StepSkipped,
 )
-from es_saga.core.inputs import FromParent, Start
+from es_saga.core.inputs import FromParent, Reply, Start
 from es_saga.core.messages import (
     Command,
     CommandKey,
@@ -46,6 +46,7 @@ from es_saga.core.messages import (
 )
 from es_saga.core.nested import Order, child_id, child_prefix, command_of, order_of
 from es_saga.core.policy import FOR_EVER, NESTED_TIMEOUT
+from es_saga.core.state import WorkStatus
 from es_saga.core.tcc import Tcc, cancel_of, confirm_of
 from es_saga.core.unfolding import unfolded
 from es_saga.testing import Bounds, explore, given, judge
@@ -273,8 +274,37 @@ def test_a_child_that_was_undone_by_itself_refuses_its_parents_step() -> None:
 @pytest.mark.law("L18")
 def test_a_child_of_which_nothing_is_heard_is_asked_for_again_and_undone_when_cancelled() -> None:
     asked = given(order, TEA).expect(Reserve).reply().expect(BeginShip).timeout().expect(BeginShip)
-    cancelled = asked.cancel().on(BeginShip).timeout()
-    cancelled.expect(UndoShip).reply().expect(Release).reply().compensated()
+    undone = asked.cancel().expect(UndoShip).reply().expect(Release).reply().compensated()
+    turned = next(one for one in undone.history if isinstance(one, CompensationStarted))
+    assert turned.left == ("ship",)
+
+
+@pytest.mark.law("L59")
+@pytest.mark.parametrize("late", [Outcome.SUCCEEDED, Outcome.REFUSED])
+def test_a_child_is_undone_at_once_when_what_runs_beside_it_is_refused(late: Outcome) -> None:
+    """What it answers to what it was asked first does not matter any more."""
+    saga = Saga("order", PlaceOrder)
+    saga.saga(shipping, after=START)(_ship)
+    saga.step(after=START)(_reserve).compensation(_release)
+    asked = given(saga, TEA).expect(BeginShip, Reserve)
+    undoing = asked.on(Reserve).refuse(No()).expect(UndoShip)
+    key = CommandKey("order-1", "_ship", Direction.DO, 1)
+    data = SHIPPED.model_dump() if late is Outcome.SUCCEEDED else {}
+    told = Reply(key, 1, late, "", data, message_id="m")
+    after = react(saga.definition, undoing.state, told, undoing.now).state
+    assert after.current == ("_ship",), "it is still to be undone"
+    assert not judge(undoing.reply().compensated().story).violations
+
+
+def test_what_others_are_asked_for_is_waited_for_before_a_child_is_undone() -> None:
+    """Their answers say what is owed."""
+    saga = Saga("order", PlaceOrder)
+    saga.saga(shipping, after=START)(_ship)
+    saga.step(after=START)(_reserve).compensation(_release)
+    waiting = given(saga, TEA).expect(BeginShip, Reserve).cancel()
+    assert waiting.state.steps["_ship"].do.status is WorkStatus.UNKNOWN
+    back = waiting.on(Reserve).reply().expect(UndoShip, Release)
+    back.on(UndoShip).reply().on(Release).reply().compensated()
 
 
 def test_a_child_that_cannot_be_undone_takes_a_human() -> None:

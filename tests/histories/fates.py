@@ -425,6 +425,15 @@ def undone_on_its_way(play: Play) -> None:
     play.scene.compensated()
 
 
+def children_left(play: Play) -> None:
+    """Its children are under way when it is cancelled: they are not waited for."""
+    begun = play.asked.pop()
+    play.asked.clear()
+    play.then(play.scene.cancel("changed her mind", actor="ann"))
+    play.well()
+    play.then(play.on(begun).late(_ANSWERS[_type(begun)].reply).compensated())
+
+
 def one_of_a_list_refused(play: Play) -> None:
     play.then(play.on(ReserveLine).reply(_ANSWERS[ReserveLine].reply))
     play.refuse(ReserveLine)
@@ -451,7 +460,7 @@ _STYLES: list[tuple[Saga[Any], Message, list[Fate]]] = [
     (procurement, _DEAR, [approved, approved_at_once, never_approved]),
     (procurement, _CHEAP, [paid_when_due]),
     (journey, _A_JOURNEY, [held_and_closed, held_and_undone, undone_on_its_way, refused]),
-    (together, _TWO_JOURNEYS, [completed, refused]),
+    (together, _TWO_JOURNEYS, [completed, refused, children_left]),
 ]
 
 

@@ -201,6 +201,9 @@ def _on_turn(notes: Notes, index: int, event: CompensationStarted) -> None:
                 deed.marks.append(Mark(index, WorkStatus.SKIPPED))
         elif deed.last is WorkStatus.BACKOFF:  # it will not get its next attempt
             _give_up(deed, index)
+        elif deed.step.name in event.left:
+            deed.unanswered = True
+            _give_up(deed, index)
 
 
 def _on_alarm(notes: Notes, index: int, event: SagaStuck) -> None:
