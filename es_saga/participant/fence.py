@@ -102,6 +102,12 @@ def attempt_key(envelope: Envelope) -> str:
     return f"{envelope.commandid}#{envelope.attempt}"
 
 
+def keys_of(envelope: Envelope) -> list[str]:
+    """Under which the fence may have something to say about a command."""
+    keys = [envelope.commandid, envelope.undoes, attempt_key(envelope)]
+    return [key for key in keys if key is not None]
+
+
 def judge(envelope: Envelope, known: Mapping[str, Record]) -> Verdict:
     """What the command may do, given every record about it and about what it undoes."""
     assert envelope.commandid is not None, "the server lets no command without an id pass"

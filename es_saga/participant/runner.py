@@ -25,15 +25,15 @@ import sqlalchemy as sa
 import structlog
 
 from es_saga.core.errors import Terminal, Unavailable
-from es_saga.core.messages import Envelope, Message, Outcome, Refusal
+from es_saga.core.messages import Message, Outcome, Refusal
 from es_saga.participant import prepared
 from es_saga.participant.ending import Ending, answered, failed, not_run
 from es_saga.participant.fence import (
     FenceTaken,
     Rule,
     Verdict,
-    attempt_key,
     judge,
+    keys_of,
     look,
     remember,
 )
@@ -95,13 +95,12 @@ class Runner:
         participant: Participant,
         engine: sa.Engine,
         *,
-        source: str,
         handler_seconds: float,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._participant = participant
-        self._source = source
+        self._source = f"svc/{participant.name}"
         self._handler_seconds = handler_seconds
         self.now = now
         self._clock = clock
@@ -211,7 +210,7 @@ class Runner:
     async def _carry_out(self, group: list[Job], desk: Desk) -> list[Ending]:
         """Judge and run each; what they wrote and what is to be remembered is not committed yet."""
         started = self._clock()
-        known = look(desk.connection, {key for job in group for key in _keys(job.envelope)})
+        known = look(desk.connection, {key for job in group for key in keys_of(job.envelope)})
         self._book = Book(desk.connection, group)
         endings: list[Ending] = []
         async with asyncio.timeout(SHARED_SECONDS + self._handler_seconds):
@@ -299,7 +298,7 @@ class Runner:
         gid = prepared.gid_of(self._participant.name, envelope.commandid)
         desk = self._place.connect()
         with desk.connection.begin():
-            verdict = judge(envelope, look(desk.connection, _keys(envelope)))
+            verdict = judge(envelope, look(desk.connection, keys_of(envelope)))
             left = prepared.is_prepared(desk.connection, gid)
         if left:  # by a crash, unless it is held
             self._finish(job)
@@ -378,7 +377,7 @@ class Runner:
         desk = self._place.connect()
         with self._transaction(desk) as transaction:
             if ending.error is not None:
-                verdict = judge(job.envelope, look(desk.connection, _keys(job.envelope)))
+                verdict = judge(job.envelope, look(desk.connection, keys_of(job.envelope)))
                 if verdict.rule in (Rule.REPEAT, Rule.TOO_LATE):
                     ending = self._answer_without(job, verdict)
             self._commit(transaction, desk, [ending])
@@ -422,9 +421,3 @@ def _put_back(groups: deque[list[Job]], *back: list[Job]) -> None:
 
 def _is(job: Job, part: Part) -> bool:
     return job.handling is not None and job.handling.part is part
-
-
-def _keys(envelope: Envelope) -> list[str]:
-    """Under which the fence may have something to say about a command."""
-    keys = [envelope.commandid, envelope.undoes, attempt_key(envelope)]
-    return [key for key in keys if key is not None]

@@ -100,7 +100,6 @@ class Server:
         self._subjects = Subjects(tenant)
         self._concurrency = concurrency
         self._create_tables = create_tables
-        self._source = f"svc/{participant.name}"
         self._handler_seconds = handler_seconds
         self._workers = [self._worker(f"{participant.name}-{n}") for n in range(threads)]
         self._subscription: Subscription | None = None
@@ -168,7 +167,7 @@ class Server:
     def _worker(self, name: str) -> Worker[Job]:
         """Who carries them out."""
         engine, seconds = self._database.engine, self._handler_seconds
-        runner = Runner(self.participant, engine, source=self._source, handler_seconds=seconds)
+        runner = Runner(self.participant, engine, handler_seconds=seconds)
         keeper = Keeper(runner) if self.participant.has_holds else None
         return Worker(name, runner, self._worked, keeper)
 

@@ -119,7 +119,7 @@ def dying(point: str, die: Callable[[], None]) -> tuple[Any, str, Callable[..., 
 
 def a_process(engine: sa.Engine) -> Runner:
     """What one process of the bank has."""
-    return Runner(bank, engine, source="svc/bank", handler_seconds=10.0)
+    return Runner(bank, engine, handler_seconds=10.0)
 
 
 async def ask(runner: Runner, envelope: Envelope) -> Envelope:

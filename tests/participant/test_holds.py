@@ -258,7 +258,7 @@ async def test_those_that_share_a_transaction_are_settled_as_if_each_had_its_own
     async def played(early: list[str], batches: list[list[Envelope]]) -> tuple[object, ...]:
         _fresh(engine)
         now = 0.0
-        served = Runner(theatre(), engine, source="test", handler_seconds=10.0, now=lambda: now)
+        served = Runner(theatre(), engine, handler_seconds=10.0, now=lambda: now)
         jobs = [Job(hold(TWO, saga, expires=SOON)) for saga in early]
         await served.run(jobs)
         now = 1.0
@@ -285,7 +285,7 @@ async def test_the_holds_of_a_transaction_are_read_once_and_written_once(
 ) -> None:
     said: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *of: said.append(str(of[2])))
-    served = Runner(theatre(), engine, source="test", handler_seconds=10.0)
+    served = Runner(theatre(), engine, handler_seconds=10.0)
     one = HoldSeats(seats=1)
     await served.run([Job(hold(one, f"s-{n}")) for n in range(6)])
     said.clear()

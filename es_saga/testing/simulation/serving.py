@@ -130,7 +130,6 @@ class _Runner(Runner):
         super().__init__(
             service.participant,
             service.database.engine,
-            source=f"svc/{service.name}",
             handler_seconds=HANDLER_SECONDS,
             now=time,
             clock=time,
