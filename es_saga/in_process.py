@@ -123,6 +123,17 @@ class InProcess:
         """
         return (await self.manager.begin(saga, data, key=key))[0]
 
+    async def signal(self, saga_id: str, message: Message) -> None:
+        """Tell a saga what it waits for, or will wait for; the same type twice counts once.
+
+        Raises:
+            NotFound: there is no such saga, or it never waits for that.
+            IllegalOperation: it is closed.
+            InvalidInput: the message does not fit.
+            Unavailable: the log is out of reach; it may still be heard, once.
+        """
+        (await self.client.signal(saga_id, type(message).__name__, message)).result()
+
     async def wait(self, saga_id: str, timeout: float = WAIT_SECONDS) -> Outcome:
         """How a saga ended; if it has not within `timeout` seconds, its ending is `pending`.
 

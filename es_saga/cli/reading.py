@@ -154,7 +154,8 @@ def _advice(row: SagaRow) -> str:
             f"`es-saga skip {verb}, and make up for what the others have confirmed."
         )
     return (
-        f"`es-saga history {row.saga_id}` tells how it came to this. Then retry, skip or resolve: "
+        f"`es-saga history {row.saga_id}` tells how it came to this. Then retry, skip, "
+        f"resolve or compensate: "
         f"`es-saga retry {row.saga_id} --reason … --dry-run` only tries it out."
     )
 

@@ -131,8 +131,9 @@ def check_id(value: str, what: str = "saga id") -> str:
         InvalidInput: it has other characters, or is empty or too long.
     """
     if not _ID.fullmatch(value):
+        article = "an" if what[0] in "aeiou" else "a"
         raise InvalidInput(
-            f"{value[:80]!r} cannot be a {what}.",
+            f"{value[:80]!r} cannot be {article} {what}.",
             hint=f"Use 1 to {MAX_ID_CHARS} letters, digits, '_' or '-'.",
         )
     return value

@@ -105,6 +105,8 @@ def test_an_id_of_plain_characters_is_one(value: str) -> None:
 def test_an_id_with_other_characters_is_refused(value: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be a saga id"):
         check_id(value)
+    with pytest.raises(InvalidInput, match="cannot be an aggregate id"):
+        check_id(value, "aggregate id")
 
 
 @given(tokens)

@@ -19,8 +19,10 @@ from es_saga import (
     ConflictError,
     InProcess,
     InvalidInput,
+    Message,
     NotFound,
     Participant,
+    Saga,
     SyncTx,
     Unavailable,
 )
@@ -195,6 +197,24 @@ async def test_each_participant_may_have_a_database_of_its_own(tmp_path: Path) -
     async with InProcess(app, database=log, participants=theirs) as sagas:
         await sagas.wait((await sagas.start(order, Order(number=1))).saga_id)
     assert charged(f"sqlite:///{tmp_path / 'till.db'}") == Counter({(1, 1): 1})
+
+
+class Approval(Message):
+    by: str
+
+
+async def test_a_saga_that_waits_is_told_in_the_same_process(tmp_path: Path) -> None:
+    asking = Saga("asking", Order)
+    asking.wait(Approval, timeout=timedelta(hours=1))
+    office = App("office", sagas=[asking])
+    async with InProcess(office, database=f"sqlite:///{tmp_path / 'log.db'}") as sagas:
+        asked = await sagas.start(asking, Order(number=1), key="1")
+        with pytest.raises(NotFound, match="does not wait for 'Order'"):
+            await sagas.signal(asked.saga_id, Order(number=1))
+        with pytest.raises(NotFound):
+            await sagas.signal("asking-2", Approval(by="ada"))
+        await sagas.signal(asked.saga_id, Approval(by="ada"))
+        assert (await sagas.wait(asked.saga_id)).ending is Ending.COMPLETED
 
 
 async def test_what_cannot_be_is_told_at_once(tmp_path: Path) -> None:
