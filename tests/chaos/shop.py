@@ -5,6 +5,7 @@ What becomes of an order stands in its input, so that the verdict knows how each
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
@@ -122,11 +123,14 @@ class Ledger:
             sa.Column("saga", sa.Text, nullable=False),
             sa.Column("direction", sa.Text, nullable=False),
             sa.Column("units", sa.BigInteger, nullable=False),
+            sa.Column("command", sa.Text, nullable=False),
+            sa.Column("step", sa.Text),
+            sa.Column("at", sa.Double, nullable=False),
         )
         self._move = f"UPDATE {service}_holdings SET units = units + :units WHERE id = 1"
         self._note = (
-            f"INSERT INTO {service}_effects (saga, direction, units)"
-            " VALUES (:saga, :direction, :units)"
+            f"INSERT INTO {service}_effects (saga, direction, units, command, step, at)"
+            " VALUES (:saga, :direction, :units, :command, :step, :at)"
         )
 
         @event.listens_for(self.holdings, "after_create")
@@ -138,7 +142,9 @@ class Ledger:
         command = tx.command
         direction = "undo" if command.direction == "CANCEL" else "do"
         tx.execute(self._move, {"units": -units})
-        tx.execute(self._note, {"saga": command.saga_id, "direction": direction, "units": units})
+        note = {"saga": command.saga_id or "", "direction": direction, "units": units}
+        note |= {"command": command.id, "step": command.step, "at": time.time()}
+        tx.execute(self._note, note)
 
 
 LEDGERS = {service: Ledger(service) for service in ("stock", "till", "road")}

@@ -103,6 +103,10 @@ class Siege:
 
     Two managers share the log. On SQLite each believes that it owns every part; on PostgreSQL they
     share the parts by leases.
+
+    Args:
+        wiping: the broker's store may be lost, too; what services have told is lost with it, since
+            nobody asks for an event again.
     """
 
     def __init__(
@@ -113,17 +117,19 @@ class Siege:
         postgres: bool,
         without: Safeguard | None = None,
         app: str = "tests.chaos.shop:app",
+        wiping: bool = True,
     ) -> None:
         self._folder = folder
         self._nats = EmbeddedNats(folder / "nats")
         self._postgres: EmbeddedPostgres | None = None
         if postgres:
             # A killed server keeps what the system has in memory: no need to wait for the disk.
-            settings = {"fsync": "off", "max_connections": "60", "shared_buffers": "32MB"}
+            settings = {"fsync": "off", "max_connections": "100", "shared_buffers": "32MB"}
             self._postgres = EmbeddedPostgres(folder / "pg", settings=settings)
         self._seed = seed
         self._without: Safeguard | None = without
         self._app = app
+        self._wiping = wiping
         self.children: list[Child] = []
         self.faults: Counter[str] = Counter()
         self.scene = Scene(folder=folder, nats="", seed=seed, app=app)
@@ -221,11 +227,12 @@ class Siege:
         managers, participants = self.children[:2], self.children[2]
         found: list[tuple[str, Callable[[], None]]] = [
             ("NATS killed", self._kill_nats),
-            ("NATS killed and its store wiped", self._wipe_nats),
             ("manager killed", managers[0].kill),
             ("other manager killed", managers[1].kill),
             ("participants killed", participants.kill),
         ]
+        if self._wiping:
+            found.append(("NATS killed and its store wiped", self._wipe_nats))
         if self._postgres is not None:
             found.append(("PostgreSQL killed", self._kill_postgres))
         return found

@@ -15,6 +15,9 @@ LOST = 0.01
 
 DOUBLED = 0.05
 DELAYED = 0.05
+COPY = "~"
+"""What parts the id of a copy from the number of the copy."""
+
 MOST_SECONDS = 0.7
 """Longest delay: long enough to overtake, and be overtaken by, the rest of a saga."""
 
@@ -37,6 +40,9 @@ class Unreliable:
     ) -> asyncio.Future[None]:
         """Send, or do something else and say that it was sent."""
         roll = self._die.random()
+        if envelope.commandid is None:
+            # Nobody asks for an event again, and a copy under another id would be another event.
+            roll = max(roll, LOST + DOUBLED)
         if roll < LOST:
             os.write(self._notes, b"l")
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -46,7 +52,7 @@ class Unreliable:
             os.write(self._notes, b"d")
             self._copies += 1
             # Under another id, which the broker cannot know for a copy.
-            copy = envelope.model_copy(update={"id": f"{envelope.id}~{self._copies}"})
+            copy = envelope.model_copy(update={"id": f"{envelope.id}{COPY}{self._copies}"})
             self._transport.publish(subject, copy, ttl=ttl)
         elif roll < LOST + DOUBLED + DELAYED:
             os.write(self._notes, b"w")
