@@ -21,7 +21,8 @@ class App:
         sagas: every saga type, old versions included while sagas run on them.
         participants: the services of this code base, for `es-saga participant` and `demo`.
 
-    It comes last in a module: what it is made of is looked at whole.
+    It comes last in a module: what it is made of is looked at whole. Its log is its own: another
+    app in the same database would be a rival for its sagas.
 
     Raises:
         DefinitionError: with all faults of all sagas and participants.
