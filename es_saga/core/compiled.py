@@ -164,6 +164,8 @@ class Definition:
             own = {what: paths for what, paths in all_of_it.items() if paths}
             if own:
                 found.setdefault("steps", {})[step.name] = own
+            if step.wait is not None and "reply" in own:
+                found.setdefault("signals", {})[step.asks] = own["reply"]
         return found if any(found.values()) else {}
 
     def check_input(self, data: object) -> Json:

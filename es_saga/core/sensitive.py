@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from es_saga.core.events import Json, SagaEvent
 from es_saga.core.messages import as_written
-from es_saga.core.state import SagaState, Work
+from es_saga.core.state import SagaState, StepState, Work
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ class SensitiveFields:
 
     Args:
         found: as `Definition.sensitive` has it: `{"input": [path], "steps": {step: {"command",
-            "reply", "undo": [path]}}}`, a path being a list of names.
+            "reply", "undo": [path]}}, "signals": {message: [path]}}`, a path being a list of names.
     """
 
     def __init__(self, found: Mapping[str, Any]) -> None:
@@ -148,6 +148,7 @@ class SensitiveFields:
             step: {what: _read(paths) for what, paths in own.items()}
             for step, own in found.get("steps", {}).items()
         }
+        self._signals = {name: _read(paths) for name, paths in found.get("signals", {}).items()}
         of_steps = (paths for own in self._steps.values() for paths in own.values())
         names = {path[-1] for path in chain(self._input, *of_steps) if path[-1] != EACH}
         # Nothing says what a refusal is made of: what is called like a sensitive field is one.
@@ -164,7 +165,8 @@ class SensitiveFields:
         field, what = where
         if event.get(field) is None:
             return event
-        return {**event, field: changed(event[field], self._of(what, event.get("step")), change)}
+        about = event.get(_ABOUT.get(what, "step"))
+        return {**event, field: changed(event[field], self._of(what, about), change)}
 
     def event(self, event: SagaEvent) -> SagaEvent:
         """An event with its sensitive values hidden."""
@@ -172,8 +174,8 @@ class SensitiveFields:
         if where is None:
             return event
         field, what = where
-        step: str | None = getattr(event, "step", None)
-        shown = self._shown(what, step, getattr(event, field))
+        about: str | None = getattr(event, _ABOUT.get(what, "step"), None)
+        shown = self._shown(what, about, getattr(event, field))
         return event.model_copy(update={field: shown})
 
     def state(self, state: SagaState) -> SagaState:
@@ -181,14 +183,21 @@ class SensitiveFields:
         origin = state.origin
         return state._replace(
             origin=origin._replace(data=self._shown("input", None, origin.data)),
-            steps={
-                name: step._replace(
-                    do=self._work("command", name, step.do),
-                    undo=step.undo and self._work("undo", name, step.undo),
-                )
-                for name, step in state.steps.items()
+            steps=self._of_steps(state.steps),
+            past=self._of_steps(state.past),
+            signals={
+                name: self._shown("signal", name, data) for name, data in state.signals.items()
             },
         )
+
+    def _of_steps(self, steps: Mapping[str, StepState]) -> dict[str, StepState]:
+        return {
+            name: step._replace(
+                do=self._work("command", name, step.do),
+                undo=step.undo and self._work("undo", name, step.undo),
+            )
+            for name, step in steps.items()
+        }
 
     def _work(self, what: str, step: str, work: Work) -> Work:
         sent = work.sent
@@ -196,15 +205,17 @@ class SensitiveFields:
             sent = sent._replace(data=self._shown(what, step, sent.data))
         return work._replace(sent=sent, reply=self._shown("reply", step, work.reply))
 
-    def _shown(self, what: str, step: str | None, data: Any) -> Any:
-        return changed(data, self._of(what, step), lambda _: HIDDEN)
+    def _shown(self, what: str, about: str | None, data: Any) -> Any:
+        return changed(data, self._of(what, about), lambda _: HIDDEN)
 
-    def _of(self, what: str, step: str | None) -> tuple[Path, ...]:
+    def _of(self, what: str, about: str | None) -> tuple[Path, ...]:
         if what == "input":
             return self._input
         if what == "refusal":
             return self._named
-        found = self._steps.get(step or "") or self._steps.get(as_written(step or ""), {})
+        if what == "signal":
+            return self._signals.get(about or "", ())
+        found = self._steps.get(about or "") or self._steps.get(as_written(about or ""), {})
         return found.get(what, ())
 
 
@@ -213,11 +224,15 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "StepStarted": ("command", "command"),
     "StepSucceeded": ("reply", "reply"),
     "StepRefused": ("refusal", "refusal"),
+    "SignalReceived": ("data", "signal"),
     "CompensationIssued": ("command", "undo"),
     "LateReplyNoted": ("data", "reply"),
     "OperatorResolved": ("reply", "reply"),
 }
 """By topic: the field of the event that holds people's data, and whose model it follows."""
+
+_ABOUT: Final = {"signal": "name"}
+"""The field that names whose it is, where that is not a step."""
 
 
 def _read(paths: Iterable[Iterable[str]]) -> tuple[Path, ...]:

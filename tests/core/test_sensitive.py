@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Annotated, Any
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from es_saga import Command, Message, Refusal, Saga
 from es_saga.core.aggregate import fold
+from es_saga.core.events import SignalReceived
 from es_saga.core.sensitive import HIDDEN, Sensitive, SensitiveFields, sensitive_paths
 from es_saga.testing import given
 from es_saga.testing.scenes import Scene
@@ -204,3 +207,28 @@ def test_a_saga_without_sensitive_fields_is_shown_as_it_is() -> None:
     event = {"data": {"name": "ann"}}
     assert fields.changed("SagaStarted", event) is event
     assert fields.changed("StepStarted", event) is event
+
+
+class Paid(Message):
+    card: Card
+    note: str = "thanks"
+
+
+def test_what_a_saga_waited_for_is_hidden_as_it_came_and_as_it_was_taken() -> None:
+    """On each way; a message of another name is not known, and nothing of it is hidden."""
+    saga = Saga("plain", Plain)
+    saga.save_point("here", ways=2)
+    saga.wait(Paid, timeout=timedelta(minutes=1))
+    saga.check(look)
+    fields = SensitiveFields(json.loads(json.dumps(saga.definition.sensitive)))
+    paid = given(saga, Plain(name="ann")).signal(Paid(card=Card(number="4711")))
+    second = paid.expect(Look).refuse(Declined(cards=[])).expect(Look)
+    hidden = [fields.event(event) for event in second.history]
+    assert "4711" in repr(second.history)
+    assert "4711" not in repr(hidden)
+    assert "4711" not in repr(fields.state(second.state))
+    (came,) = (event for event in hidden if isinstance(event, SignalReceived))
+    assert came.data == {"card": {"number": HIDDEN, "bank": "bank"}, "note": "thanks"}
+    as_kept = next(e for e in second.history if isinstance(e, SignalReceived)).model_dump()
+    assert fields.changed("SignalReceived", as_kept) == came.model_dump()
+    assert fields.changed("SignalReceived", {**as_kept, "name": "Other"})["data"] == as_kept["data"]

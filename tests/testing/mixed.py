@@ -140,7 +140,7 @@ class _Writer:
             return
         if part.kind == "wait":
             on = ', on_timeout="go-on"' if part.goes_on else ""
-            yield f"class Heard_{owner}_{name}(Done): ...\n"
+            yield f"class Heard_{owner}_{name}(Heard): ...\n"
             yield (
                 f'{name} = {owner}.wait(Heard_{owner}_{name}, name="{name}", '
                 f"timeout={seconds}{on}{plain})"

@@ -95,7 +95,7 @@ class _Drawing:
 
     def step(self, *, late: bool) -> None:
         draw = self._draw
-        kinds: list[Kind] = [*_STEPS]
+        kinds: list[Kind] = list(_STEPS)
         if self._depth > 1:
             kinds += ["saga", "saga"]
         kind = draw(st.sampled_from(kinds))
@@ -103,10 +103,7 @@ class _Drawing:
         after, join = self._after(free, late=late)
         runs = None
         if kind == "saga":
-            runs = draw(sketches(self._depth - 1, pivot=None if late else False))
-            if late and runs.pivot:
-                # A second point of no return is refused.
-                runs = draw(sketches(self._depth - 1, pivot=False))
+            runs = draw(sketches(self._depth - 1, pivot=False))  # one that has it stands at ours
         before = self._known(after)
         lists = kind in ("step", "check") and join is None and draw(_SELDOM)
         asks = kind in ("step", "check", "saga")

@@ -36,6 +36,12 @@ class Done(Message):
     by: str
 
 
+class Heard(Done):
+    """What somebody waits for."""
+
+    card: Sensitive[str] = SECRET
+
+
 class Do(Command[Done]):
     to = "north"
     step: str
@@ -68,9 +74,8 @@ Known = Message | list[Done] | None
 
 def told(*replies: Known) -> tuple[str, ...]:
     """What the replies say, absent ones and lists included."""
-    return tuple(
-        str(one) for reply in replies for one in (reply if isinstance(reply, list) else [reply])
-    )
+    flat = (one for reply in replies for one in (reply if isinstance(reply, list) else [reply]))
+    return tuple(one.by if isinstance(one, Done) else str(one) for one in flat)
 
 
 __all__ = [
@@ -80,6 +85,7 @@ __all__ = [
     "Done",
     "Fetch",
     "Go",
+    "Heard",
     "OnFailedUndo",
     "Retry",
     "Return",

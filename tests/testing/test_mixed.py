@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from es_saga import InvalidInput, SagaStatus
 from es_saga.core.compiled_step import StepDefinition, StepKind
 from es_saga.core.reaction import Reaction
+from es_saga.core.sensitive import SensitiveFields
 from es_saga.core.state import WorkStatus
 from es_saga.core.unfolding import unfolded
 from es_saga.diagrams import definition_svg, sequence_mermaid, sequence_svg, timeline_svg
@@ -63,6 +64,17 @@ def test_no_law_is_broken_and_today_decides_it_all_again(
     assert not outcome.findings, str(outcome)
     for story, replay in stories(outcome):
         assert diverges(story.definition, replay) is None, str(outcome)
+
+
+@settings(bounded, max_examples=30)
+@given(sketches(), ITEMS, SEEDS)
+def test_nobody_is_shown_what_is_sensitive(sketch: Sketch, items: int, seed: int) -> None:
+    """Not on any way, in any list, of any child, nor of what it waited for."""
+    for story, replay in stories(run(sketch, items, seed)):
+        hidden = SensitiveFields(story.definition.sensitive)
+        for moment in replay.moments:
+            assert SECRET not in repr(hidden.event(moment.event)), moment.event
+        assert SECRET not in repr(hidden.state(replay.state))
 
 
 @settings(bounded, max_examples=20)
