@@ -19,15 +19,11 @@ MAX_PARTS: Final = 6
 MAX_DEPTH: Final = 3
 """Generations: a saga, those that it runs, and those that they run."""
 
-_STEPS: Final[tuple[Kind, ...]] = (
-    "step",
-    "step",
-    "step",
-    "step",
-    "step",
-    "check",
-    "wait",
-    "sleep",
+_KINDS: st.SearchStrategy[Kind] = st.sampled_from(
+    ("step", "step", "step", "step", "step", "check", "wait", "sleep")
+)
+_KINDS_OR_SAGAS: st.SearchStrategy[Kind] = st.sampled_from(
+    ("step", "step", "step", "step", "step", "check", "wait", "sleep", "saga", "saga")
 )
 _SELDOM: Final = st.sampled_from([False, False, False, True])
 _OFTEN: Final = st.sampled_from([False, True, True])
@@ -95,10 +91,7 @@ class _Drawing:
 
     def step(self, *, late: bool) -> None:
         draw = self._draw
-        kinds: list[Kind] = list(_STEPS)
-        if self._depth > 1:
-            kinds += ["saga", "saga"]
-        kind = draw(st.sampled_from(kinds))
+        kind = draw(_KINDS_OR_SAGAS if self._depth > 1 else _KINDS)
         free = [name for name in self._side if name not in self._members]
         after, join = self._after(free, late=late)
         runs = None
