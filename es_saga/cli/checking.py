@@ -99,7 +99,7 @@ def check(
             except LawBroken as finding:
                 broken += 1
                 file = _save(definition, finding)
-                complain(str(finding), f"es-saga replay {file}" if file else "")
+                complain(str(finding), _hint(finding, file))
                 row |= {"ok": False, "counterexample": file and str(file)}
             rows.append(row | {"steps": list(_steps(definition))})
     _show_rows(rows, output)
@@ -195,6 +195,16 @@ def _save(definition: Definition, finding: LawBroken) -> Path | None:
     except CorruptHistory:  # that it is none is what was found
         return None
     return file
+
+
+def _hint(finding: LawBroken, file: Path | None) -> str:
+    """How to look at what was found, and what else it may mean."""
+    hints = [f"es-saga replay {file}"] if file else []
+    if finding.violation is not None and finding.violation.law == "participant":
+        hints.append(
+            "If no such input ever comes, let its model say so: Field(min_length=1, le=…)."
+        )
+    return "\n      ".join(hints)
 
 
 # ── on stdout ────────────────────────────────────────────────────────────────────────────────────

@@ -178,6 +178,11 @@ def hold_then_refuse(cmd: Reserve, tx: SyncTx) -> Reserved | SoldOut:
     return SoldOut()
 
 
+def hold_for_nobody(cmd: Reserve, tx: SyncTx) -> Reserved | SoldOut:
+    """Takes no input at all to be a proper one."""
+    raise ValueError(cmd.order_id)
+
+
 def hold_under_another_name(cmd: Reserve, tx: SyncTx) -> Reserved | SoldOut:
     """Answers what was not asked."""
     tx.execute(NOTE, cmd.model_dump())

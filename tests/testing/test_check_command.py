@@ -56,6 +56,13 @@ def test_it_says_where_no_saga_completed_since_handlers_do_not_know_the_inputs(
     assert 'Field(examples=["teapot"])' in " ".join(found.stderr.split())
 
 
+def test_an_input_that_no_handler_expects_may_be_excluded_by_its_model(tmp_path: Path) -> None:
+    found = check("tests.testing.wrong_stall:choosy", tmp_path)
+    assert found.returncode == 6, found.stderr
+    assert "stock, asked to Reserve: ValueError" in found.stderr
+    assert "let its model say so: Field(min_length=1)." in " ".join(found.stderr.split())
+
+
 def test_models_answer_instead_where_that_is_asked_for(tmp_path: Path) -> None:
     found = check("tests.testing.wrong_stall:app", tmp_path, "--models")
     assert found.returncode == 0, found.stderr

@@ -14,4 +14,8 @@ shut = App(
     "shut", sagas=[right], participants=[stall.stock(hold=stall.hold_then_refuse), stall.PAYMENTS]
 )
 
+choosy = App(
+    "choosy", sagas=[right], participants=[stall.stock(hold=stall.hold_for_nobody), stall.PAYMENTS]
+)
+
 invariant = stall.nothing_is_lost
