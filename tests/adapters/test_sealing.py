@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,6 +48,10 @@ class Pay(Message):
     pence: int
 
 
+class Signed(Message):
+    name: Sensitive[str]
+
+
 class Paid(Message):
     receipt: Sensitive[str]
 
@@ -68,6 +73,7 @@ class Declined(Refusal):
 
 def payment() -> Saga[Pay]:
     saga = Saga("payment", Pay)
+    saga.wait(Signed, timeout=timedelta(minutes=1))
     saga.step(charge).compensation(refund)
     return saga
 
@@ -83,9 +89,13 @@ def refund(pay: Pay) -> Refund:
 SAGA = payment()
 
 
+def signed() -> Scene:
+    return given(SAGA, Pay(card=SECRET, pence=5)).signal(Signed(name=SECRET))
+
+
 def scene() -> Scene:
     paid = Paid(receipt=SECRET)
-    begun = given(SAGA, Pay(card=SECRET, pence=5)).expect(Charge)
+    begun = signed().expect(Charge)
     return begun.cancel("no").on(Charge).reply(paid).expect(Refund).reply().compensated()
 
 
@@ -291,8 +301,7 @@ async def test_data_that_looks_like_a_seal_is_left_alone(url: str) -> None:
     engine = make_engine(url)
     definitions.register(engine, [SAGA.definition])
     declined = Declined(why={SEALED: base64.b64encode(b"x" * 40).decode()}, card={SEALED: "x"})
-    begun = given(SAGA, Pay(card=SECRET, pence=5)).expect(Charge)
-    story = begun.refuse(declined).compensated().story
+    story = signed().expect(Charge).refuse(declined).compensated().story
     await write(store, story)
     await store.close()
     engine.dispose()
