@@ -39,6 +39,7 @@ _FIELDS: dict[str, st.SearchStrategy[object]] = {
     "due": _numbers,
     "expected": st.booleans(),
     "exceptions": st.lists(st.fixed_dictionaries({"step": _steps, "error": _texts}), max_size=2),
+    "left": st.lists(_steps, max_size=2),
     "outcome": st.sampled_from(Outcome),
     "parent": st.none() | st.builds(Parent, command_id=_texts, undoable=st.booleans()),
     "past": st.lists(_steps, max_size=2),
