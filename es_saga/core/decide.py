@@ -24,6 +24,7 @@ from es_saga.core.events import (
     UndoException,
 )
 from es_saga.core.inputs import FromParent, Heard, Input, Reply, Signal, Start, Tick
+from es_saga.core.joining import dispensable, ready, within_reach
 from es_saga.core.messages import Direction
 from es_saga.core.observing import observe, opening
 from es_saga.core.policy import OnFailedUndo
@@ -35,10 +36,6 @@ from es_saga.core.state import GIVEN_UP, SagaState, StepState, WorkStatus
 from es_saga.core.verbs import operate
 
 _DONE = (WorkStatus.SUCCEEDED, WorkStatus.SKIPPED)
-_LOST = (*GIVEN_UP, WorkStatus.SKIPPED)
-"""A quorum cannot count on these."""
-_QUIET = (StepKind.CHECK, StepKind.WAIT)
-"""They change nothing, so it does not matter whether they were done."""
 
 
 class Decided(NamedTuple):
@@ -207,7 +204,7 @@ def _go_forward(reaction: Reaction) -> None:
             done.add(name)
         elif status in GIVEN_UP:
             step = definition.steps[name]
-            if not _dispensable(reaction, step, status):
+            if not dispensable(reaction, step, status):
                 _give_up(reaction, step, own)
                 return
             reaction.skip(step, f"it goes on without: {own.do.error or 'unknown'}")
@@ -216,11 +213,11 @@ def _go_forward(reaction: Reaction) -> None:
     while begun:  # what is skipped is done at once, and a list has steps of its own
         begun = False
         for name, step in reaction.definition.steps.items():
-            if step.past or name in reaction.state.steps or not _ready(reaction, step, done):
+            if step.past or name in reaction.state.steps or not ready(reaction, step, done):
                 continue
             if bound and step.confirms:
                 continue  # what makes a child's own children and holds final waits for its parent
-            if step.join and _within_reach(reaction, step) < step.join.least:
+            if step.join and within_reach(reaction, step) < step.join.least:
                 _give_up_quorum(reaction, step)
                 return
             if step.confirms and (old := _outlived(reaction)) is not None:
@@ -258,38 +255,6 @@ def _outlived(reaction: Reaction) -> str | None:
         if expires is not None and own.do.started + expires <= reaction.now:
             return name
     return None
-
-
-def _ready(reaction: Reaction, step: StepDefinition, done: set[str]) -> bool:
-    """What it comes after is done; of a quorum, enough, or so little that it is out of reach."""
-    if step.kind is StepKind.PIVOT or step.confirms:  # nor is what could turn the saga back open
-        return done.issuperset(step.ancestors)
-    if step.join is None or done.issuperset(step.after):
-        return done.issuperset(step.after)
-    steps, least = reaction.state.steps, step.join.least
-    if _within_reach(reaction, step) < least:
-        return True
-    if step.join.all_settled:
-        return False
-    succeeded = (steps[name].do.status for name in step.after if name in steps)
-    return sum(status is WorkStatus.SUCCEEDED for status in succeeded) >= least
-
-
-def _within_reach(reaction: Reaction, join: StepDefinition) -> int:
-    """How many of a quorum have succeeded, or still may."""
-    steps = reaction.state.steps
-    return sum(name not in steps or steps[name].do.status not in _LOST for name in join.after)
-
-
-def _dispensable(reaction: Reaction, step: StepDefinition, status: WorkStatus) -> bool:
-    """A quorum goes on without it: nothing was done, and enough others have succeeded or may."""
-    if status is WorkStatus.UNKNOWN and step.kind not in _QUIET:
-        return False
-    definition = reaction.definition
-    joins = [definition.steps[name] for name in definition.next_steps(step.name)]
-    return bool(joins) and all(
-        join.join is not None and _within_reach(reaction, join) >= join.join.least for join in joins
-    )
 
 
 def _give_up_quorum(reaction: Reaction, join: StepDefinition) -> None:
