@@ -18,6 +18,9 @@ _UNIQUE_VIOLATION = "23505"
 _TRANSACTION_ROLLBACK = "40"
 """Class of SQLSTATEs for deadlocks and failed serialisation: the same again may succeed."""
 
+_KEYS = "es_keys"
+"""Who begins a saga makes its key, before its events collide with those of somebody else."""
+
 
 class Trouble(Enum):
     """Kinds of database errors, by what to do about them."""
@@ -31,7 +34,7 @@ class Trouble(Enum):
 
 
 def trouble(error: Exception, table: str = "es_events") -> Trouble:
-    """What kind of trouble an error is; `table` is the one whose keys may be contested."""
+    """What kind of trouble an error is; `table` is the one whose rows may be contested."""
     if isinstance(error, PoolTimeout):
         return Trouble.OUTAGE
     cause = _driver_error(error)
@@ -40,7 +43,8 @@ def trouble(error: Exception, table: str = "es_events") -> Trouble:
     state = getattr(cause, "sqlstate", None) or ""
     kinds = {base.__name__ for base in type(cause).__mro__}
     if state == _UNIQUE_VIOLATION:
-        contested = getattr(getattr(cause, "diag", None), "table_name", None) == table
+        taken = getattr(getattr(cause, "diag", None), "table_name", None)
+        contested = taken in (table, _KEYS)
         return Trouble.COLLISION if contested else Trouble.FAULT
     if state.startswith(_TRANSACTION_ROLLBACK):
         return Trouble.COLLISION
@@ -53,7 +57,7 @@ def trouble(error: Exception, table: str = "es_events") -> Trouble:
 
 def _sqlite_trouble(error: sqlite3.Error, table: str) -> Trouble:
     code = getattr(error, "sqlite_errorcode", None)
-    if code in _UNIQUE and f" {table}." in str(error):
+    if code in _UNIQUE and any(f" {name}." in str(error) for name in (table, _KEYS)):
         return Trouble.COLLISION
     if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
         return Trouble.OUTAGE

@@ -21,7 +21,7 @@ from es_saga.adapters.follower import Follower, Overtaken
 from es_saga.adapters.jobs import AdvanceJob, AppendJob, ClaimJob, Item, Job, settle, size_of
 from es_saga.adapters.log_end import LogEnd
 from es_saga.adapters.past import states_at
-from es_saga.adapters.sealing import Sealing
+from es_saga.adapters.sealing import Sealing, Stored
 from es_saga.adapters.statements import Mark, Row, Span, Statements
 from es_saga.adapters.trouble import RETRY_AFTER_SECONDS, Trouble, trouble, unavailable
 from es_saga.core.aggregate import SagaState
@@ -229,8 +229,7 @@ class Writer:
                 draft.marks += job.marks
                 draft.results.append(None)
                 continue
-            items = self._sealed(connection, job.items) if self._sealing else job.items
-            draft.results.append(self._place(job.part, items, draft, now))
+            draft.results.append(self._place(connection, job, draft, now))
         draft.spans = [
             Span(part, before[part], head)
             for part, head in sorted(draft.heads.items())
@@ -239,35 +238,32 @@ class Writer:
         draft.marks = _furthest(draft.marks)
         return draft
 
-    def _sealed(self, connection: sa.Connection, items: Sequence[Item]) -> list[Item]:
-        """The same, with the sensitive values of what is stored encrypted."""
-        assert self._sealing is not None, "asked for only where there is a key"
-        fields_of = self._fields.on(connection)
-        sealed: list[Item] = []
-        for item in items:
-            origin = item.append.state.origin
-            fields = fields_of(origin.saga_type, origin.definition)
-            if fields:
-                begins = item.append.version == 0
-                stored = self._sealing.seal(
-                    connection, origin.saga_id, fields, item.stored, begins=begins
-                )
-                item = item._replace(stored=stored)
-            sealed.append(item)
-        return sealed
+    def _sealed(self, connection: sa.Connection, item: Item) -> Sequence[Stored]:
+        """What is stored, with its sensitive values encrypted where there is a key."""
+        append, stored = item
+        if self._sealing is None:
+            return stored
+        origin = append.state.origin
+        fields = self._fields.on(connection)(origin.saga_type, origin.definition)
+        if not fields:
+            return stored
+        begins = append.version == 0
+        return self._sealing.seal(connection, origin.saga_id, fields, stored, begins=begins)
 
     def _place(
-        self, part: int, items: Sequence[Item], draft: _Draft, now: float
+        self, connection: sa.Connection, job: AppendJob, draft: _Draft, now: float
     ) -> list[int | None]:
-        versions, rows, recorded = draft.versions, draft.rows, draft.recorded
+        part, versions, rows, recorded = job.part, draft.versions, draft.rows, draft.recorded
         position = draft.heads[part]
         result: list[int | None] = []
-        for append, stored in items:
+        for item in job.items:
+            append = item.append
             saga_id, version, events, state, _ = append
             if versions[saga_id] != version:
                 # Taken; or it follows on something that was refused, and would leave a gap.
                 result.append(None)
                 continue
+            stored = self._sealed(connection, item)
             for (topic, payload), event in zip(stored, events, strict=True):
                 position += 1
                 version += 1

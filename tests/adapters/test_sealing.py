@@ -160,6 +160,25 @@ async def read(url: str, master: bytes | None = MASTER) -> Sequence[Any]:
 
 
 @pytest.mark.anyio
+async def test_who_begins_a_saga_again_is_told_and_the_one_key_stays(url: str) -> None:
+    story = scene().story
+    first, second = opened(url), opened(url)
+    engine = make_engine(url)
+    definitions.register(engine, [SAGA.definition])
+    engine.dispose()
+    await write(first, story, upto=1)
+    state = fold(story.saga_id, story.history[:1])
+    assert state is not None
+    again = Append(story.saga_id, 0, story.history[:1], state, None)
+    for store in (second, first):
+        assert list(await store.append(part_of(story.saga_id), [again])) == [None]
+    await write(second, story, after=1)
+    await first.close()
+    await second.close()
+    assert await read(url) == list(story.history)
+
+
+@pytest.mark.anyio
 async def test_what_is_sealed_is_read_back_and_stands_nowhere_in_the_database(url: str) -> None:
     story = await told(url)
     assert SECRET not in dump(url)
