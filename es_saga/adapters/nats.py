@@ -16,7 +16,7 @@ import math
 import random
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -275,6 +275,10 @@ class NatsTransport:
             Unavailable: the server does not answer.
         """
         return await self._streams.status()
+
+    async def unserved(self, services: Collection[str]) -> frozenset[str]:
+        """See `Streams.unserved`."""
+        return await self._streams.unserved(services)
 
     async def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[tuple[int, Envelope]]:
         """Dead letters with their numbers, the oldest first, from the one after `after`.

@@ -147,15 +147,20 @@ class Link:
         """
         connecting = asyncio.ensure_future(self._connect(self._client))
         failing = asyncio.ensure_future(self._failed.wait())
-        await asyncio.wait(
-            (connecting, failing), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
-        failing.cancel()
-        if not connecting.done() or connecting.exception() is not None:
-            self._closing = True
-            connecting.cancel()
-            await asyncio.gather(connecting, failing, return_exceptions=True)
-            await self._close_client()
+        connected = False
+        try:
+            await asyncio.wait(
+                (connecting, failing), timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            connected = connecting.done() and connecting.exception() is None
+        finally:  # also when we are not waited for any longer
+            failing.cancel()
+            if not connected:
+                self._closing = True
+                connecting.cancel()
+                await asyncio.gather(connecting, failing, return_exceptions=True)
+                await self._close_client()
+        if not connected:
             raise Unavailable(
                 f"NATS cannot be reached at {', '.join(map(_public, self._servers))}: "
                 f"{self.last_error or 'no answer'}.",

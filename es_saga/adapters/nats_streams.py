@@ -13,11 +13,12 @@ A tenant has six streams. Everything here is idempotent and is done again after 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from es_saga.adapters.nats_link import Link
+from es_saga.adapters.subjects import overlap
 from es_saga.core.errors import InvalidInput, SagaError, Unavailable
 from es_saga.core.messages import MAX_PAYLOAD_BYTES, Subjects, is_token
 from es_saga.engine.ports import Consumer
@@ -98,6 +99,8 @@ class ConsumerStatus:
     filter: str
     floor: int
     """Every message of its filter up to this sequence number is settled."""
+    taken: bool = True
+    """Somebody waits for its messages now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +236,25 @@ class Streams:
                     redelivered=info["num_redelivered"],
                     filter=info["config"].get("filter_subject", ">"),
                     floor=info["ack_floor"]["stream_seq"],
+                    taken=bool(info.get("num_waiting") or info.get("push_bound")),
                 )
                 for info in batch
             ]
             if not batch or len(found) >= page["total"]:
                 return found
+
+    async def unserved(self, services: Collection[str]) -> frozenset[str]:
+        """Those of these services whose commands nobody takes now.
+
+        Raises:
+            BrokerError, Unavailable: the server cannot tell.
+        """
+        taken = [one.filter for one in await self.consumers("CMD") if one.taken]
+        return frozenset(
+            service
+            for service in services
+            if not any(overlap(self._subjects.commands_of(service), one) for one in taken)
+        )
 
     def _config(self, kind: str) -> dict[str, Any]:
         limits = self._limits

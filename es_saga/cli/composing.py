@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from es_saga.cli.console import Output, say, short, show
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from es_saga.config import Settings
     from es_saga.engine.composition import Composition, Question
     from es_saga.projections.queries import Standing
+
+UNSERVED_SECONDS: Final = 1.0
+"""How long the broker may take to say who takes commands."""
 
 
 def composed(
@@ -45,6 +48,27 @@ def composed(
 
 async def _known(standing: Standing) -> Standing:
     return standing
+
+
+def unserved(settings: Settings, services: Collection[str]) -> Collection[str] | None:
+    """Those of these services whose commands nobody takes now; None: it cannot be known, or not
+    soon."""
+    import asyncio
+
+    from es_saga.cli import compose
+    from es_saga.cli.running import located
+    from es_saga.core.errors import SagaError
+
+    async def ask() -> Collection[str]:
+        here = located(settings)
+        assert here.nats is not None, "located"
+        async with asyncio.timeout(UNSERVED_SECONDS), compose.streams(here, here.nats) as streams:
+            return await streams.unserved(services)
+
+    try:
+        return asyncio.run(ask()) if services else ()
+    except (SagaError, TimeoutError):  # a look at the log needs no broker
+        return None
 
 
 def _question(text: str) -> Question:

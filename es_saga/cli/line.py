@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -42,6 +43,10 @@ class OnDemand:
     async def questions(self) -> Questions:
         """The way to the participants. Raises as `client` does."""
         return (await self._connected())[1]
+
+    async def unserved(self, services: Collection[str]) -> Collection[str]:
+        """See `Streams.unserved`. Raises as `client` does."""
+        return await (await self._connected())[1].unserved(services)
 
     @property
     def tenant(self) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from es_saga.cli.composing import composed, flat_answers, show_answers
+from es_saga.cli.composing import composed, flat_answers, show_answers, unserved
 from es_saga.cli.console import (
     EXIT_FAILURE,
     EXIT_TIMED_OUT,
@@ -85,16 +85,18 @@ def status(
     standing = queries.standing(saga_id)
     found = composed(settings, standing, asked, timeout) if asked else None
     row = standing.saga
+    nobody = unserved(settings, set(standing.asked.values()))
     if output is not Output.TABLE:
         beside = {} if found is None else flat_answers(found)
-        show_one({**flat(standing), **beside}, output)
+        known = None if nobody is None else sorted(nobody)
+        show_one({**flat(standing), "unserved": known, **beside}, output)
         return
     _show_head(row)
     _show_kin(standing)
     if row.status == "stuck":
         why = _stuck_at(list(whole(queries, saga_id)))
         put(f"[dim]stuck[/]    [bold red]{escape(why)}[/]", hang=9)
-    _show_next(standing)
+    _show_next(standing, nobody or ())
     if row.steps:
         _show_steps(standing)
     if found is not None:
@@ -160,7 +162,7 @@ def _advice(row: SagaRow) -> str:
     )
 
 
-def _show_next(standing: Standing) -> None:
+def _show_next(standing: Standing, nobody: Collection[str]) -> None:
     """Of an open saga: how old it is, what is still to be done, and when something happens."""
     row = standing.saga
     from es_saga.diagrams.timescale import lasting
@@ -176,6 +178,9 @@ def _show_next(standing: Standing) -> None:
         for one in standing.waits_for:
             until = f", until {moment(one.until)}" if one.until is not None else ""
             put(f"[dim]waits[/]    for {escape(one.what)}{until}", hang=9)
+        for step, service in standing.asked.items():
+            away = ": [yellow]nobody serves it[/]" if service in nobody else ""
+            put(f"[dim]waits[/]    for {service} ({escape(step)}){away}", hang=9)
         if row.status == "waiting" and not standing.waits_for and standing.parent is not None:
             put(
                 f"[dim]waits[/]    for {standing.parent}: it is done, and held until that ends",

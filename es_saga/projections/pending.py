@@ -13,6 +13,7 @@ from es_saga.core.errors import InvalidInput
 from es_saga.core.messages import Direction, as_written
 from es_saga.projections.listing import MAX_PAGE, AnyRow, Cursor, Page, is_at
 from es_saga.projections.status import STATUS
+from es_saga.projections.waiting import unanswered
 
 MAX_OPEN: Final = 20_000
 """Open sagas that are counted by step."""
@@ -137,12 +138,7 @@ def _meant(one: PendingWork, step: str | None) -> bool:
 
 def _of_saga(row: AnyRow) -> Iterator[PendingWork]:
     steps: Mapping[str, Mapping[str, Any]] = json.loads(row.steps)
-    for name, own in steps.items():
-        undo = own.get("undo")
-        direction = Direction.DO if undo is None else Direction.UNDO
-        open_ = own if undo is None else undo
-        if open_["status"] not in ("started", "backoff"):
-            continue
+    for name, direction, open_ in unanswered(steps):
         yield PendingWork(
             saga_id=row.saga_id,
             type=row.type,

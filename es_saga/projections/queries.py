@@ -87,7 +87,13 @@ class Queries:
         by = self._ask(lambda connection: trail.settled_by(connection, saga_id))
         stands = standing(row, shape, by, time.time() if now is None else now)
         near = self._ask(lambda connection: kin(connection, row, shape))
-        return replace(stands, parent=near.parent, children=near.children)
+        return replace(stands, parent=near.parent, children=near.children, asked=self.asked(row))
+
+    def asked(self, row: SagaRow) -> Mapping[str, str]:
+        """The services that an open saga waits for, by the steps that asked them."""
+        if row.closed is not None:
+            return {}
+        return self._ask(lambda connection: trail.asked(connection, row.saga_id, row.steps))
 
     def kin(self, saga_id: str) -> Kin:
         """Who runs a saga, and whom it runs.

@@ -57,6 +57,8 @@ class Standing:
     """The sagas that it runs, by the steps that do."""
     waits_for: tuple[Awaited, ...] = ()
     """Messages, events and times that it waits for, and asks nobody."""
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The services that it waits for, by the steps that asked them."""
     way: str | None = None
     """Which way from its save-points it is on; None: it has come to none."""
 

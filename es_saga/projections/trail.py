@@ -13,13 +13,15 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from es_saga.core.errors import CorruptHistory, InvalidInput
-from es_saga.core.messages import PARTS, Direction
+from es_saga.core.messages import PARTS, Direction, as_written
+from es_saga.core.nested import is_for_saga
 from es_saga.core.sensitive import SensitiveFields
 from es_saga.projections.audit import AUDIT
 from es_saga.projections.chain import GENESIS, Damage, Kept, Stored, first_damage
 from es_saga.projections.definitions import DEFINITIONS
 from es_saga.projections.listing import MAX_PAGE
 from es_saga.projections.status import STATUS
+from es_saga.projections.waiting import unanswered
 
 EVENTS: Final = sa.table(
     "es_events",
@@ -39,6 +41,7 @@ _TRACKING: Final = sa.table(
 _SAME_EVENT: Final = sa.and_(
     EVENTS.c.originator_id == AUDIT.c.saga_id, EVENTS.c.originator_version == AUDIT.c.version
 )
+_SENDING: Final = {Direction.DO: "StepStarted", Direction.UNDO: "CompensationIssued"}
 _SETTLING: Final = ("OperatorSkipped", "OperatorResolved")
 
 
@@ -197,6 +200,29 @@ def settled_by(connection: sa.Connection, saga_id: str) -> Mapping[str, str]:
         for kind, step, actor, state in connection.execute(query)
         if kind == "OperatorSkipped" or json.loads(state).get("direction") == Direction.UNDO
     }
+
+
+def asked(connection: sa.Connection, saga_id: str, steps: Mapping[str, Any]) -> dict[str, str]:
+    """Of each step, as it was written, that a service has not answered: which one was asked.
+
+    Args:
+        steps: of the saga, as its status row has them.
+    """
+    one_each = {as_written(name): (name, direction) for name, direction, _ in unanswered(steps)}
+    query = (
+        sa.select(EVENTS.c.state)
+        .join(AUDIT, _SAME_EVENT)
+        .where(AUDIT.c.saga_id == saga_id)
+        .order_by(AUDIT.c.version.desc())
+        .limit(1)
+    )
+    found: dict[str, str] = {}
+    for step, (name, direction) in one_each.items():
+        of_it = query.where(AUDIT.c.kind == _SENDING[direction], AUDIT.c.step == name)
+        sent = json.loads(connection.execute(of_it).scalar() or "{}")
+        if sent.get("to") and not sent.get("expected") and not is_for_saga(sent["to"]):
+            found[step] = sent["to"]
+    return found
 
 
 def _hidden(connection: sa.Connection, saga_id: str) -> SensitiveFields:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from es_saga.core.messages import as_written
+from es_saga.core.messages import Direction, as_written
 
 SLEEP: Final = "Sleep"
 """What a step that lets time pass has for a message, see `StepDefinition.asks`."""
@@ -23,6 +23,21 @@ class Awaited:
     """The type of the message; of a sleep, the step."""
     until: float | None
     """Seconds since the epoch."""
+
+
+def unanswered(
+    steps: Mapping[str, Any],
+) -> Iterator[tuple[str, Direction, Mapping[str, Any]]]:
+    """Steps, and what was begun of each and has no outcome: in flight, or to be sent again.
+
+    >>> list(unanswered({"reserve": {"status": "succeeded"}, "charge": {"status": "backoff"}}))
+    [('charge', <Direction.DO: 'do'>, {'status': 'backoff'})]
+    """
+    for name, own in steps.items():
+        undo = own.get("undo")
+        work = own if undo is None else undo
+        if work["status"] in ("started", "backoff"):
+            yield name, Direction.DO if undo is None else Direction.UNDO, work
 
 
 def awaited(shape: Mapping[str, Any], steps: Mapping[str, Any]) -> Iterator[Awaited]:

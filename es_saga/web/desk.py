@@ -8,7 +8,7 @@ anew from it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
@@ -64,6 +64,14 @@ class Line(Protocol):
         """
         ...
 
+    async def unserved(self, services: Collection[str]) -> Collection[str]:
+        """Those of these services whose commands nobody takes now.
+
+        Raises:
+            Unavailable: the broker is out of reach, or no app runs.
+        """
+        ...
+
     @property
     def tenant(self) -> str:
         """Whose participants those are."""
@@ -83,6 +91,14 @@ class NoLine:
 
     async def questions(self) -> Questions:
         """There is none.
+
+        Raises:
+            Unavailable: always.
+        """
+        raise _nobody()
+
+    async def unserved(self, services: Collection[str]) -> Collection[str]:
+        """Nobody knows.
 
         Raises:
             Unavailable: always.

@@ -160,6 +160,17 @@ async def acknowledged(pipe: NatsTransport, consumer: str, unacked: int = 0) -> 
     await eventually_is(state, [(0, unacked)])
 
 
+async def test_it_is_known_whose_commands_nobody_takes(pipe: NatsTransport) -> None:
+    async def unserved() -> frozenset[str]:
+        return await pipe.unserved(["stock", "card", "sto"])
+
+    assert await unserved() == {"stock", "card", "sto"}
+    serving = await pipe.consume(stock(pipe), Seen())
+    await eventually_is(unserved, frozenset({"card", "sto"}))
+    await serving.stop()
+    await eventually_is(unserved, frozenset({"stock", "card", "sto"}))
+
+
 async def test_trimming_removes_what_is_acknowledged_and_nothing_else(pipe: NatsTransport) -> None:
     done, held = Seen(), Seen(keep)
     await pipe.consume(stock(pipe), done)

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 import time
@@ -86,6 +87,33 @@ def test_what_is_stuck_is_listed_and_status_says_what_to_do(
 
     assert stuck in {row["saga_id"] for row in listed.json()}
     assert "needs a human" in shown.err
+
+
+def test_status_says_that_nobody_serves_what_a_saga_waits_for(
+    cli: Cli, bakery: Running, sweetening: Begin, baking: Begin
+) -> None:
+    sweets, bread = sweetening(), baking()
+
+    shown = cli("status", sweets, data=bakery.data)
+    served = cli("status", bread, data=bakery.data)
+
+    assert "for sugar (sugar): nobody serves it" in shown.out
+    assert "for bakery (flour)\n" in served.out
+    assert cli("status", sweets, "-o", "json", data=bakery.data).json()["unserved"] == ["sugar"]
+
+
+def test_status_needs_no_broker(
+    cli: Cli, bakery: Running, sweetening: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweets = sweetening()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (1, silent.getsockname()[1]):
+            monkeypatch.setenv("ES_SAGA_NATS", f"nats://127.0.0.1:{port}")
+            monkeypatch.setenv("ES_SAGA_APP", "bakery")
+            found = cli("status", sweets, "-o", "json", data=bakery.data)
+
+            assert (found.code, found.err) == (0, "")
+            assert (found.json()["asked"], found.json()["unserved"]) == ({"sugar": "sugar"}, None)
 
 
 def test_retry_goes_on_once_the_cause_is_gone(cli: Cli, bakery: Running, stuck: str) -> None:

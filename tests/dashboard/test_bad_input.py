@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -75,6 +75,9 @@ class Line:
 
     async def questions(self) -> Questions:
         raise NotImplementedError("no page asks participants")
+
+    async def unserved(self, services: Collection[str]) -> Collection[str]:
+        return ()
 
     tenant = "main"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -100,6 +100,8 @@ class Direct:
         self._client = client
         self._pipe = pipe
         self.cut = False
+        self.away: frozenset[str] = frozenset()
+        """Services that nobody serves."""
 
     async def client(self) -> Client:
         if self.cut:
@@ -109,6 +111,10 @@ class Direct:
     async def questions(self) -> Questions:
         await self.client()
         return self._pipe
+
+    async def unserved(self, services: Collection[str]) -> Collection[str]:
+        await self.client()
+        return self.away & set(services)
 
 
 @dataclass

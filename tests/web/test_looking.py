@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,24 @@ async def test_a_history_is_told_event_by_event_and_page_by_page(office: Office)
         found += page["items"]
         after = page["next"]
     assert found == whole["items"]
+
+
+async def test_a_page_says_which_service_nobody_serves(office: Office) -> None:
+    office.behave(lambda envelope: Silence() if envelope.type == "Pay" else willing(envelope))
+    saga_id = await office.start(of="vigil")
+    await office.world.until(saga_id, lambda state: "pay" in state.steps)
+    assert (await get(office, f"/sagas/{saga_id}"))["asked"] == {"pay": "till"}
+
+    async def page() -> str:
+        html = (await office.http.get(f"/sagas/{saga_id}")).text
+        return " ".join(re.sub("<[^>]*>", " ", html).split())
+
+    office.line.away = frozenset({"shop"})
+    assert "nobody serves it" not in await page()
+    office.line.away = frozenset({"till"})
+    assert "Waits for till (pay): nobody serves it" in await page()
+    office.line.cut = True
+    assert "Waits for till (pay)" in await page()
 
 
 async def test_the_audit_trail_names_who_intervened_and_why(office: Office) -> None:

@@ -115,6 +115,10 @@ class Saga(SagaLine):
         examples=[{"ship": "order-1--ship"}],
     )
     waits_for: list[Awaited] = Field(description="What it waits for, while it asks nobody.")
+    asked: dict[str, str] = Field(
+        description="The services that it waits for, by the steps that asked them.",
+        examples=[{"charge": "payments"}],
+    )
     way: str | None = Field(
         description="Which way from its save-points it is on; null: it has come to none.",
         examples=["2 of 2, from held"],
@@ -140,6 +144,7 @@ class Saga(SagaLine):
             parent=standing.parent,
             children=dict(standing.children),
             waits_for=[Awaited.model_validate(one) for one in standing.waits_for],
+            asked=dict(standing.asked),
             way=standing.way,
         )
 
