@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -30,7 +30,8 @@ from es_saga.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from es_saga.projections.queries import SagaRow
+    from es_saga.projections.lists import UnderWay
+    from es_saga.projections.queries import Queries, SagaRow
 
 WATCH_SECONDS: Final = 1.0
 """How often `--watch` looks."""
@@ -119,29 +120,29 @@ def list_sagas(
         return found.sagas(wanted, limit=limit)
 
     if watch:
-        _watch(look, output)
+        _watch(found, look, output)
     rows = look()
-    _show_list(rows, output)
+    _show_list(found, rows, output)
     if not rows:
         say("no sagas")
     elif len(rows) == limit:
         say(f"[dim]the latest {limit}; --limit shows more[/]")
 
 
-def _watch(look: Any, output: Output) -> None:
+def _watch(queries: Queries, look: Callable[[], list[SagaRow]], output: Output) -> None:
     """Show what there is, again and again; ends with Ctrl-C."""
     live = output is Output.TABLE and console_on(sys.stdout).is_terminal
     seen: dict[str, int] = {}
     while True:
-        rows: list[SagaRow] = look()
+        rows = look()
         if live:
             sys.stdout.write("\x1b[H\x1b[2J")
-            _show_list(rows[: _terminal_rows()], output)
+            _show_list(queries, rows[: _terminal_rows()], output)
             say(f"[dim]{len(rows)} sagas at {clock(time.time())[:8]}; Ctrl-C ends[/]")
         else:
             news = [row for row in reversed(rows) if seen.get(row.saga_id) != row.version]
             form = Output.JSONL if output is Output.JSON else output
-            _show_list(news, form)
+            _show_list(queries, news, form)
             seen = {row.saga_id: row.version for row in rows}
         time.sleep(WATCH_SECONDS)
 
@@ -151,7 +152,7 @@ def _terminal_rows() -> int:
     return max(1, console_on(sys.stdout).height - 3)
 
 
-def _show_list(rows: Iterable[SagaRow], output: Output) -> None:
+def _show_list(queries: Queries, rows: Iterable[SagaRow], output: Output) -> None:
     if output is not Output.TABLE:
         show((asdict(row) for row in rows), output)
         return
@@ -166,16 +167,21 @@ def _show_list(rows: Iterable[SagaRow], output: Output) -> None:
         Column("updated", optional=True),
         Column("version", optional=True, right=True),
     )
-    show(map(_line, rows), output, columns, styles=_style)
+    rows = list(rows)
+    lists = queries.lists(rows)
+    lines = (_line(row, lists.get(row.saga_id, ())) for row in rows)
+    show(lines, output, columns, styles=_style)
 
 
-def _line(row: SagaRow) -> dict[str, Any]:
+def _line(row: SagaRow, lists: Sequence[UnderWay]) -> dict[str, Any]:
+    from es_saga.projections.lists import folded
+
     reason = f"{row.reason_step}: {row.reason}" if row.reason_step else row.reason
     return {
         "saga_id": row.saga_id,
         "type": row.type,
         "status": row.status,
-        "current": ", ".join(row.current),
+        "current": ", ".join(folded(row.current, lists)),
         "reason": short(reason or ""),
         "version": row.version,
         "updated": moment(row.updated),

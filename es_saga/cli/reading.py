@@ -166,6 +166,7 @@ def _show_next(standing: Standing, nobody: Collection[str]) -> None:
     """Of an open saga: how old it is, what is still to be done, and when something happens."""
     row = standing.saga
     from es_saga.diagrams.timescale import lasting
+    from es_saga.projections.lists import folded
 
     if standing.way is not None:
         put(f"[dim]way[/]      {escape(standing.way)}", hang=9)
@@ -173,8 +174,9 @@ def _show_next(standing: Standing, nobody: Collection[str]) -> None:
         deadline = f", deadline {moment(row.deadline)}" if row.deadline else ""
         put(f"[dim]age[/]      {lasting(standing.age)}{deadline}")
         if standing.remaining:
+            left = folded(standing.remaining, standing.lists)
             what = "to undo" if row.backward else "to do"
-            put(f"[dim]{what:8}[/] {escape(', '.join(standing.remaining))}", hang=9)
+            put(f"[dim]{what:8}[/] {escape(', '.join(left))}", hang=9)
         for one in standing.waits_for:
             until = f", until {moment(one.until)}" if one.until is not None else ""
             put(f"[dim]waits[/]    for {escape(one.what)}{until}", hang=9)

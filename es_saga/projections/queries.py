@@ -32,6 +32,7 @@ from es_saga.projections.definitions import DefinitionRow
 from es_saga.projections.incidents import Incidents
 from es_saga.projections.kin import Kin, kin
 from es_saga.projections.listing import MAX_PAGE, STATUSES, Count, Cursor, Page, SagaFilter
+from es_saga.projections.lists import UnderWay, at_items, under_way
 from es_saga.projections.pending import PendingWork, StepLoad
 from es_saga.projections.standing import SagaRow, Standing, saga_row, standing
 from es_saga.projections.status import STATUS
@@ -87,13 +88,32 @@ class Queries:
         by = self._ask(lambda connection: trail.settled_by(connection, saga_id))
         stands = standing(row, shape, by, time.time() if now is None else now)
         near = self._ask(lambda connection: kin(connection, row, shape))
-        return replace(stands, parent=near.parent, children=near.children, asked=self.asked(row))
+        return replace(
+            stands,
+            parent=near.parent,
+            children=near.children,
+            asked=self.asked(row),
+            lists=self.lists([row]).get(saga_id, ()),
+        )
 
     def asked(self, row: SagaRow) -> Mapping[str, str]:
         """The services that an open saga waits for, by the steps that asked them."""
         if row.closed is not None:
             return {}
         return self._ask(lambda connection: trail.asked(connection, row.saga_id, row.steps))
+
+    def lists(self, rows: Sequence[SagaRow]) -> Mapping[str, Sequence[UnderWay]]:
+        """The lists that these sagas are going over, by their ids; who goes over none is left out.
+
+        Those on the way back are: what counts for them is what was done.
+        """
+        going = {
+            row.saga_id: row.steps for row in rows if not row.backward and at_items(row.current)
+        }
+        if not going:
+            return {}
+        counts = self._ask(lambda connection: trail.fanned_out(connection, [*going]))
+        return {saga_id: [*under_way(of, going[saga_id])] for saga_id, of in counts.items()}
 
     def kin(self, saga_id: str) -> Kin:
         """Who runs a saga, and whom it runs.

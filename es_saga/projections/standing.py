@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from es_saga.projections.ledger import Entry, ledger, remaining
+from es_saga.projections.lists import UnderWay
 from es_saga.projections.waiting import Awaited, awaited, way
 
 
@@ -59,6 +60,8 @@ class Standing:
     """Messages, events and times that it waits for, and asks nobody."""
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
     """The services that it waits for, by the steps that asked them."""
+    lists: Sequence[UnderWay] = ()
+    """The lists that it is going over."""
     way: str | None = None
     """Which way from its save-points it is on; None: it has come to none."""
 

@@ -225,6 +225,21 @@ def asked(connection: sa.Connection, saga_id: str, steps: Mapping[str, Any]) -> 
     return found
 
 
+def fanned_out(
+    connection: sa.Connection, saga_ids: Sequence[str]
+) -> Mapping[str, Mapping[str, int]]:
+    """Of each saga: the steps over a list that it ever began, and how many items those had."""
+    query = (
+        sa.select(AUDIT.c.saga_id, AUDIT.c.step, EVENTS.c.state)
+        .join(EVENTS, _SAME_EVENT)
+        .where(AUDIT.c.saga_id.in_(saga_ids), AUDIT.c.kind == "StepFannedOut")
+    )
+    found: dict[str, dict[str, int]] = {}
+    for saga_id, step, state in connection.execute(query):
+        found.setdefault(saga_id, {})[step] = json.loads(state)["count"]
+    return found
+
+
 def _hidden(connection: sa.Connection, saga_id: str) -> SensitiveFields:
     same = sa.and_(
         DEFINITIONS.c.type == STATUS.c.type, DEFINITIONS.c.version == STATUS.c.definition

@@ -1,6 +1,7 @@
 """A log with sagas of every style, each at a place where a reader has questions.
 
 picking-1      a list of thirty items, of which one is refused and one cannot be put back
+picking-2      such a list under way
 getaway-1      completed on its second way
 getaway-2      stuck on its way back to the save-point
 together-1     runs two others: one of them is held, the other one under way
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from domain.together.saga import journey, together
 from domain.travel.getaway import getaway
 from domain.travel.participants import flights, rooms, wallet
 from es_saga import Command, Message, Participant, Saga
-from es_saga.core.events import SagaEvent
+from es_saga.core.events import SagaEvent, StepSucceeded
 from es_saga.testing.faults import Fault, FaultPlan, Kind
 from es_saga.testing.simulation.loop import EPOCH
 from es_saga.testing.world import Begin, World
 from tests.dashboard.sample import moved, write
 
 ITEMS = 30
+DONE = 7
+"""Of the items of picking-2."""
 HOUR = 3600.0
 
 
@@ -89,10 +92,18 @@ def _told(
     return {saga_id: list(log.history(saga_id)) for saga_id in log.states}
 
 
+def _up_to(done: int, history: Sequence[SagaEvent]) -> list[SagaEvent]:
+    """Its events until so many steps were."""
+    at = [place for place, event in enumerate(history) if isinstance(event, StepSucceeded)]
+    return [*history[: at[done - 1] + 1]]
+
+
 def histories() -> dict[str, list[SagaEvent]]:
     """What has happened to each within the last hour."""
     basket = {"basket": "1", "items": [f"item {n}" for n in range(ITEMS)]}
-    told = _told(
+    under_way = _told([picking], [Begin("picking-2", "picking", basket, HOUR - 60)], [])
+    told = {saga_id: _up_to(DONE, own) for saga_id, own in under_way.items()}
+    told |= _told(
         [picking],
         [Begin("picking-1", "picking", basket)],
         [

@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.cli.conftest import Cli, cli
 from tests.dashboard import styles
 from tests.dashboard.conftest import Tabs
 from tests.dashboard.serving import Site, serving
+
+__all__ = ["cli"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,19 @@ def test_a_long_list_is_one_line_and_what_is_wrong_with_it_stands_below(shop: Si
     assert "pick-8 item 8" in page(shop, "/sagas/picking-1/ledger?each=pick")
     assert "Retry Retry pick-7" not in ledger
     assert re.search(r"pick-7 item 7 .* Resolve pick-7 Skip pick-7", ledger)
+
+
+@pytest.mark.requirement("R083")
+def test_of_a_list_under_way_it_is_told_how_much_there_is(shop: Site, cli: Cli) -> None:
+    far = f"pick ({styles.DONE} of {styles.ITEMS} done)"
+    assert f"List {far}" in page(shop, "/sagas/picking-2")
+    assert far in row(shop, "/sagas?type=picking&status=running", "running")
+    track = r'aria-label="pick, 30 items: 7 done, 4 in flight, 19 not begun, pack not begun"'
+    assert re.search(track, httpx.get(f"{shop.url}/sagas/picking-2", timeout=20).text)
+    assert f"to do    {far}, pack\n" in cli("status", "picking-2", "--database", shop.log).out
+    listed = cli("list", "--type", "picking", "--database", shop.log).out.splitlines()
+    assert far in next(line for line in listed if "picking-2" in line)
+    assert " of 30" not in next(line for line in listed if "picking-1" in line), "it goes back"
 
 
 def test_which_way_a_saga_is_on_and_what_was_undone_for_it_is_told(shop: Site) -> None:

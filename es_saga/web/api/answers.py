@@ -95,6 +95,15 @@ class Awaited(Answer):
     until: float | None
 
 
+class UnderWay(Answer):
+    """A list that a saga is going over."""
+
+    step: str = Field(examples=["pick"])
+    done: int = Field(description="Items that are.", examples=[7])
+    begun: int
+    items: int = Field(examples=[50])
+
+
 class Saga(SagaLine):
     """Everything that the status view has of a saga."""
 
@@ -119,6 +128,7 @@ class Saga(SagaLine):
         description="The services that it waits for, by the steps that asked them.",
         examples=[{"charge": "payments"}],
     )
+    lists: list[UnderWay] = Field(description="The lists that it is going over.")
     way: str | None = Field(
         description="Which way from its save-points it is on; null: it has come to none.",
         examples=["2 of 2, from held"],
@@ -145,6 +155,7 @@ class Saga(SagaLine):
             children=dict(standing.children),
             waits_for=[Awaited.model_validate(one) for one in standing.waits_for],
             asked=dict(standing.asked),
+            lists=[UnderWay.model_validate(one) for one in standing.lists],
             way=standing.way,
         )
 

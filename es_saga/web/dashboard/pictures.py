@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
-from es_saga.core.messages import standing_for
+from es_saga.core.messages import as_written, names_of_each, standing_for
+from es_saga.projections.lists import UnderWay
 from es_saga.projections.waiting import SLEEP
 from es_saga.web.dashboard import looks
 
@@ -105,19 +106,26 @@ class _Piece(NamedTuple):
     pivot: bool = False
 
 
-def track(steps: Mapping[str, Any], plan: Sequence[Planned]) -> Markup:
+def track(
+    steps: Mapping[str, Any], plan: Sequence[Planned], lists: Sequence[UnderWay] = ()
+) -> Markup:
     """A saga's steps in a row, one mark each, the pivot behind a bar; a long list is a bar, too.
 
     Args:
         steps: as the status view has them.
         plan: in the order of the definition.
+        lists: those that the saga is going over.
     """
     pieces, known = list[_Piece](), set[str]()
     for planned in plan:
         names = standing_for(planned.name, steps)
         known.update(names)
+        for one in lists:
+            if as_written(one.step) == planned.name:  # those that have not begun as well
+                names = names_of_each(one.step, one.items)
         if len(names) > MOST_MARKS:
-            pieces.append(_items(planned.name, [planned.look_of(steps[name]) for name in names]))
+            every = [planned.look_of(steps.get(name)) for name in names]
+            pieces.append(_items(planned.name, every))
         else:
             pieces += (
                 _mark(name, planned.look_of(steps.get(name)), planned.pivot) for name in names

@@ -30,12 +30,14 @@ async def head(pages: Pages, visit: Visit, tab: str) -> Context:
     row = await pages.desk.ask(pages.desk.queries.status, visit.saga_id())
     steps = await pages.shapes.plan(row.type, row.definition)
     shape = await pages.shapes.of(row.type, row.definition)
+    lists = (await pages.desk.ask(pages.desk.queries.lists, [row])).get(row.saga_id, ())
     asked = await pages.desk.ask(pages.desk.queries.asked, row)
     return {
         "saga": row,
         "kin": await pages.desk.ask(pages.desk.queries.kin, row.saga_id),
         "plan": steps,
-        "track": track(row.steps, steps),
+        "track": track(row.steps, steps, lists),
+        "lists": lists,
         "why": why(row),
         "stuck_at": stuck_at(row, steps)["at"] if row.status == "stuck" else [],
         "waits": [*awaited(shape, row.steps)] if shape and row.closed is None else [],

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from es_saga.core.errors import InvalidInput
 from es_saga.projections.listing import Cursor, SagaFilter
+from es_saga.projections.lists import UnderWay, folded
 from es_saga.projections.queries import SagaRow
 from es_saga.web.dashboard.page import Context, Pages, Screen, Visit
 from es_saga.web.dashboard.pictures import Planned, track
@@ -67,8 +68,9 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     count = await desk.ask(desk.queries.count, wanted)
     kept = {name: query[name] for name in FILTERS if name in query}
     steps = await pages.shapes.plans(page.rows)
+    lists = await desk.ask(desk.queries.lists, page.rows)
     return {
-        "rows": [_row(row, steps) for row in page.rows],
+        "rows": [_row(row, steps, lists.get(row.saga_id, ())) for row in page.rows],
         "count": count,
         "types": await desk.ask(desk.queries.types),
         "query": {name: query.get(name, "") for name in FILTERS},
@@ -82,19 +84,23 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     }
 
 
-def _row(row: SagaRow, steps: Mapping[tuple[str, int], tuple[Planned, ...]]) -> dict[str, Any]:
+def _row(
+    row: SagaRow,
+    steps: Mapping[tuple[str, int], tuple[Planned, ...]],
+    lists: Sequence[UnderWay],
+) -> dict[str, Any]:
     return {
         "saga": row,
-        "track": track(row.steps, steps[row.type, row.definition]),
+        "track": track(row.steps, steps[row.type, row.definition], lists),
         "version": f" v{row.definition}" if row.definition != 1 else "",
-        "why": why(row),
+        "why": why(row, lists),
         "took": (row.closed or row.updated) - row.created,
     }
 
 
-def why(row: SagaRow) -> str:
+def why(row: SagaRow, lists: Sequence[UnderWay] = ()) -> str:
     """Why a saga is not on its way to completion, else which steps it is at."""
     if not row.reason:
         held = row.status == "waiting" and not row.current
-        return "held by the saga that runs it" if held else ", ".join(row.current)
+        return "held by the saga that runs it" if held else ", ".join(folded(row.current, lists))
     return f"{row.reason_step}: {row.reason}" if row.reason_step else row.reason
