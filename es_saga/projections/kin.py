@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from es_saga.core.messages import CommandKey, Direction
+from es_saga.core.messages import CommandKey, Direction, as_written
 from es_saga.core.nested import child_id, child_prefix
 from es_saga.projections.standing import SagaRow
 from es_saga.projections.status import STATUS
@@ -60,10 +60,11 @@ def kin(connection: sa.Connection, row: SagaRow, shape: Mapping[str, Any] | None
     Args:
         shape: of its definition.
     """
+    running = {step["name"] for step in (shape or {}).get("steps", ()) if "saga" in step}
     children = {
-        step["name"]: _child(row, step["name"])
-        for step in (shape or {}).get("steps", ())
-        if "saga" in step and step["name"] in row.steps
+        name: _child(row, name)
+        for name, own in row.steps.items()
+        if as_written(name) in running and own["attempt"] > 0
     }
     return Kin(_parent(connection, row.saga_id), children)
 
