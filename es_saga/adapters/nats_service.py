@@ -137,7 +137,8 @@ class MicroService:
         self._service = service
 
     async def _on_error(self, error: Exception) -> None:
-        if not self._closing:
+        """Each attempt to come back fails likewise: the link has told of the outage."""
+        if not self._closing and self._nats is not None and self._nats.is_connected:
             _log.warning(
                 "micro_service_error", service=self._name, error=str(error) or type(error).__name__
             )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error
+from structlog.testing import capture_logs
 
 from es_saga.adapters import nats_service
 from es_saga.adapters.nats import NatsTransport
@@ -269,12 +270,18 @@ async def test_what_nobody_foresaw_is_told_without_its_inside(
     assert "secret" not in json.dumps(told)
 
 
-async def test_after_the_broker_was_away_it_answers_again(tmp_path: Path, nats_tenant: str) -> None:
-    with EmbeddedNats(tmp_path / "nats") as server:
+async def test_after_the_broker_was_away_it_answers_again_and_has_told_of_it_once(
+    tmp_path: Path, nats_tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_service, "RECONNECT_SECONDS", 0.01)
+    with capture_logs() as told, EmbeddedNats(tmp_path / "nats") as server:
         async with checking(server, nats_tenant, tmp_path) as (_, asker):
             await asker.ask("start", {**ERRAND, "key": "7"})
             await asker.until("errand-7", "completed")
             server.kill()
+            for _ in range(10):
+                with pytest.raises((Error, TimeoutError)):
+                    await asker.ask("status", {"saga_id": "errand-7"}, within=0.05)
             server.start()
             async with asyncio.timeout(20):
                 while True:
@@ -284,6 +291,7 @@ async def test_after_the_broker_was_away_it_answers_again(tmp_path: Path, nats_t
                     except (Error, TimeoutError):
                         await asyncio.sleep(0.05)
             assert code == ""
+    assert [one["event"] for one in told].count("micro_service_error") <= 1
 
 
 async def test_a_broker_out_of_reach_is_said_so(
