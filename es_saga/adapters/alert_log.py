@@ -281,9 +281,14 @@ def _over() -> sa.Select[*tuple[Any, ...]]:
 def _idle(since: float) -> sa.Select[*tuple[Any, ...]]:
     """Open sagas without progress since then, and without anybody who has seen to them.
 
-    One that waits for nothing of its own is held by the saga that runs it: that one may be idle.
+    One that waits for the world outside, or for a time, has until then: its definition says what
+    comes next. One that waits for nothing of its own is held by the saga that runs it: that one may
+    be idle.
     """
-    held = sa.and_(STATUS.c.status == SagaStatus.WAITING.value, STATUS.c.current == "")
+    due = STATUS.c.next_due
+    in_time = sa.and_(
+        STATUS.c.status == SagaStatus.WAITING.value, sa.or_(STATUS.c.current == "", due > since)
+    )
     known = sa.exists().where(IDLE.c.saga_id == STATUS.c.saga_id, _STILL)
     seen_to = sa.exists().where(
         AUDIT.c.saga_id == STATUS.c.saga_id, AUDIT.c.actor.is_not(None), AUDIT.c.at > since
@@ -301,7 +306,7 @@ def _idle(since: float) -> sa.Select[*tuple[Any, ...]]:
             STATUS.c.status != SagaStatus.STUCK.value,
             STATUS.c.progressed < since,
             STATUS.c.progressed > 0,
-            ~held,
+            ~in_time,
             ~known,
             ~seen_to,
         )

@@ -370,7 +370,8 @@ def change(engine: sa.Engine, number: int, **changes: Any) -> None:
 @pytest.mark.anyio
 @pytest.mark.requirement("R082")
 async def test_a_saga_without_progress_is_an_alert_until_it_moves_on(engine: sa.Engine) -> None:
-    """Repeats are no progress; what is closed, stuck or held by its parent is not idle."""
+    """Repeats are no progress; what is closed, stuck or held by its parent is not idle, nor is what
+    waits for the world outside as long as it may."""
     log, ear = SqlAlertLog(engine), Ear()
     await log.prepare([])
     put(
@@ -382,19 +383,23 @@ async def test_a_saga_without_progress_is_an_alert_until_it_moves_on(engine: sa.
         waiting(5, closed=9_500.0, status="completed"),
         waiting(6),
         waiting(7, status="waiting", current=""),
+        waiting(8, status="waiting", current="approval", next_due=NOW + 9_000),
+        waiting(9, status="waiting", current="approval", next_due=NOW - 101),
     )
     await told(engine, ear)
-    assert await log.watch(NOW, 100.0) == 3
+    assert await log.watch(NOW, 100.0) == 4
     assert await log.watch(NOW + 1, 100.0) == 0, "one each"
     rows = Queries(engine).alerts(kind=AlertKind.IDLE).rows
     assert {(row.saga_id, row.step, row.opened_version) for row in rows} == {
         ("order-1", None, 7),
         ("order-2", "ship", 7),
         ("order-6", "ship", 7),
+        ("order-9", "approval", 7),
     }
     assert {row.why for row in rows} == {
         "no progress for 17 min at pay, ship",
         "no progress for 17 min at ship",
+        "no progress for 17 min at approval",
     }
     await told(engine, ear)
     assert {alert.saga_id for alert in ear.heard if alert.opened} == {row.saga_id for row in rows}
@@ -402,7 +407,8 @@ async def test_a_saga_without_progress_is_an_alert_until_it_moves_on(engine: sa.
     change(engine, 1, progressed=NOW, version=9)
     change(engine, 2, status="stuck", version=8)
     change(engine, 6, closed=NOW, status="completed", version=12, updated=NOW)
-    assert await log.watch(NOW + 2, 100.0) == 3
+    change(engine, 9, status="running", current="ship", progressed=NOW)
+    assert await log.watch(NOW + 2, 100.0) == 4
     await told(engine, ear)
     assert {alert.saga_id for alert in ear.heard if not alert.opened} == {
         row.saga_id for row in rows
