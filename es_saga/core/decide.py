@@ -26,7 +26,7 @@ from es_saga.core.events import (
 from es_saga.core.inputs import FromParent, Heard, Input, Reply, Signal, Start, Tick
 from es_saga.core.joining import dispensable, ready, within_reach
 from es_saga.core.messages import Direction
-from es_saga.core.observing import observe, opening
+from es_saga.core.observing import observe, opening, unheard
 from es_saga.core.policy import OnFailedUndo
 from es_saga.core.reaction import Reaction
 from es_saga.core.replies import credit
@@ -160,9 +160,15 @@ def _pass_undo_time(reaction: Reaction, step: StepDefinition, own: StepState) ->
     retry_at = reaction.retry_at(step.undo.retry, key, work.attempt, None)
     reaction.emit(
         CompensationFailed(
-            at=now, step=step.name, attempt=work.attempt, error="timed out", retry_at=retry_at
+            at=now, step=step.name, attempt=work.attempt, error=_missed(step), retry_at=retry_at
         )
     )
+
+
+def _missed(step: StepDefinition) -> str:
+    """What its undo comes to grief at when its time is over."""
+    assert step.undo is not None, "it was issued"
+    return "timed out" if step.observed is None else unheard(step.undo.command.__name__)
 
 
 def _pass_deadline(reaction: Reaction) -> None:
@@ -287,7 +293,7 @@ def _give_up(reaction: Reaction, step: StepDefinition, own: StepState) -> None:
         reaction.stick(f"whether the pivot {step.name} was done is unknown: {why}", step.name)
     elif step.observed is not None and status is WorkStatus.UNKNOWN:
         # Nobody was asked, so nobody could be told to turn back: people must look.
-        reaction.stick(f"{step.asks} was not heard in time", step.name)
+        reaction.stick(unheard(step.asks), step.name)
     else:
         reaction.turn_back(why, step.name, _save_point(reaction, step))
 
@@ -378,5 +384,8 @@ def _needs_reply(reaction: Reaction, step: StepDefinition) -> bool:
 
 
 def _stick_at_undo(reaction: Reaction, failed: list[str]) -> None:
-    names = ", ".join(failed)
-    reaction.stick(f"the compensation of {names} failed", failed[0])
+    steps = [reaction.definition.steps[name] for name in failed]
+    why = f"the compensation of {', '.join(failed)} failed"
+    if steps[0].observed is not None:  # nobody was asked for any of them
+        why = "; ".join(map(_missed, steps))
+    reaction.stick(why, failed[0])

@@ -20,6 +20,11 @@ from es_saga.core.replies import credit
 from es_saga.core.signals import hear
 
 
+def unheard(event: str) -> str:
+    """Why a saga that waits for an event, and asks nobody, does not go on."""
+    return f"{event} was not heard in time"
+
+
 def opening(definition: Definition, heard: Heard) -> Start:
     """The start that the first event of a saga is.
 

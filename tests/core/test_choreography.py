@@ -14,7 +14,13 @@ from es_saga.core.compiled import Definition
 from es_saga.core.correlation import Named
 from es_saga.core.decide import react
 from es_saga.core.errors import DefinitionError, IllegalOperation, InvalidInput, NotFound, NotYet
-from es_saga.core.events import CompensationIssued, CompensationStarted, SagaEvent
+from es_saga.core.events import (
+    CompensationFailed,
+    CompensationIssued,
+    CompensationStarted,
+    SagaEvent,
+    SagaStuck,
+)
 from es_saga.core.inputs import Cancel, Heard, Resend, Resume, RetryStuck, Tick
 from es_saga.core.messages import Envelope, Event, Subjects
 from es_saga.core.state import SagaState, SagaStatus
@@ -183,6 +189,11 @@ def test_an_undo_that_is_not_told_in_time_takes_a_human_while_others_may_still_c
     assert saga.wait(MINUTE.total_seconds()) == ["CompensationFailed", "SagaStuck"]
     assert saga.state is not None
     assert saga.state.current == ("order_created",)
+    missed = "PaymentRefunded was not heard in time"
+    failed, stuck = saga.log[-2:]
+    assert isinstance(failed, CompensationFailed)
+    assert isinstance(stuck, SagaStuck)
+    assert failed.error == stuck.why == missed, "nobody was asked"
 
 
 def test_what_is_heard_after_the_end_changes_nothing() -> None:

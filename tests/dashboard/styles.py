@@ -7,6 +7,7 @@ getaway-2      stuck on its way back to the save-point
 together-1     runs two others: one of them is held, the other one under way
 fulfilment-1   is watched, and waits for an event
 fulfilment-2   waited in vain
+fulfilment-3   waited in vain for an event that undoes one
 procurement-1  waits for an approval
 """
 
@@ -134,8 +135,13 @@ def histories() -> dict[str, list[SagaEvent]]:
         [
             Begin("fulfilment-1", "fulfilment", order | {"order_id": "1"}, HOUR - 60),
             Begin("fulfilment-2", "fulfilment", order | {"order_id": "2"}),
+            Begin("fulfilment-3", "fulfilment", order | {"order_id": "3"}),
         ],
-        [Fault(Kind.LOST, f"fulfilment-{n}/stock_reserved/do/1/r") for n in (1, 2)],
+        [
+            *(Fault(Kind.LOST, f"fulfilment-{n}/stock_reserved/do/1/r") for n in (1, 2)),
+            Fault(Kind.REFUSED, "fulfilment-3/stock_reserved/do/1"),
+            Fault(Kind.LOST, "fulfilment-3/payment_completed/undo/1/r"),
+        ],
     )
     dear = {"request_id": "1", "item": "chair", "pence": 150_000}
     told |= _told(

@@ -97,6 +97,9 @@ def test_what_a_saga_waits_for_is_named_with_its_time(shop: Site) -> None:
     assert re.search(f"Waits for StockReserved{until}", page(shop, "/sagas/fulfilment-1"))
     assert re.search(f"Waits for Approval{until}", page(shop, "/sagas/procurement-1"))
     assert "stock_reserved not heard in time" in page(shop, "/sagas/fulfilment-2")
+    undone = page(shop, "/sagas/fulfilment-3")
+    assert "payment_completed undo failed: PaymentRefunded was not heard in time" in undone
+    assert "timed out" not in undone, "nobody was asked"
     assert "Waits for together-1 : it is done" in page(shop, "/sagas/together-1--first")
     assert "held by the saga that runs it" in row(
         shop, "/sagas?type=journey&status=waiting", "waiting"

@@ -17,6 +17,7 @@ from es_saga.core.events import (
     StepSucceeded,
     StepTimedOut,
 )
+from es_saga.core.observing import unheard
 from es_saga.core.state import WorkStatus
 
 Sending = StepStarted | StepRetried | CompensationIssued
@@ -35,13 +36,14 @@ SLACK = 1e-5
 """Seconds: what arithmetic with the seconds since the epoch may cost in precision, and more."""
 
 _UNANSWERED = "timed out"
-"""The error of an undo that stayed unanswered."""
+"""The error of an undo that stayed unanswered; of one that is only expected see `unheard`."""
 
 
 def by_timer(event: SagaEvent) -> bool:
     """Whether time alone led to it: nobody answered."""
     if isinstance(event, CompensationFailed):
-        return event.cause is None and event.error == _UNANSWERED
+        unanswered = event.error == _UNANSWERED or event.error.endswith(unheard(""))
+        return event.cause is None and unanswered
     return isinstance(event, StepTimedOut)
 
 
