@@ -139,3 +139,14 @@ def test_no_page_of_a_long_list_is_wider_than_a_telephone(tabs: Tabs, shop: Site
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert beyond <= 0, f"{path}: {beyond} pixels"
+
+
+def test_no_list_and_no_timeline_is_cut_at_a_desk(tabs: Tabs, shop: Site) -> None:
+    view = tabs.open(shop, "/sagas", viewport={"width": 1_280, "height": 900})
+    sagas = view.locator("a[data-row]").evaluate_all("all => all.map(one => one.pathname)")
+    for path in ("/sagas", *sagas):
+        view.goto(path)
+        cut = view.locator(".table, .picture").evaluate_all(
+            "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
+        )
+        assert not cut, path

@@ -70,7 +70,7 @@ async def _gather(pages: Pages, visit: Visit) -> Context:
     steps = await pages.shapes.plans(page.rows)
     lists = await desk.ask(desk.queries.lists, page.rows)
     return {
-        "rows": [_row(row, steps, lists.get(row.saga_id, ())) for row in page.rows],
+        "rows": [_row(row, steps, lists.get(row.saga_id, ()), visit.now) for row in page.rows],
         "count": count,
         "types": await desk.ask(desk.queries.types),
         "query": {name: query.get(name, "") for name in FILTERS},
@@ -88,13 +88,14 @@ def _row(
     row: SagaRow,
     steps: Mapping[tuple[str, int], tuple[Planned, ...]],
     lists: Sequence[UnderWay],
+    now: float,
 ) -> dict[str, Any]:
     return {
         "saga": row,
         "track": track(row.steps, steps[row.type, row.definition], lists),
         "version": f" v{row.definition}" if row.definition != 1 else "",
         "why": why(row, lists),
-        "took": (row.closed or row.updated) - row.created,
+        "took": (row.closed or now) - row.created,
     }
 
 
