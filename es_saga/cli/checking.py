@@ -85,6 +85,7 @@ def check(
             try:
                 checked = check_saga(
                     definition,
+                    earlier=_earlier(definition, definitions),
                     participants=cast,
                     invariant=invariant,
                     openings=openings,
@@ -107,6 +108,12 @@ def check(
         raise typer.Exit(EXIT_FINDING)
     many = "1 saga" if len(definitions) == 1 else f"{len(definitions)} sagas"
     say(f"[green]ok[/] {escape(found.name)}: {many} without a fault")
+
+
+def _earlier(definition: Definition, definitions: Sequence[Definition]) -> list[Definition]:
+    """The versions that sagas may still be on, as far as they can be played together."""
+    named = [one for one in definitions if one.name == definition.name and one.conducted]
+    return [one for one in named if one.version < definition.version]
 
 
 def _beside(app: str, name: str) -> Any:
@@ -163,6 +170,7 @@ class _Bar:
 def _figures(checked: Checked) -> dict[str, Any]:
     return {
         "ok": True,
+        "earlier": list(checked.earlier),
         "states": checked.exploration.states,
         "complete": checked.exploration.complete,
         "schedules": checked.schedules,

@@ -62,7 +62,8 @@ def decide(
 
 def react(definition: Definition, state: SagaState | None, input: Input, now: float) -> Decided:
     """Like `decide`, with the state after the events, which the engine needs next."""
-    if definition.decide is not None:
+    again = state is not None and isinstance(input, Start)
+    if definition.decide is not None and not again:
         events, after = decided(definition.decide, definition, state, input, now)
         if after is None:
             raise NotFound("There is no such saga.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from es_saga.core.aggregate import start
 from es_saga.core.compiled import Definition
-from es_saga.core.errors import ConflictError
+from es_saga.core.errors import ConflictError, InvalidInput
 from es_saga.core.events import SagaStarted
 from es_saga.core.inputs import Start
 from es_saga.core.reaction import Reaction
@@ -14,12 +16,18 @@ from es_saga.core.state import SagaState
 def begin(definition: Definition, state: SagaState | None, input: Start, now: float) -> Reaction:
     """The reaction that a saga begins with; without events if it has begun.
 
+    If that was on another version of it: with the same input if this one reads it as the same.
+
     Raises:
         ConflictError: another saga, or the same with another input, has begun under this id.
     """
     if state is not None:
         origin = state.origin
-        begun = (origin.saga_type, origin.data, origin.parent)
+        data = origin.data
+        if origin.definition != definition.version:
+            with suppress(InvalidInput):
+                data = definition.check_input(data)
+        begun = (origin.saga_type, data, origin.parent)
         if begun != (definition.name, input.data, input.parent):
             raise ConflictError(
                 f"Saga {input.saga_id!r} was started with another input.",

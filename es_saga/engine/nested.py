@@ -67,7 +67,7 @@ def read_request(envelope: Envelope, registry: Registry) -> tuple[FromParent, De
 
     Raises:
         InvalidInput: it is malformed, or the input does not fit the child.
-        NotFound: no such saga type or version.
+        Unavailable: that version is not registered: its parent may be on a newer release.
     """
     try:
         request = ChildRequest.model_validate(envelope.data)
@@ -77,7 +77,7 @@ def read_request(envelope: Envelope, registry: Registry) -> tuple[FromParent, De
     if begun_by is None or envelope.commandid is None:
         raise InvalidInput("A request to a child names its command id.")
     child = child_id(parse_command_id(begun_by))
-    definition = registry.version(envelope.runs or "", request.version)
+    definition = registry.version(child, envelope.runs or "", request.version)
     begin = Start(
         saga_id=child,
         data=definition.check_input(request.input),

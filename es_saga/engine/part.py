@@ -307,11 +307,12 @@ class Part:
             self.timers.arm(arrival.saga_id, now + POISON_SECONDS)
 
     def _definition(self, input: Input, state: SagaState | None, arrival: Arrival) -> Definition:
-        if state is not None:
-            return self._around.registry.of(state)
-        if isinstance(input, Start | Heard | FromParent):
+        own = None if state is None else self._around.registry.of(state)
+        if isinstance(input, Start) or (own is None and isinstance(input, Heard | FromParent)):
             assert arrival.definition is not None, "read with what begins it"
-            return arrival.definition
+            return arrival.definition  # which also knows what a start that is repeated asked for
+        if own is not None:
+            return own
         raise NotFound(f"There is no saga {arrival.saga_id!r}.", hint="`es-saga list` shows them.")
 
     async def _commit(self, drafts: dict[str, _Draft]) -> Collection[str]:

@@ -82,6 +82,8 @@ class Publisher:
                 definitions[saga_id] = None  # nothing is in flight: only its parent is answered
             elif (definition := self._registered(state)) is not None:
                 definitions[saga_id] = definition
+            else:
+                self.relay.leave()
         messages: list[Outgoing] = []
         for recorded in moved.events:
             if recorded.saga_id in definitions:

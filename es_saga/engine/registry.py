@@ -53,28 +53,21 @@ class Registry:
             )
         return found
 
-    def version(self, saga_type: str, version: int) -> Definition:
-        """One version of a type.
+    def of(self, state: SagaState) -> Definition:
+        """The definition a saga began with (law L51). Raises as `version` does."""
+        origin = state.origin
+        return self.version(origin.saga_id, origin.saga_type, origin.definition)
+
+    def version(self, saga_id: str, saga_type: str, version: int) -> Definition:
+        """The version of a type that a saga is on.
 
         Raises:
-            NotFound: it is not registered.
+            Unavailable: it is not registered (any more, or yet): the saga waits for it.
         """
         found = self._all.get((saga_type, version))
         if found is None:
-            raise NotFound(f"There is no version {version} of saga type {saga_type[:80]!r} here.")
-        return found
-
-    def of(self, state: SagaState) -> Definition:
-        """The definition a saga began with (law L51).
-
-        Raises:
-            Unavailable: that version is not registered (any more): the saga waits for it.
-        """
-        origin = state.origin
-        found = self._all.get((origin.saga_type, origin.definition))
-        if found is None:
             raise Unavailable(
-                f"Saga {origin.saga_id} runs on {origin.saga_type!r} version {origin.definition}, "
+                f"Saga {saga_id} runs on {saga_type[:80]!r} version {version}, "
                 f"which is not registered here.",
                 hint="Keep old versions in the app until their sagas are closed.",
             )

@@ -21,6 +21,9 @@ from es_saga.engine.ports import Transport
 MAX_UNCONFIRMED = 2_000
 """Publishes of one part that may await the broker's word; then the part waits."""
 
+MAX_LEFT = 10_000
+"""Events of one part that are read again, at most, for what an owner had to leave unpublished."""
+
 _log = structlog.get_logger("es_saga.relay")
 
 
@@ -45,6 +48,7 @@ class Relay:
         self._batches: deque[_Batch] = deque()
         self._unconfirmed = 0
         self._changed = asyncio.Event()
+        self._behind = 0
         self.position = 0
         """Everything up to here has been published and confirmed."""
 
@@ -60,6 +64,10 @@ class Relay:
             )
         self._batches.append(batch)
         self._advance()
+
+    def leave(self) -> None:
+        """Let the position be: something after it is not ours to publish, but the next owner's."""
+        self._behind = MAX_LEFT
 
     def _confirmed(self, done: asyncio.Future[None], batch: _Batch, envelope: Envelope) -> None:
         self._unconfirmed -= 1
@@ -77,7 +85,7 @@ class Relay:
     def _advance(self) -> None:
         batches = self._batches
         while batches and batches[0].waiting == 0:
-            self.position = batches.popleft().position
+            self.position = max(self.position, batches.popleft().position - self._behind)
         self._changed.set()
 
     async def room(self) -> None:

@@ -44,7 +44,7 @@ from es_saga.testing.outcome import Outcome
 from es_saga.testing.simulation.listeners import Openings
 from es_saga.testing.story import Story, Violation
 from es_saga.testing.strategies import fault_plans, messages
-from es_saga.testing.world import World
+from es_saga.testing.world import APART_SECONDS, World
 
 EXAMPLES: Final = 200
 """Schedules tried by default."""
@@ -95,6 +95,8 @@ class Checked:
     """What a check has seen."""
 
     saga: str
+    earlier: tuple[int, ...] = ()
+    """Versions that sagas began on, too."""
     exploration: Exploration
     children: tuple[Exploration, ...] = ()
     """Of the sagas that it runs, each as a child."""
@@ -129,9 +131,10 @@ class Checked:
     def __str__(self) -> str:
         fates = ", ".join(f"{count} {fate.value}" for fate, count in self.fates.most_common())
         played = f", with the handlers of {', '.join(self.played)}" if self.played else ""
+        earlier = f" upgraded from v{', v'.join(map(str, self.earlier))}" if self.earlier else ""
         told = (
-            f"{self.saga}: {self.schedules:,} schedules with {self.faults.total():,} faults of "
-            f"{len(self.faults)} kinds{played}, {len(self.laws)} laws hold; {fates} "
+            f"{self.saga}{earlier}: {self.schedules:,} schedules with {self.faults.total():,} "
+            f"faults of {len(self.faults)} kinds{played}, {len(self.laws)} laws hold; {fates} "
             f"({self.seconds:.1f} s)"
         )
         explored = map(str, (self.exploration, *self.children))
@@ -148,6 +151,7 @@ CHECKS: Final[list[Checked]] = []
 def check_saga(
     saga: Saga[Any] | Definition,
     *,
+    earlier: Iterable[Saga[Any] | Definition] = (),
     participants: Iterable[Participant] = (),
     data: st.SearchStrategy[Message] | None = None,
     replies: Replies | None = None,
@@ -167,6 +171,8 @@ def check_saga(
         check_saga(order, participants=[stock, payments], invariant=nothing_is_lost)
 
     Args:
+        earlier: versions of it that sagas may still be on: schedules begin under the first, and the
+            next ones are released, and withdrawn for a while, as sagas run.
         participants: played by their own handlers, each on a database of its own, made as `serve`
             makes it (see `es_saga.testing.simulation.handlers`): SQLite in memory, or PostgreSQL
             for those that prepare transactions; in a choreography by their own reactions (see
@@ -199,16 +205,17 @@ def check_saga(
         DefinitionError: the saga cannot be run.
         InvalidInput: a given reply is not what its command promises, no example of a message could
             be made, a participant has no handler for a command or needs PostgreSQL, which is not
-            installed, or there is no such residue.
+            installed, there is no such residue, or what is given as an earlier version is none.
     """
     began = time.perf_counter()
     participants, left = tuple(participants), list[Participant]()
     if not (invariant or always or constant or residue is not None):
         left = unplayable(participants)
     definition = saga.definition if isinstance(saga, Saga) else saga
+    older = [_older(one, definition) for one in earlier]
     replies = _honest(replies or {})
     world = World(
-        [saga],
+        [*older, saga],
         participants=[one for one in participants if one not in left],
         replies=replies,
         invariant=invariant,
@@ -223,9 +230,10 @@ def check_saga(
         _explored(one, bounds, replies, participants, tell, child=one is not definition)
         for one in kin
     )
-    asked = {by for one in kin for by in _played_in(one)}
+    asked = {by for one in world.definitions for by in _played_in(one)}
     checked = Checked(
         saga=definition.name,
+        earlier=tuple(one.version for one in older),
         exploration=exploration,
         children=tuple(children),
         laws={law for one in (exploration, *children) for law in one.laws},
@@ -241,7 +249,8 @@ def check_saga(
         if checked.schedules % REPORT_EVERY == 0:
             tell("played", checked.schedules, examples)
 
-    schedules = _schedules(definition, data if data is not None else messages(definition.data))
+    data = data if data is not None else messages(definition.data)
+    schedules = _schedules(definition, data, older)
     if examples:
         _search(lambda schedule: play(*schedule), schedules, examples, seeded)
     checked.seconds = time.perf_counter() - began
@@ -290,22 +299,47 @@ def _explored(
     return exploration
 
 
+def _older(one: Saga[Any] | Definition, definition: Definition) -> Definition:
+    """A version that came before.
+
+    Raises:
+        InvalidInput: it did not, or it is a choreography.
+    """
+    older = one.definition if isinstance(one, Saga) else one
+    if older.name != definition.name or older.version >= definition.version:
+        raise InvalidInput(
+            f"{older.name!r} version {older.version} is no earlier version of "
+            f"{definition.name!r} version {definition.version}.",
+            hint="The newest one is checked, and `earlier` has those before it, of the same name.",
+        )
+    if not definition.conducted:
+        raise InvalidInput(
+            f"Nobody conducts {definition.name!r}, and its services know no versions of it.",
+            hint="Check each version by itself.",
+        )
+    return older
+
+
 def _say_nothing(what: str, done: int, total: int) -> None: ...
 
 
 def _schedules(
-    definition: Definition, data: st.SearchStrategy[Message]
+    definition: Definition, data: st.SearchStrategy[Message], earlier: Sequence[Definition]
 ) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:
     """Some sagas of one type, and what goes wrong with them."""
 
     name = "saga" if definition.conducted else definition.name  # the id says the key, too
     ids = [f"{name}-{number}" for number in range(1, MAX_SAGAS + 1)]
-    plans = {count: fault_plans(definition, ids[:count]) for count in range(1, MAX_SAGAS + 1)}
+    plans = {
+        count: fault_plans(definition, ids[:count], earlier=earlier)
+        for count in range(1, MAX_SAGAS + 1)
+    }
+    apart = APART_SECONDS if earlier else 0.0
 
     def of(inputs: list[Message]) -> st.SearchStrategy[tuple[list[Begin], FaultPlan]]:
         begins = [
-            Begin(saga_id, definition.name, given.model_dump(mode="json"))
-            for saga_id, given in zip(ids, inputs, strict=False)
+            Begin(saga_id, definition.name, given.model_dump(mode="json"), apart * number)
+            for number, (saga_id, given) in enumerate(zip(ids, inputs, strict=False))
         ]
         return st.tuples(st.just(begins), plans[len(inputs)])
 

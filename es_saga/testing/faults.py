@@ -12,7 +12,8 @@ that a plan still means the same when other faults are taken out of it:
 Each strikes once. A plan is finite, and after it the world is fair (law L53).
 
 Where newer releases come, every manager begins with the oldest version of each saga type; each one
-that is begun after a release knows one version more, and the older ones, too.
+that is begun after a release knows one version more, and the older ones, too. One that is withdrawn
+comes again: until then nobody goes on with the sagas that have begun under its version.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Kind(Enum):
 
     CLOCK_JUMPS = Moment.WRITTEN, "the manager's clock jumps by {seconds} s"
     RELEASED = Moment.WRITTEN, "the manager makes way for the next release, up {seconds} s later"
+    WITHDRAWN = Moment.WRITTEN, "the manager makes way for the release before, for {seconds} s"
     USURPED = Moment.WRITTEN, "another manager believes the part its own, for {seconds} s"
     CANCELLED = Moment.WRITTEN, "{seconds} s later an operator cancels the saga"
     RETRIED = Moment.WRITTEN, "{seconds} s later an operator retries"
@@ -96,6 +98,10 @@ class Kind(Enum):
 
     def __repr__(self) -> str:
         return f"Kind.{self.name}"
+
+
+RELEASES: Final = (Kind.RELEASED, Kind.WITHDRAWN)
+"""What takes several versions of a saga type."""
 
 
 class Fault(NamedTuple):
@@ -233,13 +239,15 @@ def draw(
     released = chance.randint(0, releases) if rate and releases else 0
     if not released:
         return plan
-    # One manager: an older release does not send what a newer one has committed and not sent.
     new = [_release(chance, chance.choice(sagas)[0]) for _ in range(released)]
-    return replace(plan, faults=(*plan.faults, *new), managers=1)
+    if chance.random() < 0.5:
+        place = f"{chance.choice(sagas)[0]}#{chance.randint(1, 9)}"
+        new.append(Fault(Kind.WITHDRAWN, place, chance.choice(_AWAY)))
+    return plan.keeping((*plan.faults, *new))
 
 
 def _release(chance: random.Random, saga_id: str) -> Fault:
-    return Fault(Kind.RELEASED, f"{saga_id}#{chance.randint(1, 9)}", chance.choice(_BRIEF))
+    return Fault(Kind.RELEASED, f"{saga_id}#{chance.randint(1, 4)}", chance.choice(_BRIEF))
 
 
 def may_doubt(definition: Definition) -> bool:

@@ -33,7 +33,7 @@ _CLOCKS = ("L22",)
 
 _ENDS = (SagaCompleted, SagaCompensated)
 
-_RESTARTS = ("DIES", "LOG", "RELEASED")
+_RESTARTS = ("DIES", "LOG", "RELEASED", "WITHDRAWN")
 """Kinds of faults after which a manager knows what it knew from the log alone."""
 
 _UNREADABLE = frozenset({Kind.GARBLED, Kind.POISON})

@@ -25,6 +25,7 @@ from es_saga.core.nested import order_of
 from es_saga.testing.faults import (
     DUPLICATE_WINDOW_SECONDS,
     MAX_MANAGERS,
+    RELEASES,
     Fault,
     FaultPlan,
     Kind,
@@ -45,6 +46,9 @@ MAX_TROUBLES: Final = 6
 
 MAX_EVENTS: Final = 9
 """Faults strike at a saga's history up to this many events."""
+
+MAX_RELEASE: Final = 4
+"""Releases come while a saga's history has up to this many events."""
 
 _TIMES: Final = st.sampled_from([1, 1, 1, 2, 3, 5])
 _SECONDS: Final = st.sampled_from([0.02, 1.0, 20.0, DUPLICATE_WINDOW_SECONDS + 10, 400.0])
@@ -169,16 +173,26 @@ def definitions() -> st.SearchStrategy[Definition]:
 
 
 def fault_plans(
-    definition: Definition, saga_ids: Sequence[str] = ("saga-1",), *, most: int = MAX_TROUBLES
+    definition: Definition,
+    saga_ids: Sequence[str] = ("saga-1",),
+    *,
+    earlier: Sequence[Definition] = (),
+    most: int = MAX_TROUBLES,
 ) -> st.SearchStrategy[FaultPlan]:
     """What may befall these sagas of one type, and those that they run: up to `most` troubles, of
     every kind there is.
 
-    But for newer releases: they take several versions of the type.
-
     A trouble is one fault, or the same one for several attempts of a command.
+
+    Args:
+        earlier: versions of the type that the sagas may begin on; newer ones are released, and
+            withdrawn, while they run.
     """
-    kin = list(zip(*(family(saga_id, definition) for saga_id in saga_ids), strict=True))
+    kin = [
+        alike
+        for one in (definition, *earlier)
+        for alike in zip(*(family(saga_id, one) for saga_id in saga_ids), strict=True)
+    ]
     of_each = [_troubles(alike[0][1], [saga_id for saga_id, _ in alike]) for alike in kin]
     steps = [step for alike in kin for step in alike[0][1].steps.values()]
     asking = [step.command for step in steps if step.wait is None and not order_of(step.command)]
@@ -188,6 +202,7 @@ def fault_plans(
     return st.builds(
         _plan,
         st.lists(st.one_of(of_each), max_size=most),
+        st.lists(_releases(saga_ids), max_size=len(earlier) + 1) if earlier else st.just([]),
         st.integers(0, 2**16),
         st.integers(1, MAX_MANAGERS),
         st.lists(scarcity, max_size=1) if len(saga_ids) > 1 else st.just([]),
@@ -196,11 +211,12 @@ def fault_plans(
 
 def _plan(
     troubles: Sequence[Sequence[Fault]],
+    releases: Sequence[Fault],
     seed: int,
     managers: int,
     scarce: Sequence[tuple[str, int]],
 ) -> FaultPlan:
-    faults = dict.fromkeys(fault for trouble in troubles for fault in trouble)
+    faults = dict.fromkeys(fault for trouble in (*troubles, releases) for fault in trouble)
     return FaultPlan(tuple(faults), seed=seed, managers=managers, scarce=tuple(scarce))
 
 
@@ -234,12 +250,18 @@ def _troubles(
     )
 
 
+def _releases(saga_ids: Sequence[str]) -> st.SearchStrategy[Fault]:
+    """Early in a saga, so that others begin later."""
+    places = st.builds("{}#{}".format, st.sampled_from(saga_ids), st.integers(1, MAX_RELEASE))
+    return st.builds(Fault, st.sampled_from(RELEASES), places, _SECONDS)
+
+
 def _kinds(moment: Moment) -> st.SearchStrategy[Kind]:
     return st.sampled_from(_kinds_of(moment))
 
 
 def _kinds_of(moment: Moment) -> list[Kind]:
-    return [kind for kind in Kind if kind.moment is moment and kind is not Kind.RELEASED]
+    return [kind for kind in Kind if kind.moment is moment and kind not in RELEASES]
 
 
 def _on_attempts(

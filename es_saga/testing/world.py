@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, Final
 
 from es_saga.core.compiled import Definition
 from es_saga.core.definition import Saga
+from es_saga.core.errors import InvalidInput
 from es_saga.core.events import Json
 from es_saga.core.messages import Command, Message
 from es_saga.core.state import SagaState
@@ -41,6 +41,9 @@ from es_saga.testing.simulation.offspring import Offspring
 from es_saga.testing.simulation.people import People
 from es_saga.testing.simulation.services import Book, Fence, Service, made_up
 from es_saga.testing.simulation.tellers import Teller, check_id_of
+
+APART_SECONDS: Final = 1.0
+"""Where newer releases may come, each saga begins so long after the one before: they take time."""
 
 LIMIT_SECONDS: Final = 7 * 24 * 3600.0
 """Simulated seconds after which a world is stopped: what is not over then never will be."""
@@ -165,8 +168,7 @@ class World:
             for begin in given:
                 check_id_of(self._types[begin.saga_type], begin.saga_id)
             return given
-        # Newer releases take time to come, so some sagas begin later.
-        apart = float(len(self.definitions) > len(self._types))
+        apart = APART_SECONDS if len(self.definitions) > len(self._types) else 0.0
         return tuple(
             Begin(f"{name}-{number}", name, data, apart * (number - 1))
             for name, data in self._made_up().items()
@@ -174,10 +176,22 @@ class World:
             for number in range(1, sagas + 1)
         )
 
+    def _words(self, begin: Begin) -> list[Json]:
+        """What to ask for it with: its input, and one for each version that does not take that."""
+        versions = [one for one in self.definitions if one.name == begin.saga_type]
+        foreign = [one for one in versions if one.conducted and not _takes(one, begin.data)]
+        if len(foreign) == len(versions):
+            return [begin.data]
+        return [begin.data, *(made_up(one.data).model_dump(mode="json") for one in foreign)]
+
     def _plan(self, seed: int, begins: Sequence[Begin]) -> FaultPlan:
-        pairs = list(
-            chain.from_iterable(family(one.saga_id, self._types[one.saga_type]) for one in begins)
-        )
+        pairs = [
+            pair
+            for begin in begins
+            for definition in self.definitions
+            if definition.name == begin.saga_type
+            for pair in family(begin.saga_id, definition)
+        ]
         releases = len(self.definitions) - len(self._types)
         return draw(seed, pairs, rate=self._rate, releases=releases)
 
@@ -185,7 +199,7 @@ class World:
         loop = SimulatedLoop()
         journal = Journal(plan, loop)
         network = Network(loop, journal, plan.seed)
-        log = Log(loop, journal)
+        log = Log(loop, journal, self.definitions)
         effects = Effects(journal, loop, dict(plan.scarce))
         log.committed = Offspring(effects).committed
         with journal.listening(), loop.running(), self.cast.ready(plan.seed) as databases:
@@ -201,12 +215,12 @@ class World:
                 for law, why in self.cast.in_the_middle(databases, log.states):
                     journal.complain(law, "", why)
 
-            services = self._services(network, effects, databases, committed)
+            services = self._services(network, log, effects, databases, committed)
             tellers = self._tellers(network, effects, databases, committed)
             everybody = (*services.values(), *tellers.values())
             own = (HandlerService, ListenerService)
             played += [service for service in everybody if isinstance(service, own)]
-            people = People(network, log, self.definitions, services, tellers)
+            people = People(network, log, self._types, services, tellers)
             managers = Managers(
                 plan,
                 self.definitions,
@@ -217,7 +231,7 @@ class World:
                 people=people,
             )
             for begin in begins:
-                people.begin(begin)
+                people.begin(begin, self._words(begin))
 
             def over() -> bool:
                 done = all(begin.saga_id in log.states for begin in begins) and log.over
@@ -261,6 +275,7 @@ class World:
     def _services(
         self,
         network: Network,
+        log: Log,
         effects: Effects,
         databases: Databases,
         committed: Callable[[], None],
@@ -271,14 +286,14 @@ class World:
             participant = self.cast.participants.get(name)
             if participant is None:
                 services[name] = Service(
-                    name, self._book, network, fence=self.fence, effects=effects
+                    name, self._book, network, log, fence=self.fence, effects=effects
                 )
             else:
                 services[name] = HandlerService(
                     participant,
                     databases[name],
                     network,
-                    self._book,
+                    log,
                     refusals=self.cast.refusals,
                     effects=effects,
                     committed=committed,
@@ -344,6 +359,14 @@ class World:
             name: made_up(definition.data).model_dump(mode="json")
             for name, definition in self._types.items()
         }
+
+
+def _takes(definition: Definition, data: Json) -> bool:
+    try:
+        definition.check_input(data)
+    except InvalidInput:
+        return False
+    return True
 
 
 __all__ = ["Begin", "World"]

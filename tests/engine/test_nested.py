@@ -219,8 +219,6 @@ async def _send(ground: Ground, envelope: Envelope) -> None:
     [
         ({"data": {"order": "begin", "input": {}, "version": 1}}, "InvalidInput"),
         ({"data": {"order": "eat"}}, "InvalidInput"),
-        ({"runs": "nothing"}, "NotFound"),
-        ({"data": {"order": "begin", "input": {"who": "a"}, "version": 7}}, "NotFound"),
     ],
 )
 async def test_a_request_that_cannot_be_met_is_answered_with_a_failure(
@@ -244,7 +242,7 @@ async def test_a_request_that_cannot_be_met_is_answered_with_a_failure(
             await heard.wait()
     (reply,) = replies
     assert (reply.outcome, reply.type) == ("failed", error)
-    assert reply.retryafter == (None if error == "NotFound" else -1.0)
+    assert reply.retryafter == -1.0
 
 
 async def test_a_request_that_names_no_command_is_put_aside(ground: Ground) -> None:

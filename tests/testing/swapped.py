@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from es_saga import Command, Message, Saga
+from es_saga import App, Command, Message, Saga
 
 
 class Basket(Message):
@@ -72,6 +72,13 @@ right = Saga("right", Basket)
 right.step(reserve).compensation(release)
 right.step(charge).compensation(refund)
 right.pivot(ship)
+
+later = Saga("right", Basket, version=2)
+later.step(charge).compensation(refund)
+later.step(reserve).compensation(release)
+later.pivot(ship)
+
+upgraded = App("upgraded", sagas=[right, later])
 
 swapped = Saga("swapped", Basket)
 swapped.step(reserve).compensation(refund)

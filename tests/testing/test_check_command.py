@@ -39,6 +39,13 @@ def test_it_says_whose_handlers_were_played(tmp_path: Path) -> None:
     assert row["fates"]["completed"] > 10
 
 
+def test_the_versions_of_an_app_are_upgrades(tmp_path: Path) -> None:
+    found = check("tests.testing.swapped:upgraded", tmp_path, "--examples", "5")
+    assert found.returncode == 0, found.stderr
+    rows = json.loads(found.stdout)
+    assert [(row["version"], row["earlier"]) for row in rows] == [(1, []), (2, [1])]
+
+
 def test_it_plays_who_prepares_transactions_too(tmp_path: Path) -> None:
     found = check("domain.checkout.two_phase:app", tmp_path, "--examples", "10")
     assert found.returncode == 0, found.stderr

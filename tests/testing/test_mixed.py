@@ -25,6 +25,7 @@ from es_saga.diagrams import definition_svg, sequence_mermaid, sequence_svg, tim
 from es_saga.replay import Replay, compare, diverges, what_if
 from es_saga.testing import Begin, Bounds, Story, World, explore, judge
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.world import APART_SECONDS
 from tests.testing.mixed import Sketch, saga_of
 from tests.testing.mixed_drawn import sketches
 from tests.testing.mixed_words import SECRET, Go
@@ -61,6 +62,21 @@ def test_no_law_is_broken_and_today_decides_it_all_again(
     sketch: Sketch, items: int, seed: int
 ) -> None:
     outcome = run(sketch, items, seed)
+    assert not outcome.findings, str(outcome)
+    for story, replay in stories(outcome):
+        assert diverges(story.definition, replay) is None, str(outcome)
+
+
+@settings(bounded, max_examples=40)
+@given(sketches(), sketches(), ITEMS, SEEDS)
+def test_sagas_outlast_a_release_of_any_other_version(
+    old: Sketch, new: Sketch, items: int, seed: int
+) -> None:
+    """Steps of one name are another thing in it, and those that they run are."""
+    data = {"n": items, "card": SECRET}
+    begins = [Begin(f"mixed-{n}", "mixed", data, n * APART_SECONDS) for n in range(3)]
+    versions = [saga_of(old), saga_of(new, version=2)]
+    outcome = World(versions, seed=seed, rate=HARSH).run(begins)
     assert not outcome.findings, str(outcome)
     for story, replay in stories(outcome):
         assert diverges(story.definition, replay) is None, str(outcome)

@@ -24,7 +24,8 @@ from es_saga.testing.outcome import Outcome
 from es_saga.testing.plans import Plan, StepPlan, build
 from es_saga.testing.shrinking import shrink
 from es_saga.testing.simulation.log import Log
-from es_saga.testing.world import World
+from es_saga.testing.world import Begin, World
+from tests.engine.voyage import voyage
 from tests.testing import faulty
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +164,16 @@ def test_what_a_rival_committed_and_never_sent_is_sent_by_the_survivor() -> None
     assert sum(outcome.happened.values()) == len(faults)
     assert not outcome.findings, outcome
     assert outcome.states["order-1"].status is SagaStatus.COMPLETED
+
+
+def test_a_child_that_knows_of_the_second_attempt_alone_answers_the_first() -> None:
+    """Law L45 objected to that; found while releases came and went."""
+    faults = (Fault(Kind.COMPENSATED, "v1#4"), Fault(Kind.RESENT, "v1#4"))
+    outcome = World([voyage], faults=FaultPlan(faults)).run([Begin("v1", "voyage", {"who": "ann"})])
+    sent = {message.id for message in outcome.stories[0].sent or ()}
+    assert "v1/book/undo/2" in sent
+    assert "v1/book/undo/1" not in sent
+    assert not outcome.findings, outcome
 
 
 def test_undos_that_are_retried_together_go_in_reverse_order() -> None:

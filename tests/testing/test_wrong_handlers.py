@@ -123,15 +123,27 @@ def test_a_participant_that_knows_another_message_by_that_name_is_told() -> None
     assert "payments, asked to Charge: The payload is no Charge: card: Field" in str(outcome)
 
 
-def test_a_check_whose_handler_writes_is_told() -> None:
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_check_whose_handler_writes_is_told(lists: bool) -> None:
     looking = Saga("looking", Basket)
-    looking.check(_look)
+    if lists:
+        looking.check(each=_one, most=1)(_look_at)
+    else:
+        looking.check(_look)
     outcome = found(stall.STOCK, stall.PAYMENTS, saga=looking)
     assert first_line(outcome).endswith("it is a check, and its handler wrote something")
 
 
 def _look(b: Basket) -> Reserve:
     return Reserve(order_id=b.order_id)
+
+
+def _one(b: Basket) -> list[str]:
+    return [b.order_id]
+
+
+def _look_at(b: Basket, order_id: str) -> Reserve:
+    return Reserve(order_id=order_id)
 
 
 def test_a_handler_that_never_succeeds_is_told_though_it_may_ask_to_wait() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from es_saga.core.events import StepRetried
 from es_saga.core.messages import Envelope
+from es_saga.core.nested import order_of
 from es_saga.testing.laws.deed import by_timer
 from es_saga.testing.laws.law import Found, commands_seen, law
 from es_saga.testing.laws.reading import Reading
@@ -56,19 +57,22 @@ def what_was_committed_is_sent_in_order(reading: Reading) -> Iterator[Found]:
     """Every committed outbox row is published at least once, in order per saga (R071).
 
     One that was answered before it could be published need not be, once an earlier attempt of the
-    same command was: whoever got that one may answer to the next one, too. What is still in flight
-    at the end of the history may be about to be.
+    same command was: whoever got that one may answer to the next one, too. A saga that another one
+    runs answers to the first, whichever it got. What is still in flight at the end of the history
+    may be about to be.
     """
     published = _published(reading)
+    asked = {command_id for command_id, _ in published}
     for index, event, deed in reading.answers:
         if deed.step.asks_nobody:
             continue  # nobody is asked
         for _, sent in deed.sendings:
             earlier = ((sent.command_id, number) for number in range(1, sent.attempt))
+            known = sent.command_id in asked and order_of(deed.step.command) is not None
             attempt = sent.command_id, sent.attempt
             if sent.attempt != event.attempt or attempt in published:
                 continue
-            if by_timer(event) or not any(one in published for one in earlier):
+            if by_timer(event) or not (known or any(one in published for one in earlier)):
                 what = f"attempt {event.attempt} of {deed.name}"
                 yield index, f"{what} came to its end, and it had never been published"
     order = {(e.command_id, e.attempt): index for index, e, _ in reading.sendings}

@@ -41,9 +41,10 @@ from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.databases import Database
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.journal import Journal, What
+from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.process import Process
-from es_saga.testing.simulation.services import Book, ByHand, made_up, planned_error
+from es_saga.testing.simulation.services import ByHand, made_up, planned_error
 from es_saga.testing.simulation.serving import WorldServer
 
 MAX_FAILURES: Final = 50
@@ -77,7 +78,7 @@ class HandlerService:
         participant: Participant,
         database: Database,
         network: Network,
-        book: Book,
+        log: Log,
         *,
         refusals: Mapping[str, type[Refusal] | None],
         effects: Effects,
@@ -90,7 +91,7 @@ class HandlerService:
         self.inside = False
         """A handler is at work, perhaps awaiting something: its transaction is open."""
         self._journal: Journal = network.journal
-        self._looking = book.looking
+        self._log = log
         self._effects = effects
         self._committed = committed
         self._refusals = refusals
@@ -186,7 +187,7 @@ class HandlerService:
         command, done, wrote = run
         key = command.commandid
         assert key is not None, "what has none was not let in"
-        if (command.sagatype, command.step) in self._looking:
+        if self._log.looks(command):
             if wrote:
                 self.blame(command, "it is a check, and its handler wrote something")
             return

@@ -184,7 +184,7 @@ def _concerns(note: Note, saga_id: str) -> bool:
         return about.sagaid == saga_id
     if isinstance(about, Fault):
         return about.at.startswith((f"{saga_id}/", f"{saga_id}#")) or about.kind.name.startswith(
-            ("DIES", "LOG", "CLOCK", "USURPED", "RELEASED")
+            ("DIES", "LOG", "CLOCK", "USURPED", "RELEASED", "WITHDRAWN")
         )
     return note.what is What.LIFE or saga_id in str(about)
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Final, TypeVar, cast
 
 from es_saga.adapters.memory_store import MemoryStore
 from es_saga.core.aggregate import fold
+from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.errors import Unavailable
 from es_saga.core.events import SagaEvent, StepRetried, StepStarted
-from es_saga.core.messages import PARTS
+from es_saga.core.messages import PARTS, Envelope
 from es_saga.core.state import SagaState, SagaStatus
+from es_saga.core.unfolding import unfolded
 from es_saga.engine.ports import Append, Recorded
 from es_saga.projections.audit import AuditView
 from es_saga.projections.status import StatusView
@@ -39,9 +49,15 @@ Row = tuple[Any, ...]
 
 
 class Log:
-    """What is committed, and where every saga stands."""
+    """What is committed, and where every saga stands.
 
-    def __init__(self, loop: SimulatedLoop, journal: Journal) -> None:
+    Args:
+        definitions: of every version that a saga may be on.
+    """
+
+    def __init__(
+        self, loop: SimulatedLoop, journal: Journal, definitions: Iterable[Definition] = ()
+    ) -> None:
         self.store = MemoryStore()
         self.loop = loop
         self.journal = journal
@@ -53,6 +69,7 @@ class Log:
         and has caught up in the end."""
         self.audit: list[Row] = []
         """The audit view's rows, in the order in which they were added."""
+        self._definitions = {(one.name, one.version): one for one in definitions}
         self._stuck_children: set[str] = set()
         self._views = StatusView(), AuditView()
         self._news: list[Recorded] = []
@@ -96,6 +113,17 @@ class Log:
         if len(self._news) > BACKLOG + len(self.audit):
             self.catch_up()
         return positions
+
+    def definition_of(self, state: SagaState) -> Definition:
+        """The one that a saga is on, whatever newer ones there are, as it has it by now."""
+        origin = state.origin
+        return unfolded(self._definitions[origin.saga_type, origin.definition], state)
+
+    def looks(self, command: Envelope) -> bool:
+        """Whether a command only looks: the step that sends it is a check in its saga."""
+        state = self.states.get(command.sagaid or "")
+        step = state and self.definition_of(state).steps.get(command.step or "")
+        return step is not None and step.kind is StepKind.CHECK
 
     @property
     def over(self) -> bool:

@@ -28,6 +28,9 @@ from es_saga.testing.simulation.process import Process
 
 _PERIODS: Final = frozenset({TICK_SECONDS, LEASE_SECONDS, RELAY_SECONDS})
 
+RESTART_SECONDS: Final = 0.5
+"""How long it takes to put another release in the place of one."""
+
 Make = Callable[..., ProcessManager]
 """`ProcessManager`, or what a test puts in its place."""
 
@@ -141,10 +144,26 @@ class Managers:
         elif fault.kind is Kind.RELEASED:
             self._release += 1
             self._processes[self._number(clock)].die(fault.seconds)
+        elif fault.kind is Kind.WITHDRAWN:
+            self._withdraw(self._number(clock), fault.seconds)
         elif fault.kind is Kind.USURPED:
             self._usurp(part_of(state.saga_id), clock, fault.seconds)
         else:
             self._people.act(fault, state.saga_id)
+
+    def _withdraw(self, number: int, seconds: float) -> None:
+        """The manager is begun as the release before, if there is one, until all are replaced."""
+        if self._release == 0:
+            return
+
+        def release_again() -> None:
+            self._release += 1
+            for process in [one for one in self._processes.values() if one.alive]:
+                process.die(RESTART_SECONDS)
+
+        self._release -= 1
+        self._processes[number].die(RESTART_SECONDS)
+        self._loop.after(seconds, release_again)
 
     def _number(self, clock: LoopClock) -> int:
         """Whose clock that is."""

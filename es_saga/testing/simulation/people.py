@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -13,7 +13,6 @@ from es_saga.core.events import Json
 from es_saga.core.messages import Direction, Envelope, Message, Outcome, Subjects, command_id
 from es_saga.core.nested import order_of
 from es_saga.core.state import GIVEN_UP, SagaState
-from es_saga.core.unfolding import unfolded
 from es_saga.engine.requests import SIGNAL_TYPE, START_TYPE, VERB_TYPE, VerbRequest
 from es_saga.testing.begin import Begin
 from es_saga.testing.faults import Fault, Kind
@@ -45,7 +44,7 @@ class People:
         self,
         network: Network,
         log: Log,
-        definitions: Iterable[Definition],
+        types: Mapping[str, Definition],
         services: Mapping[str, Screen],
         tellers: Mapping[str, Teller | ListenerService],
     ) -> None:
@@ -54,7 +53,7 @@ class People:
         self._network = network
         self._log = log
         log.awaited = self.hear
-        self._definitions = {(one.name, one.version): one for one in definitions}
+        self._types = types
         self._services = services
         self._tellers = tellers
         self._subjects = Subjects()
@@ -64,19 +63,20 @@ class People:
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, begin: Begin) -> None:
-        """Start a saga when it is time, and again until it is there."""
-        self._network.loop.after(begin.after, self._ask, begin, 1)
+    def begin(self, begin: Begin, words: Sequence[Json]) -> None:
+        """Start a saga when it is time, and again until it is there, with one input or another."""
+        self._network.loop.after(begin.after, self._ask, begin, words, 1)
 
-    def _ask(self, begin: Begin, times: int) -> None:
+    def _ask(self, begin: Begin, words: Sequence[Json], times: int) -> None:
         if begin.saga_id in self._log.states:
             return
         suffix = "" if times == 1 else f"/{times}"
-        self._start(begin, f"{begin.saga_id}/start{suffix}")
-        self._network.loop.after(PATIENCE_SECONDS, self._ask, begin, times + 1)
+        asked = begin._replace(data=words[(times - 1) % len(words)])
+        self._start(asked, f"{begin.saga_id}/start{suffix}")
+        self._network.loop.after(PATIENCE_SECONDS, self._ask, begin, words, times + 1)
 
     def _start(self, begin: Begin, message_id: str) -> None:
-        flow = next(one for name, one in self._definitions.items() if name[0] == begin.saga_type)
+        flow = self._types[begin.saga_type]
         if not flow.conducted:
             (by, _), *_ = flow.openings
             self._tellers[by].begin(begin.saga_type, begin.saga_id, begin.data, message_id)
@@ -92,9 +92,8 @@ class People:
 
     def hear(self, state: SagaState, step: str) -> None:
         """Somebody knows what a saga has begun to wait for."""
-        origin, attempt = state.origin, state.steps[step].do.attempt
-        definition = unfolded(self._definitions[origin.saga_type, origin.definition], state)
-        planned = definition.steps[step]
+        attempt = state.steps[step].do.attempt
+        planned = self._log.definition_of(state).steps[step]
         if planned.reply is None:
             return  # it sleeps
         # Named like the answer to a command, so that the same faults befall it.
@@ -109,12 +108,12 @@ class People:
 
     def _event(self, state: SagaState, message: type[Message], id: str) -> Envelope | None:
         """What it waits for, if that is an event of a service which can name it."""
-        origin = state.origin
-        listening = self._definitions[origin.saga_type, origin.definition].correlations
+        saga_type, saga_id = state.origin.saga_type, state.saga_id
+        listening = self._log.definition_of(state).correlations
         found = next((one for one in listening.values() if one.event is message), None)
-        if found is None or not state.saga_id.startswith(f"{origin.saga_type}-"):
+        if found is None or not saga_id.startswith(f"{saga_type}-"):
             return None
-        return event_of(found, origin.saga_type, state.saga_id, id)
+        return event_of(found, saga_type, saga_id, id)
 
     # ── operating ────────────────────────────────────────────────────────────────────────────────
 
@@ -160,8 +159,7 @@ class People:
 
     def _settle(self, state: SagaState, step: str) -> VerbRequest:
         """Find out, or do by hand, what became of the work; then tell the saga."""
-        origin = state.origin
-        definition = unfolded(self._definitions[origin.saga_type, origin.definition], state)
+        definition = self._log.definition_of(state)
         planned = definition.steps[step]
         own = state.steps.get(step)
         work = None if own is None else own.undo or own.do

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from es_saga.core.compiled import Definition, StepKind
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import (
     Command,
@@ -36,6 +36,7 @@ from es_saga.testing.examples import example
 from es_saga.testing.faults import Fault, Kind
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.journal import Journal
+from es_saga.testing.simulation.log import Log
 from es_saga.testing.simulation.loop import SimulatedLoop
 from es_saga.testing.simulation.network import Link, Network
 from es_saga.testing.simulation.process import Process
@@ -99,8 +100,6 @@ class Book:
         """Their names, in the order in which they are met with."""
         self.answers: dict[str, Answer] = {}
         """By the name of the command."""
-        self.looking: set[tuple[str | None, str | None]] = set()
-        """Saga type and name of the steps that have no effect."""
         self._replies = replies
         self._others = others
         for definition in definitions:
@@ -108,8 +107,6 @@ class Book:
                 if step.asks_nobody:
                     continue
                 self._add(step.command)
-                if step.kind is StepKind.CHECK:
-                    self.looking.add((definition.name, step.name))
                 if step.undo is not None:
                     self._add(step.undo.command)
 
@@ -138,6 +135,7 @@ class Service:
         name: str,
         book: Book,
         network: Network,
+        log: Log,
         *,
         fence: Fence,
         effects: Effects,
@@ -146,6 +144,7 @@ class Service:
         self.records: dict[str, Record] = {}
         """The fence's table."""
         self._book = book
+        self._log = log
         self._network = network
         self._journal: Journal = network.journal
         self._loop: SimulatedLoop = network.loop
@@ -218,7 +217,7 @@ class Service:
             return envelope_of(SOLD_OUT, command, self.name)
         answer = self._book.answers[command.type]
         self._remember(key, Status.SUCCEEDED, answer)
-        if (command.sagatype, command.step) not in self._book.looking:
+        if not self._log.looks(command):
             undoes = command.undoes if undo else None
             self._effects.add(self.name, key, command.type, undoes=undoes)
         return envelope_of(answer, command, self.name)
