@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from es_saga.core.after import START
+from es_saga.core.compiled import Definition
 from es_saga.core.decide import decide, react
 from es_saga.core.definition import Saga
 from es_saga.core.errors import ConflictError, InvalidInput, NotFound
-from es_saga.core.events import SagaCompleted, SagaStarted, StepStarted
+from es_saga.core.events import SagaCompleted, SagaEvent, SagaStarted, StepStarted
 from es_saga.core.inputs import Start, Tick
-from es_saga.core.messages import Direction, Outcome
+from es_saga.core.messages import Direction, Message, Outcome
 from es_saga.core.state import SagaStatus, WorkStatus
 from es_saga.core.step import of
 from es_saga.testing.stage import NOON
@@ -106,6 +108,33 @@ def test_a_start_with_another_input_conflicts() -> None:
     scene = play(chain("a"), who="eve")
     with pytest.raises(ConflictError, match="another input"):
         scene.feed(Start("s-1", {"who": "bob"}))
+
+
+class Outing(Trip):
+    """What a newer version takes."""
+
+    days: int = 1
+
+
+class Flight(Message):
+    seat: str
+
+
+@pytest.mark.law("L51")
+def test_a_start_again_is_the_same_where_a_newer_version_reads_its_input_as_the_same() -> None:
+    state = play(chain("a"), who="eve").state
+    newer = replace(chain("a").definition, version=2, data=Outing)
+
+    def again(definition: Definition, **data: object) -> list[SagaEvent]:
+        return decide(definition, state, Start("s-1", definition.check_input(data)), NOON)
+
+    assert again(newer, who="eve") == []
+    with pytest.raises(ConflictError, match="another input"):
+        again(newer, who="eve", days=2)
+    with pytest.raises(ConflictError, match="another input"):
+        again(replace(newer, data=Flight), seat="1a")
+    with pytest.raises(ConflictError, match="another input"):
+        again(replace(chain("a").definition, name="another"), who="eve")
 
 
 def test_nothing_but_a_start_reaches_a_saga_that_is_not_there() -> None:
