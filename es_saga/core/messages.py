@@ -33,8 +33,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 class Message(BaseModel):
     """A frozen value that travels between services, or the input of a saga."""
 
-    # JSON has no infinity and no NaN: they would be written as null.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # JSON has no infinity and no NaN: they would be written as null. What does not fit is people's
+    # data, and the error that says so ends in logs.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class Refusal(Message):

@@ -193,7 +193,17 @@ class Arrival:
             self._reply(reply)
             self._delivery.ack()
         else:
-            self._delivery.reject(_reason(error, self._delivery.envelope.type), error.message)
+            reason = _reason(error, self._delivery.envelope.type)
+            if reason == "bad-reply":
+                self._log_bad_reply(self._delivery.envelope, error)
+            self._delivery.reject(reason, error.message)
+
+    @staticmethod
+    def _log_bad_reply(reply: Envelope, error: SagaError) -> None:
+        """The saga waits on, and says nothing of it."""
+        _log.warning(
+            "bad_reply", saga=reply.sagaid, step=reply.step, source=reply.source, why=error.message
+        )
 
     def postpone(self) -> bool:
         """Have it delivered again: it came too early. False: it has waited long enough."""

@@ -49,7 +49,7 @@ from es_saga.participant.job import Job
 from es_saga.participant.kit import Handling, Part, Participant
 from es_saga.participant.outage import Trouble, trouble_of
 from es_saga.participant.prepared import InDoubt
-from es_saga.participant.reply import answer_of, failure_of
+from es_saga.participant.reply import BadReply, answer_of, failure_of
 from es_saga.participant.tx import SyncTx, Tx
 from es_saga.participant.work import Desk, Work
 from es_saga.participant.workplace import TransactionMisuse, Workplace, wait_for_locks
@@ -405,12 +405,16 @@ class Runner:
         _log.warning(
             "command_failed",
             participant=self._participant.name,
+            saga=job.envelope.sagaid,
+            step=job.envelope.step,
             command=job.envelope.type,
             command_id=job.envelope.commandid,
             attempt=job.envelope.attempt,
             error=type(error).__name__,
             # A handler that says so itself needs no traceback.
             exc_info=None if isinstance(error, (Unavailable, Terminal)) else error,
+            # Ours; what it says itself may have people's data in it.
+            **({"detail": error.message} if isinstance(error, BadReply) else {}),
         )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import pytest
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from es_saga import Command, Message, Refusal, Saga
 from es_saga.core.aggregate import fold
@@ -196,6 +196,14 @@ class Look(Command[None]):
 
 def look(plain: Plain) -> Look:
     return Look()
+
+
+def test_an_error_does_not_tell_what_did_not_fit() -> None:
+    with pytest.raises(ValidationError) as unfit:
+        Place.model_validate({"who": {"name": "ada"}, "cards": {"one": [{"number": ["4111"]}]}})
+    assert "cards.one.0.number" in str(unfit.value)
+    assert "4111" not in str(unfit.value) + repr(unfit.value)
+    assert "ada" not in str(unfit.value)
 
 
 def test_a_saga_without_sensitive_fields_is_shown_as_it_is() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from es_saga import ConflictError, InvalidInput, NotFound
 from es_saga.core.aggregate import SagaStatus
@@ -146,10 +147,16 @@ async def test_a_reply_that_does_not_fit_its_model_is_put_aside_and_the_step_ask
         garbled = command.type == "Pay" and command.attempt == 1
         return Fetched(shelf="the wrong model") if garbled else willing(command)
 
-    async with world(ground.store, ground.transport, tenant=ground.tenant, script=script) as w:
-        state = await w.run(saga_id="e1")
+    with capture_logs() as logged:
+        async with world(ground.store, ground.transport, tenant=ground.tenant, script=script) as w:
+            state = await w.run(saga_id="e1")
     assert state.status is SagaStatus.COMPLETED
     assert "StepRetried pay" in await w.history("e1")
+    (told,) = [entry for entry in logged if entry["event"] == "bad_reply"]
+    assert (told["saga"], told["step"]) == ("e1", "pay")
+    assert told["source"]
+    assert "pay: the reply is no Paid: receipt: Field required" in told["why"]
+    assert "wrong model" not in str(told), "nobody's data"
 
 
 @pytest.mark.requirement("R024")

@@ -233,7 +233,9 @@ async def test_a_command_without_a_key_is_refused_and_not_guessed(
     assert pipe.published == []
 
 
-async def test_a_handler_that_breaks_its_promise_fails_for_good(engine: sa.Engine) -> None:
+async def test_a_handler_that_breaks_its_promise_fails_for_good(
+    engine: sa.Engine, logged: list[MutableMapping[str, Any]]
+) -> None:
     stock = Participant("stock")
 
     def hold(cmd: HoldPlainly, tx: SyncTx) -> object:
@@ -252,6 +254,10 @@ async def test_a_handler_that_breaks_its_promise_fails_for_good(engine: sa.Engin
                 -1.0,
             )
     assert remembered(engine) == {}
+    told = [entry for entry in logged if entry["event"] == "command_failed"]
+    named = [(entry["participant"], entry["saga"], entry["step"]) for entry in told]
+    assert named == [("stock", f"s-{number}", "hold") for number in range(3)]
+    assert "returned str, not Held or a Refusal" in told[1]["detail"]
 
 
 async def test_stopping_finishes_what_is_running_and_takes_no_more(
