@@ -188,7 +188,7 @@ class _Play:
             return
         else:
             data = made_up(step, self._data)
-            self.notes.append(f"made up: {step.asks} comes")
+            self.notes.append(f"made up: {step.asks} comes; {name}=timeout: what if it does not")
         if data is not None:
             signal = Signal(step.asks, data, f"{self._saga_id}/{name}/made-up")
             self._expect(at + ANSWER_SECONDS, signal)

@@ -117,7 +117,8 @@ def test_what_came_too_late_is_told_to_come_in_time(late: Scene) -> None:
 def test_an_attempt_to_wait_is_like_any_other_attempt() -> None:
     """What the first one waited for in vain does not come to it; to the second it is made up."""
     open_ = fork(posted, RETRIED)
-    assert open_.notes == ("made up: Paper comes", "made up: mail is done")
+    comes = "made up: Paper comes; paper=timeout: what if it does not"
+    assert open_.notes == (comes, "made up: mail is done")
     assert open_.version == len(RETRIED.history) + 1
     assert open_.replay.state.status is SagaStatus.COMPLETED
     came = RETRIED.signal(Paper(page=2)).expect(Do).reply(DONE).completed()
