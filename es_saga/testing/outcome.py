@@ -220,7 +220,7 @@ class Outcome:
         struck = [f"  {note.about}" for note in self.notes if note.what is What.FAULT]
         struck += [f"  {command}: {most} to be had at a time" for command, most in self.plan.scarce]
         return "\n".join(
-            [*verdict, "", "What went wrong:", *(struck or ["  nothing"]), "", self.timeline(only)]
+            [*verdict, "", "Faults that struck:", *(struck or ["  none"]), "", self.timeline(only)]
         )
 
     def _verdict(self) -> str:

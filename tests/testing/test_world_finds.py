@@ -92,7 +92,7 @@ def test_the_report_names_the_law_the_faults_and_what_happened() -> None:
     outcome = found("L23")
     told = str(outcome)
     (saga,) = outcome.states
-    for line in (f"L23 ({saga})", "What went wrong:", f"{saga}#1 SagaStarted", f"DID {saga}/"):
+    for line in (f"L23 ({saga})", "Faults that struck:", f"{saga}#1 SagaStarted", f"DID {saga}/"):
         assert line in told
     for fault in outcome.plan.faults:
         assert told.count(str(fault)) == 2, "in the list, and where it struck"

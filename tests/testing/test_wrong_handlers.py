@@ -109,7 +109,7 @@ def test_a_participants_fault_is_told_as_its_own(cast: Sequence[Participant], to
     (saga,) = outcome.states
     assert first_line(outcome).startswith(f"participant ({saga}): {told}")
     assert not outcome.plan.faults, "it takes no fault at all"
-    assert "What went wrong:\n  nothing\n" in str(outcome)
+    assert "Faults that struck:\n  none\n" in str(outcome)
 
 
 def test_a_participant_that_knows_another_message_by_that_name_is_told() -> None:

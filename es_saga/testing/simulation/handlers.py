@@ -20,15 +20,12 @@ In a simulated world there is no network, no thread, and no SQL but the database
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from es_saga.core.errors import Terminal, Unavailable
 from es_saga.core.messages import Envelope, Outcome, Refusal
@@ -42,6 +39,7 @@ from es_saga.testing.simulation.databases import Database
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.journal import Journal, What
 from es_saga.testing.simulation.log import Log
+from es_saga.testing.simulation.mistakes import named, place, said
 from es_saga.testing.simulation.network import Network
 from es_saga.testing.simulation.process import Process
 from es_saga.testing.simulation.services import ByHand, made_up, planned_error
@@ -206,20 +204,21 @@ class HandlerService:
     def raised(self, job: Job, error: BaseException) -> None:
         """A handler raised, or its answer was none; whose fault that is."""
         command = job.envelope
-        told = f"{type(error).__name__}: {_plain(error)}".rstrip(": ")
+        told = named(error)
         self._journal.note(self.name, What.TOLD, f"fails at {command.id}: {told}")
         handling = self.participant.commands.get(command.type)
         if handling is None or job.handling is handling:
             bears = (Unavailable,) if is_undo(command) else (Unavailable, Terminal, IntegrityError)
             self._failures[command.commandid or ""] += 1
             if isinstance(error, BadReply) or not isinstance(error, bears):
-                self.blame(command, f"{told}{_place(error, job)}")
+                assert job.handling is not None, "it was run"
+                self.blame(command, f"{told}{place(error, job.handling.fn)}")
             elif self._failures[command.commandid or ""] > MAX_FAILURES:
                 self.blame(command, f"fails again and again: {told}")
 
     def out_of_reach(self, job: Job, error: Exception) -> None:
         """Its database was: in a world that is nobody else's doing."""
-        self.blame(job.envelope, f"its database was out of reach: {_plain(error)}")
+        self.blame(job.envelope, f"its database was out of reach: {said(error)}")
 
     def blame(self, command: Envelope, why: str) -> None:
         """It is the participant that is wrong, and not the saga."""
@@ -255,25 +254,6 @@ _MET = {
     Rule.TOO_LATE: "came after its undo",
     Rule.NEVER_RAN: "undone before it came",
 }
-
-
-def _plain(error: BaseException) -> str:
-    """The first line of what it says; of a database's error, what the driver says."""
-    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return str(told).strip().partition("\n")[0]
-
-
-def _place(error: BaseException, job: Job) -> str:
-    """Where in the handler's file it was raised, if it was there."""
-    assert job.handling is not None, "it was run"
-    code = getattr(inspect.unwrap(job.handling.fn), "__code__", None)
-    file = code.co_filename if code is not None else ""
-    lines = [
-        line
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename == file
-    ]
-    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
 
 
 def _raising(error: Exception) -> Callable[..., Any]:

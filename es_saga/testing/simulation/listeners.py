@@ -42,6 +42,7 @@ from es_saga.testing.simulation.databases import Database
 from es_saga.testing.simulation.effects import Effects
 from es_saga.testing.simulation.journal import What
 from es_saga.testing.simulation.loop import TURN
+from es_saga.testing.simulation.mistakes import named, place
 from es_saga.testing.simulation.network import Link, Network
 from es_saga.testing.simulation.process import Died, Process
 from es_saga.testing.simulation.services import ByHand, planned_error
@@ -185,12 +186,12 @@ class ListenerService:
         """Under which it is published."""
         return self._names.get(event.id, event.id)
 
-    def raised(self, heard: Envelope, error: BaseException) -> None:
+    def raised(self, task: Task, error: BaseException) -> None:
         """A reaction raised; whose fault that is."""
-        told = f"{type(error).__name__}: {error}".partition("\n")[0]
+        heard, told = task.envelope, named(error)
         self._journal.note(self.name, What.TOLD, f"fails at {heard.id}: {told}")
         if not isinstance(error, (Unavailable, Terminal, IntegrityError)):
-            self.blame(heard, told)
+            self.blame(heard, f"{told}{place(error, task.reaction.fn)}")
 
     def blame(self, heard: Envelope, why: str) -> None:
         """It is the participant that is wrong, and not the flow."""
@@ -289,7 +290,7 @@ class _Subscriber(Subscriber):
         super()._worked(tasks)
 
     def _log_failure(self, task: Task, error: BaseException) -> None:
-        self._service.raised(task.envelope, error)
+        self._service.raised(task, error)
 
 
 class _Worker(Worker[Task]):
