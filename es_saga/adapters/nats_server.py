@@ -88,6 +88,11 @@ class EmbeddedNats:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether it was started, and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> Path:
         """The server's own log."""
         return self._run_dir / "server.log"

@@ -94,8 +94,9 @@ async def _conduct(
     from es_saga.cli.running import announced
     from es_saga.config import public
 
-    with told_to_stop() as stop, compose.broker(settings) as url:
+    with told_to_stop() as stop:
         async with (
+            compose.broker(settings) as url,
             compose.transport(settings, url, f"pm-{app.name}") as pipe,
             compose.conducting(settings, app, pipe, migrate=migrate, questions=pipe),
             compose.status_checker(settings, app, url, pipe),

@@ -58,6 +58,19 @@ def test_after_a_kill_it_runs_again_and_nothing_stands_in_its_way(cli: Cli, tmp_
     assert again.stop() == 0
 
 
+def test_a_broker_of_its_own_that_is_killed_is_started_again(cli: Cli, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    running = Running(data, "domain.orders:app", "--participants")
+    [known] = (data / "nats" / "run").glob("*.ports")
+    os.kill(int(known.stem.rpartition("_")[2]), signal.SIGKILL)
+
+    placing = "start", "order", "--key", "1", "--wait", "-i", order("1")
+    while (placed := cli(*placing, data=data)).code == 5:  # as long as it is away
+        pass
+    assert placed.code == 0, placed.err
+    assert running.stop() == 0
+
+
 def test_an_announcement_is_its_owners_alone_and_goes_with_it(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, tenant="t1")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import structlog
 from pydantic import SecretStr
 
 from es_saga.adapters.nats import NatsTransport
@@ -18,13 +20,18 @@ from es_saga.adapters.nats_service import Asker
 from es_saga.adapters.nats_streams import StreamLimits, Streams
 from es_saga.cli.running import data_folder
 from es_saga.config import Settings
-from es_saga.core.errors import InvalidInput
+from es_saga.core.errors import InvalidInput, Unavailable
 from es_saga.core.messages import Subjects
 from es_saga.engine.client import Client
 from es_saga.engine.condition import Asks
 
 if TYPE_CHECKING:  # with the extra `web` only
     pass
+
+LOOK_SECONDS: Final = 1.0
+"""How often we look whether the server of our own is still there."""
+
+_log = structlog.get_logger("es_saga.nats")
 
 
 def login(settings: Settings) -> Login:
@@ -49,16 +56,38 @@ def login(settings: Settings) -> Login:
     )
 
 
-@contextmanager
-def broker(settings: Settings) -> Generator[str, None, None]:
-    """The broker's URL: the one that is set, or a server of our own for as long as this lasts."""
+@asynccontextmanager
+async def broker(settings: Settings) -> AsyncGenerator[str, None]:
+    """The broker's URL: the one that is set, or a server of our own for as long as this lasts.
+
+    Our own one is started again, at the same address, should it end by itself.
+    """
     if settings.nats is not None:
         yield settings.nats
         return
     store = data_folder(settings) / "nats"
     with EmbeddedNats(store, sync_always=settings.synced, port=_last_port(store)) as server:
         (store / "port").write_text(server.url.rpartition(":")[2])
-        yield server.url
+        keeping = asyncio.create_task(_keep(server))
+        try:
+            yield server.url
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+
+async def _keep(server: EmbeddedNats) -> None:
+    """In this thread, for the server ends with the one that starts it; without it nobody works."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if server.running:
+            continue
+        _log.warning("nats_server_ended", url=server.url)
+        try:
+            server.kill()
+            server.start()
+        except Unavailable as error:
+            _log.warning("nats_server_away", error=str(error))
 
 
 def _last_port(store: Path) -> int:
