@@ -6,6 +6,7 @@ import asyncio
 import random
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,7 +30,9 @@ from es_saga.testing import cast as casting
 from es_saga.testing.exploring import Bounds
 from es_saga.testing.faults import draw
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.simulation import own_folder
 from es_saga.testing.simulation.lending import opened
+from es_saga.testing.simulation.own_folder import OwnFolder
 
 pytestmark = pytest.mark.requirement("R086")
 
@@ -369,6 +372,43 @@ def test_the_server_is_there_for_all_threads_and_ends_with_the_process() -> None
     folder = Path(ended.stdout.strip())
     assert folder.name.startswith("es-saga-worlds-")
     assert not folder.exists()
+
+
+_KILLED = """
+import os, signal, sys
+from es_saga.testing.simulation.own_folder import OwnFolder
+folder = OwnFolder("es-saga-worlds-").path
+(folder / "data").touch()
+print(folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_folder_of_a_killed_process_goes_with_the_next_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    program = [sys.executable, "-c", _KILLED]
+    killed = subprocess.run(program, capture_output=True, text=True, timeout=100, check=False)
+    left = Path(killed.stdout.strip())
+    alive = OwnFolder("es-saga-worlds-")
+    others = [tmp_path / "es-saga-worlds-theirs", tmp_path / "es-saga-worlds-.owner.d"]
+    for other in others:
+        other.mkdir()
+    assert (left / "data").exists(), "it may be one that is being made"
+
+    monkeypatch.setattr(own_folder, "YOUNG_SECONDS", -1.0)
+    mine = OwnFolder("es-saga-worlds-")
+
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {
+        mine.path,
+        alive.path,
+        *others,
+    }
+    mine.remove()
+    alive.remove()
+    assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 # ── without PostgreSQL ───────────────────────────────────────────────────────────────────────────

@@ -1,18 +1,15 @@
 """The PostgreSQL server of the simulated worlds of this process: begun when the first one needs it.
 
 It comes from the wheel (`es-saga[postgres]`), has its data in a temporary folder, and ends with the
-process.
+process; the folder of one that was killed goes with the next.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import weakref
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -20,6 +17,7 @@ import sqlalchemy as sa
 from es_saga.adapters.postgres import START_SECONDS, STOP_SECONDS, EmbeddedPostgres
 from es_saga.core.errors import Unavailable
 from es_saga.database import make_engine
+from es_saga.testing.simulation.own_folder import OwnFolder
 
 _SETTINGS: Final = {
     "fsync": "off",  # nothing here outlives the process
@@ -41,7 +39,8 @@ class _Server:
     """The server, in the hands of a thread: Linux ends it with the one that began it."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="es-saga-worlds-"))
+        self._own = OwnFolder("es-saga-worlds-")
+        self.folder = self._own.path
         self._postgres = EmbeddedPostgres(self.folder, settings=_SETTINGS)
         self._begun, self._ending = threading.Event(), threading.Event()
         self._error: BaseException | None = None
@@ -65,7 +64,7 @@ class _Server:
             ending.wait()
             postgres.stop()
         finally:
-            shutil.rmtree(postgres.data_dir, ignore_errors=True)
+            self._own.remove()
 
     def execute(self, statement: str) -> None:
         """Execute one outside of any transaction."""
