@@ -186,11 +186,12 @@ def stuck_since(connection: sa.Connection, before: float) -> Count:
 def participants(
     connection: sa.Connection, since: float, loads: Iterable[StepLoad]
 ) -> list[Participant]:
-    """Every service that was ever asked for anything."""
+    """Every service that was ever asked for anything; who waits or sleeps asks nobody."""
     waiting = {(load.type, load.step, load.backward): load.sagas for load in loads}
     known = {(one.type, one.step, one.direction): one for one in steps(connection, since)}
     handled: dict[str, list[Handled]] = {}
-    query = sa.select(SERVICES).order_by(*SERVICES.primary_key)
+    asked = sa.select(SERVICES).where(SERVICES.c.service != "")
+    query = asked.order_by(*SERVICES.primary_key)
     for row in connection.execute(query).mappings():
         direction = Direction(row["direction"])
         key = (row["type"], row["step"], direction)

@@ -44,6 +44,7 @@ from es_saga.projections.health import (
     LEAST_SECONDS,
     QUANTILE_ERROR,
     SAGA_COUNTS,
+    SERVICES,
     STEP_COUNTS,
     bucket_of,
     health,
@@ -305,8 +306,16 @@ def test_vitals_tell_counts_rates_durations_and_what_waits_too_long(engine: sa.E
 def test_participants_are_known_by_what_is_asked_of_them(engine: sa.Engine) -> None:
     take_in(engine, [("a", a_history(START)), ("b", a_history(START, refused=True))], 1_000)
     waiting = a_row(1, status="running", closed=None, current="charge")
+    nobody = {
+        "service": "",
+        "type": "order",
+        "step": "signed",
+        "direction": "do",
+        "command": "Sign",
+    }
     with engine.begin() as connection:
         connection.execute(sa.insert(STATUS), [waiting])
+        connection.execute(sa.insert(SERVICES), [nobody])
 
     bank, stock = Queries(engine).participants(now=START + 60)
 
