@@ -166,5 +166,5 @@ def code_of(found: Found, reference: str | None) -> tuple[Definition, App, str]:
 def _no_such(name: str, version: int, known: Sequence[str]) -> Exception:
     from es_saga.core.errors import NotFound
 
-    hint = f"Known: {', '.join(known)}."
+    hint = f"Known: {', '.join(known)}. A saga is read by the version that it began with."
     return NotFound(f"The app has no saga {name} v{version}.", hint=hint)

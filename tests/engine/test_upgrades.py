@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from es_saga import ConflictError, Saga, Unavailable
+from es_saga import App, ConflictError, InProcess, Saga, Unavailable
 from es_saga.adapters.memory import MemoryStore, MemoryTransport
 from es_saga.core.messages import Envelope
 from es_saga.core.state import SagaStatus
@@ -123,3 +125,20 @@ async def test_a_child_waits_for_a_release_that_knows_it(ground: Ground, until: 
         assert (await w.closed("v1--book")).status is SagaStatus.COMPLETED
         told = {event.split()[0] for event in await w.history("v1")}
     assert not told & {"StepFailed", "StepRefused", "StepTimedOut", "SagaStuck"}
+
+
+async def test_who_starts_without_a_version_that_sagas_are_on_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ES_SAGA_DATA", str(tmp_path))
+    database = f"sqlite:///{tmp_path / 'log.db'}"
+    async with InProcess(App("shop", sagas=[errand]), database=database) as sagas:
+        await sagas.start(errand, Errand(thing="lamp"), key="1")
+    for app, told in ((App("shop", sagas=[patient, errand]), 0), (App("shop", sagas=[patient]), 1)):
+        with capture_logs() as logs:
+            async with InProcess(app, database=database):
+                pass
+        missing = [log for log in logs if log["event"] == "version_missing"]
+        assert len(missing) == told
+    assert (missing[0]["saga_type"], missing[0]["version"], missing[0]["open"]) == ("errand", 1, 1)
+    assert "Keep old versions in the app" in missing[0]["hint"]

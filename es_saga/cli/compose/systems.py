@@ -1,10 +1,16 @@
-"""Process managers, participants and the dashboard, put together from all the rest."""
+"""Process managers, participants and the dashboard, put together from all the rest.
+
+Log events: `version_missing` (sagas are open on a version that the app does not have).
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import structlog
 
 from es_saga.adapters import definitions as known_definitions
 from es_saga.adapters.clock import SystemClock
@@ -25,6 +31,7 @@ from es_saga.cli.compose.logs import (
 from es_saga.cli.running import data_folder, running_apps
 from es_saga.cli.views import caught_up
 from es_saga.config import Settings
+from es_saga.core.compiled import Definition
 from es_saga.core.errors import NotFound, Unavailable
 from es_saga.core.nested import is_for_saga
 from es_saga.engine.client import Client
@@ -37,11 +44,14 @@ from es_saga.participant import PollingRelay, Server, Subscriber, TailingRelay
 from es_saga.participant.answering import Answering
 from es_saga.participant.holding import HoldingPipe, HoldingRelay
 from es_saga.participant.relay import Relay
+from es_saga.projections.definitions import known
 from es_saga.projections.queries import Queries
 
 if TYPE_CHECKING:  # with the extra `web` only
     from es_saga.web.access import Access
     from es_saga.web.desk import Desk
+
+_log = structlog.get_logger("es_saga.run")
 
 
 @asynccontextmanager
@@ -87,6 +97,7 @@ async def conducting(
         with within_reach():
             known_definitions.register(engine, found)
             await caught_up(engine, inline, clock)
+            _say_who_is_left(engine, found)
         manager = ProcessManager(
             app.name,
             found,
@@ -117,6 +128,21 @@ async def conducting(
         )
         await stack.enter_async_context(told)
         yield manager
+
+
+def _say_who_is_left(engine: sa.Engine, found: Sequence[Definition]) -> None:
+    """Warn of sagas that are open on a version which is not here: until it is they wait."""
+    here = {(definition.name, definition.version) for definition in found}
+    with engine.connect() as connection:
+        for row in known(connection):
+            if row.open and (row.type, row.version) not in here:
+                _log.warning(
+                    "version_missing",
+                    saga_type=row.type,
+                    version=row.version,
+                    open=row.open,
+                    hint="They wait. Keep old versions in the app until their sagas are closed.",
+                )
 
 
 def _services(app: App) -> list[str]:

@@ -68,7 +68,8 @@ class Managers:
         ours = range(PARTS) if parents else {part_of(saga_id) for saga_id in sagas}
         self._parts = sorted(ours)
         released = any(fault.kind is Kind.RELEASED for fault in plan.faults)
-        self._release = 0 if released else max(0, *_ages(definitions))
+        self._newest = max(0, *_ages(definitions))
+        self._release = 0 if released else self._newest
         """Managers that begin now know definitions of this age, and older ones."""
         self._definitions = list(zip(definitions, _ages(definitions), strict=True))
         self._make = make
@@ -142,7 +143,7 @@ class Managers:
         if fault.kind is Kind.CLOCK_JUMPS:
             clock.offset += fault.seconds
         elif fault.kind is Kind.RELEASED:
-            self._release += 1
+            self._release = min(self._release + 1, self._newest)
             self._processes[self._number(clock)].die(fault.seconds)
         elif fault.kind is Kind.WITHDRAWN:
             self._withdraw(self._number(clock), fault.seconds)
@@ -157,7 +158,7 @@ class Managers:
             return
 
         def release_again() -> None:
-            self._release += 1
+            self._release = min(self._release + 1, self._newest)
             for process in [one for one in self._processes.values() if one.alive]:
                 process.die(RESTART_SECONDS)
 
