@@ -62,8 +62,8 @@ def decide(
 
 def react(definition: Definition, state: SagaState | None, input: Input, now: float) -> Decided:
     """Like `decide`, with the state after the events, which the engine needs next."""
-    again = state is not None and isinstance(input, Start)
-    if definition.decide is not None and not again:
+    begun = state is not None and isinstance(input, Start)  # it is not begun again
+    if definition.decide is not None and not begun:
         events, after = decided(definition.decide, definition, state, input, now)
         if after is None:
             raise NotFound("There is no such saga.")

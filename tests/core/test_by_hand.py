@@ -109,6 +109,12 @@ def test_what_is_no_history_is_refused() -> None:
         decide(nothing_begun, None, Start("s-1", {"who": "ann"}, message_id="m"), 0.0)
 
 
+def test_what_has_begun_is_not_begun_again_whoever_decides() -> None:
+    rules, begin = ride(hasty).definition, Start("s-1", {"who": "ann"}, message_id="m")
+    begun = react(rules, None, begin, 1.0).state
+    assert decide(rules, begun, begin, 2.0) == []
+
+
 def test_its_parent_may_begin_it_and_undo_it() -> None:
     held = given(ride(patient), Fare(), child=True).expect(Hail).refuse(Busy()).wait(5)
     done = held.expect(Hail).reply().held().parent_closes().completed()
