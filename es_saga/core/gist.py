@@ -25,6 +25,7 @@ from es_saga.core.events import (
     SagaEvent,
     SagaResumed,
     SagaStarted,
+    SignalReceived,
     StepFailed,
     StepFannedOut,
     StepRefused,
@@ -71,6 +72,8 @@ def _said(event: SagaEvent) -> str:
             return f"{event.refusal_type} {_json(event.refusal)}"
         case StepFailed() | CompensationFailed():
             return event.error
+        case SignalReceived():
+            return event.name
         case CompensationStarted():
             back = f", back to {event.back_to}" if event.back_to else ""
             left = f", without waiting for {', '.join(event.left)}" if event.left else ""

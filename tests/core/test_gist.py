@@ -124,7 +124,7 @@ SAID: list[tuple[SagaEvent, str]] = [
         "undo succeeded",
     ),
     (DeadlineExceeded(at=5.0, effect="compensating"), "compensating"),
-    (SignalReceived(at=5.0, name="paid", data={}), ""),
+    (SignalReceived(at=5.0, name="Paid", data={"pence": 5}), "Paid"),
     (SagaHeld(at=5.0), ""),
     (ParentDecided(at=5.0, close=True, command_id="s-1/close_ship/do"), "close"),
     (ParentDecided(at=5.0, close=False, command_id="s-1/ship/undo"), "undo"),
