@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import structlog
 
 from es_saga.adapters.trouble import unavailable
+from es_saga.core.errors import ConflictError
 from es_saga.core.messages import PARTS
 
 GRACE_SECONDS = 10.0
@@ -27,6 +28,9 @@ unless it is us who are cut off. What was sent to them waits in this process, or
 
 _FIRST_MEMBER = 1_000
 """Lock numbers below are parts, from here on members."""
+
+_KNOWN_AS = "es_saga "
+"""How the name begins under which the database server lists us."""
 
 _KEEPALIVE = (
     ("tcp_keepalives_idle", 4),
@@ -48,7 +52,8 @@ class PostgresLeases:
         self, engine: sa.Engine, app: str, *, grace_seconds: float = GRACE_SECONDS
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._space = zlib.crc32(f"es_saga/{app}".encode()) & 0x7FFFFFFF
+        self._app = app
+        self._space = _number(f"es_saga/{app}")
         self._grace = grace_seconds
         self._turn = threading.Lock()
         """A call that was cancelled goes on in its thread; the next one waits for it."""
@@ -57,6 +62,22 @@ class PostgresLeases:
         self._lost: frozenset[int] = frozenset()
         """What was ours when the connection broke."""
         self._seen = time.monotonic()
+
+    async def alone(self) -> None:
+        """Make sure that no app of another name runs on this log, once the log is there.
+
+        One that has a new name is let in as soon as its processes of the old name have ended.
+
+        Raises:
+            ConflictError: another one does; it is named.
+            Unavailable: the database is away.
+        """
+        other = await asyncio.to_thread(self._other_app)
+        if other is not None:
+            raise ConflictError(
+                f"Another app runs on this log: {other}.",
+                hint="Two apps have two databases. If that is this app's old name, stop it first.",
+            )
 
     async def held(self) -> frozenset[int]:
         """Take up to a fair share of what is free; what is beyond it is not ours any more.
@@ -79,6 +100,28 @@ class PostgresLeases:
         await asyncio.to_thread(self._close)
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────
+
+    def _other_app(self) -> str | None:
+        with self._turn:
+            try:
+                self._connection = self._connection or self._connect()
+                found = self._connection.exec_driver_sql(
+                    "SELECT coalesce(a.application_name, '')"
+                    " FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+                    " WHERE l.locktype = 'advisory' AND l.classid::bigint = %s"
+                    " AND l.objid::bigint <> %s AND l.objsubid = 2 AND l.database ="
+                    " (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
+                    (self._log(self._connection), _number(self._app)),
+                ).scalar()
+            except Exception as error:
+                self._disconnect()
+                raise unavailable(error) from error
+        return None if found is None else str(found).removeprefix(_KNOWN_AS) or "unknown"
+
+    def _log(self, connection: sa.Connection) -> int:
+        """The lock that all who run on this log hold, each app by its own number."""
+        table = connection.exec_driver_sql("SELECT to_regclass('es_events')::oid::bigint").scalar()
+        return _number(f"es_saga log/{table}")
 
     def _held(self) -> frozenset[int]:
         with self._turn:
@@ -126,6 +169,11 @@ class PostgresLeases:
             member = _FIRST_MEMBER + int.from_bytes(os.urandom(3))
             connection.exec_driver_sql(
                 "SELECT pg_advisory_lock(%s::int, %s::int)", (self._space, member)
+            )
+            connection.exec_driver_sql(
+                "SELECT set_config('application_name', %s, false),"
+                " pg_advisory_lock_shared(%s::int, %s::int)",
+                (f"{_KNOWN_AS}{self._app}", self._log(connection), _number(self._app)),
             )
         except BaseException:
             _drop(connection)
@@ -180,6 +228,11 @@ class PostgresLeases:
         self._locked = set()
         if connection is not None:
             _drop(connection)
+
+
+def _number(name: str) -> int:
+    """Of a lock."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
 def _drop(connection: sa.Connection) -> None:

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from es_saga.adapters.leases import PostgresLeases
 from es_saga.adapters.postgres import EmbeddedPostgres
-from es_saga.core.errors import Unavailable
+from es_saga.core.errors import ConflictError, Unavailable
 from es_saga.core.messages import PARTS
 from es_saga.database import make_engine
 
@@ -103,6 +105,40 @@ def cut(url: str) -> int:
         ).all()
     engine.dispose()
     return len(ended)
+
+
+async def test_two_apps_do_not_run_on_one_log_and_one_may_be_given_another_name(
+    join: Join, postgres_url: str
+) -> None:
+    engine = make_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE es_events ()")
+    first, beside = join(), join()
+    await first.alone()
+    await beside.alone()
+    renamed = PostgresLeases(engine, "bookshop")
+    with pytest.raises(ConflictError, match="Another app runs on this log: shop"):
+        await renamed.alone()
+    await first.close()
+    await beside.close()
+    await renamed.alone()
+    elsewhere = make_engine(postgres_url)
+    event.listen(elsewhere, "connect", _in_another_schema)
+    other_log = PostgresLeases(elsewhere, "shop")
+    await other_log.alone()
+    for leases, its in ((renamed, engine), (other_log, elsewhere)):
+        await leases.close()
+        its.dispose()
+
+
+def _in_another_schema(connection: Any, _record: object) -> None:
+    for statement in (
+        "CREATE SCHEMA IF NOT EXISTS elsewhere",
+        "CREATE TABLE IF NOT EXISTS elsewhere.es_events ()",
+        "SET search_path = elsewhere",
+    ):
+        connection.execute(statement)
+    connection.commit()
 
 
 async def test_after_a_broken_connection_what_is_still_free_is_regained(

@@ -38,7 +38,7 @@ from es_saga.engine.client import Client
 from es_saga.engine.condition import MEBIBYTE
 from es_saga.engine.leases import SoleOwner
 from es_saga.engine.manager import ProcessManager
-from es_saga.engine.ports import Leases, Questions, Transport
+from es_saga.engine.ports import Questions, Transport
 from es_saga.engine.projector import Projector
 from es_saga.participant import PollingRelay, Server, Subscriber, TailingRelay
 from es_saga.participant.answering import Answering
@@ -71,6 +71,7 @@ async def conducting(
         questions: where participants are asked how they are.
 
     Raises:
+        ConflictError: another app runs on the log.
         DefinitionError: a definition cannot be run, or differs from what the log knows.
         Unavailable: the database is out of reach or not migrated.
     """
@@ -83,9 +84,8 @@ async def conducting(
         engine = log_engine(settings)
         stack.callback(engine.dispose)
         embedded = engine.dialect.name == "sqlite"
-        leases: Leases = SoleOwner()
-        if not embedded:
-            leases = locks = PostgresLeases(engine, app.name)
+        locks = None if embedded else PostgresLeases(engine, app.name)
+        if locks is not None:
             stack.push_async_callback(locks.close)
         store = connect(
             settings.database_url,
@@ -94,6 +94,8 @@ async def conducting(
             master=encryption_key(settings),
         )
         stack.push_async_callback(store.close)
+        if locks is not None:
+            await locks.alone()
         with within_reach():
             known_definitions.register(engine, found)
             await caught_up(engine, inline, clock)
@@ -104,7 +106,7 @@ async def conducting(
             store=store,
             transport=pipe,
             clock=clock,
-            leases=leases,
+            leases=locks or SoleOwner(),
             tenant=settings.tenant,
             refuse_starts=settings.starts_during_outage == "refuse",
             cached=settings.cached_sagas,
