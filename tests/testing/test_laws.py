@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from es_saga.core.events import SagaEvent, SagaStarted
-from es_saga.core.messages import Direction, Envelope
-from es_saga.core.policy import OnFailedUndo
+from es_saga.core.events import SagaEvent, SagaStarted, StepTimedOut
+from es_saga.core.messages import Direction, Envelope, Refusal
+from es_saga.core.policy import OnFailedUndo, Retry
 from es_saga.core.state import SagaState
 from es_saga.engine.alerts import Alert, AlertKind
 from es_saga.engine.ports import Recorded
@@ -21,10 +23,11 @@ from es_saga.testing.laws import (
     judge_system,
     sourcing,
 )
+from es_saga.testing.scenes import given as told_of
 from es_saga.testing.story import Effect, Reservation, Row, Story, System
 from tests.core.journey import trip
 from tests.core.run import Run
-from tests.core.sagas import TWICE, chain
+from tests.core.sagas import TWICE, Do, Done, Trip, chain, with_pivot
 from tests.core.worlds import runs
 from tests.testing import broken
 from tests.testing.broken import (
@@ -283,6 +286,27 @@ def test_effects_and_messages_of_other_sagas_are_not_held_against_this_one() -> 
     judged = judge(told.story(other, mine, other))
     assert judged.violations == []
     assert {f.law for f in judge(told.story(mine, sent=[message])).violations} == {"L45"}
+
+
+class Sold(Refusal):
+    pass
+
+
+def test_a_command_that_an_operator_begins_anew_waits_by_itself() -> None:
+    """Law L31: jitter is of the command, so the next one may wait less. Found by random sagas."""
+    minute = timedelta(minutes=1)
+    saga = with_pivot(after_retry=Retry(first=minute, maximum=minute, attempts=None, jitter=1.0))
+    scene = told_of(saga, Trip()).expect(Do).reply(Done(by="x")).expect(Do).reply(Done(by="x"))
+    waits: list[float] = []
+    for _ in range(4):
+        unanswered = scene.expect(Do).timeout()
+        last = unanswered.history[-1]
+        assert isinstance(last, StepTimedOut)
+        assert last.retry_at is not None
+        waits.append(last.retry_at - last.at)
+        scene = unanswered.wait(waits[-1] + 1).expect(Do).refuse(Sold()).retry()
+    assert waits != sorted(waits), "or it shows nothing"
+    assert not judge(scene.expect(Do).story).violations
 
 
 # ── whatever they are shown ──────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 
 from es_saga.core.events import (
@@ -57,7 +58,7 @@ def an_open_undo_is_never_hidden(reading: Reading) -> Iterator[Found]:
 
 @law("L31", asked)
 def waits_follow_the_policy(reading: Reading) -> Iterator[Found]:
-    """Retries follow the policy, with non-decreasing waits and a bounded rate (ES).
+    """Retries of a command follow the policy, with non-decreasing waits and a bounded rate (ES).
 
     A participant that failed may ask for a longer wait, so only timeouts have a longest one. An
     operator may have one more attempt made, by a retry or a resend, and may have one made before
@@ -89,7 +90,9 @@ def _asked_for(reading: Reading, deed: Deed) -> int:
 
 
 def _waits(deed: Deed, policy: Retry) -> Iterator[Found]:
-    longest = 0.0
+    commands = {sent.attempt: sent.command_id for _, sent in deed.sendings}
+    longest: defaultdict[str | None, float] = defaultdict(float)
+    """By command: one that an operator has begun anew waits by itself."""
     for index, event in deed.answers:
         if not isinstance(event, StepFailed | StepTimedOut | CompensationFailed):
             continue
@@ -103,9 +106,11 @@ def _waits(deed: Deed, policy: Retry) -> Iterator[Found]:
             yield index, f"{deed.name} waits {wait:g} s, and its policy says {least:g} s"
         if not by_timer(event):
             continue
-        if wait < longest - SLACK:
-            yield index, f"{deed.name} waits {wait:g} s, and before that it was {longest:g} s"
-        longest = max(longest, wait)
+        command = commands.get(event.attempt)
+        if wait < longest[command] - SLACK:
+            before = f"before that it was {longest[command]:g} s"
+            yield index, f"{deed.name} waits {wait:g} s, and {before}"
+        longest[command] = max(longest[command], wait)
 
 
 def _least_wait(policy: Retry, attempt: int) -> float:
