@@ -301,7 +301,10 @@ def verb_input(request: VerbRequest, saga_id: str, message_id: str) -> OperatorV
     if verb == "resend":
         return Resend(*who, step, expected_version=seen)
     if step is None:
-        raise InvalidInput(f"{verb} needs to know the step.")
+        raise InvalidInput(
+            f"{verb} needs to know the step.",
+            hint="Name one of its status: by --step, or as `step` of the request.",
+        )
     if verb == "skip":
         return Skip(*who, step, expected_version=seen)
     found = (request.direction, request.outcome, request.reply)

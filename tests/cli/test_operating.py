@@ -389,7 +389,7 @@ def test_on_a_terminal_it_asks_first(cli: Cli, bakery: Running, sweetening: Begi
         (("cancel", "--query"), "every saga there is"),
         (("cancel", "x", "y", "--expect-version", "3"), "several sagas"),
         (("cancel", "--query", "--type", "cake", "--since", "soon"), "no span of time"),
-        (("skip", "x", "y"), "skip needs to know the step"),
+        (("skip", "x", "y"), "--step"),
         (("resolve", "x", "y"), "resolve needs to know the step"),
         (("cancel", "x", "--operation", "a b"), "operation"),
         (("cancel", "no id"), "cannot be a saga id"),
