@@ -108,6 +108,22 @@ def test_from_the_earlier_save_point_the_later_one_is_come_to_again() -> None:
 
 
 @pytest.mark.law("L16")
+def test_a_quorum_that_is_out_of_reach_on_one_way_leads_to_the_next() -> None:
+    saga = Saga("trip", Trip)
+    here = saga.save_point("here", ways=2)
+    pause, only = timedelta(seconds=1), here.way(2)
+    members = [saga.sleep(name, pause, after=here, when=only) for name in ("m", "n")]
+    saga.check(after=quorum(1, *members))(do("a"))
+    resumed = given(saga, Trip()).wait(1)
+    assert resumed.state.steps["here"].do.reply == {
+        "number": 2,
+        "failed": "a",
+        "why": "a needs 1 of m, n",
+    }
+    assert not judge(resumed.expect(Do).reply(DONE).completed().story).violations
+
+
+@pytest.mark.law("L16")
 def test_who_goes_on_from_a_save_point_does_nothing_again_that_came_before_it() -> None:
     """Until that one is given up itself."""
     story = given(_once(), Trip()).expect(Do).reply(DONE).expect(Do).refuse(No()).expect(Do)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from es_saga import DefinitionError, IllegalOperation, Message, NotFound, Saga
+from es_saga import START, DefinitionError, IllegalOperation, Message, NotFound, Saga
 from es_saga.core.errors import InvalidInput
 from es_saga.core.events import SignalReceived, StepSkipped
 from es_saga.core.state import WorkStatus
@@ -36,6 +36,17 @@ def test_a_step_whose_condition_does_not_hold_is_skipped_and_nothing_of_it_undon
     assert [e.step for e in begun.history if isinstance(e, StepSkipped)] == ["wrap", "approval"]
     done = begun.reply().wait(DAY.total_seconds()).expect(Send).reply().completed()
     assert not judge(done.story).violations
+
+
+def test_what_comes_after_a_skipped_step_begins_at_once_wherever_it_is_written() -> None:
+    saga = Saga("pause", Purchase)
+
+    @saga.check(after="rest")
+    def look(p: Purchase) -> Wrap:
+        return Wrap()
+
+    saga.sleep("rest", DAY, after=START, when=lambda p: p.gift)
+    given(saga, CHEAP).expect(Wrap).reply().completed()
 
 
 def test_a_step_whose_condition_holds_is_done_and_undone() -> None:

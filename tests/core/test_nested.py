@@ -21,7 +21,7 @@ from es_saga import (
     Saga,
     quorum,
 )
-from es_saga.core.child import answer, due_answer
+from es_saga.core.child import Answer, answer, due_answer
 from es_saga.core.compiled import Definition, StepKind
 from es_saga.core.decide import decide, react
 from es_saga.core.errors import ConflictError, DefinitionError
@@ -288,6 +288,8 @@ def test_a_child_is_undone_at_once_when_what_runs_beside_it_is_refused(late: Out
     saga.step(after=START)(_reserve).compensation(_release)
     asked = given(saga, TEA).expect(BeginShip, Reserve)
     undoing = asked.on(Reserve).refuse(No()).expect(UndoShip)
+    left = undoing.state.steps["_ship"].do
+    assert (left.status, left.unanswered, left.ended) == (WorkStatus.UNKNOWN, 1, undoing.now)
     key = CommandKey("order-1", "_ship", Direction.DO, 1)
     data = SHIPPED.model_dump() if late is Outcome.SUCCEEDED else {}
     told = Reply(key, 1, late, "", data, message_id="m")
@@ -500,7 +502,8 @@ def test_a_saga_of_somebody_elses_is_no_child() -> None:
     for asked in ORDERS:
         with pytest.raises(ConflictError):
             decide(shipping.definition, state, ask(asked), 6.0)
-    child = react(shipping.definition, None, begun(), 5.0).state
+    child = react(shipping.definition, None, ask("begin"), 5.0).state
+    assert child.decided is None, "it was only begun"
     with pytest.raises(ConflictError):
         decide(shipping.definition, child, mine, 6.0)
 
@@ -583,9 +586,20 @@ def test_a_child_owes_its_answer_to_what_its_parent_asked_last() -> None:
 
 def test_a_refusal_tells_why() -> None:
     refused = RUNNING.refuse(No()).compensated()
-    said = answer(refused.state, "begin")
-    assert said is not None
-    assert said.data == {"saga_id": "shipping-1", "why": "No"}
+    for state, why in ((refused.state, "No"), (UNDONE.state, "its parent is undone")):
+        said = answer(state, "begin")
+        assert said is not None
+        assert said.data == {"saga_id": "shipping-1", "why": why}
+
+
+def test_a_child_that_did_as_it_was_told_answers_as_participants_do() -> None:
+    done = Answer(Outcome.SUCCEEDED, "Done", None)
+    assert answer(HELD.state, "begin") == (
+        Outcome.SUCCEEDED,
+        "ChildSaga",
+        {"saga_id": "shipping-1"},
+    )
+    assert answer(CLOSED.state, "close") == answer(UNDONE.state, "undo") == done
 
 
 # ── what it cannot be ────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -132,11 +134,11 @@ def test_a_quorum_is_given_nothing_of_what_only_a_missing_member_comes_after() -
     def rate(load: Load) -> AskHauler:
         return AskHauler(name="rate")
 
-    @saga.check(each=lambda load: ["x", "y"], most=2, at_once=1, after=START)
+    @saga.check(each=lambda load: ["x", "y"], most=2, at_once=1)
     def weigh(load: Load, item: str) -> AskHauler:
         return AskHauler(name=item)
 
-    @saga.check(after=(rate, weigh))
+    @saga.check
     def ann(load: Load) -> AskHauler:
         return AskHauler(name="ann")
 
@@ -152,22 +154,25 @@ def test_a_quorum_is_given_nothing_of_what_only_a_missing_member_comes_after() -
         a: Bid | None = of(ann),
         b: Bid | None = of(bob),
     ) -> Award:
+        assert weighed != [], "its list has two"
         bids = (rated, *(weighed or ()), a, b)
         return Award(bids=tuple(bid.pence for bid in bids if bid))
 
     x, y = AskHauler(name="x"), AskHauler(name="y")
-    asked = given(saga, Load()).expect(AskHauler(name="rate"), x, BOB)
+    asked = given(saga, Load()).expect(AskHauler(name="rate"), BOB)
     asked.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(3,)))
-    rated = asked.on(AskHauler(name="rate")).reply(Bid(pence=1)).on(x).reply(Bid(pence=2)).expect(y)
-    rated.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(1, 3)))
-    both = rated.on(y).reply(Bid(pence=2)).expect(ANN)
+    rated = asked.on(AskHauler(name="rate")).reply(Bid(pence=1)).expect(x)
+    one = rated.on(x).reply(Bid(pence=2)).expect(y)
+    for weighing in (rated, one):
+        weighing.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(1, 3)))
+    both = one.on(y).reply(Bid(pence=2)).expect(ANN)
     both.on(BOB).reply(Bid(pence=3)).expect(Award(bids=(1, 2, 2, 3)))
 
 
 def test_what_may_not_be_done_when_a_quorum_is_reached_is_told() -> None:
-    """Two of three come after it: so of any two one does, at least."""
+    """Two of three come after it: so of any two one does, at least. A gathering waits for all."""
 
-    def saga(least: int) -> Saga[Load]:
+    def saga(join: Callable[..., Quorum]) -> Saga[Load]:
         saga = Saga("auction", Load)
 
         @saga.check
@@ -179,14 +184,32 @@ def test_what_may_not_be_done_when_a_quorum_is_reached_is_told() -> None:
 
         hour = timedelta(hours=1)
         two = [saga.sleep(name, hour, after=rate) for name in ("one", "two")]
-        saga.check(after=quorum(least, *two, saga.sleep("three", hour, after=START)))(award)
+        saga.check(after=join(*two, saga.sleep("three", hour, after=START)))(award)
         return saga
 
-    assert saga(2).definition.steps["award"].binds
+    assert saga(gather).definition.steps["award"].binds
+    assert saga(partial(quorum, 2)).definition.steps["award"].binds
     with pytest.raises(DefinitionError) as caught:
-        _ = saga(1).definition
+        _ = saga(partial(quorum, 1)).definition
     fault = "award(rated: Bid): rate may not be done by then: take Bid | None"
     assert caught.value.faults == (fault,)
+
+
+def test_so_is_what_is_missing_at_a_step_that_is_written_before_the_quorum() -> None:
+    saga, hour = Saga("auction", Load), timedelta(hours=1)
+
+    @saga.check
+    def rate(load: Load) -> AskHauler:
+        return AskHauler(name="rate")
+
+    @saga.check(after="enough")
+    def award(load: Load, rated: Bid = of(rate)) -> Award:
+        return Award(bids=(rated.pence,))
+
+    two = saga.sleep("one", hour, after=rate), saga.sleep("two", hour, after=START)
+    saga.sleep("enough", hour, after=quorum(1, *two))
+    with pytest.raises(DefinitionError, match="rate may not be done by then"):
+        _ = saga.definition
 
 
 @pytest.mark.parametrize("pivot", [False, True])

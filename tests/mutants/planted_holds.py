@@ -27,6 +27,13 @@ def confirms_each_hold_as_soon_as_it_is_held(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_go_forward", go_forward)
 
 
+def confirms_what_may_have_expired(patch: pytest.MonkeyPatch) -> None:
+    def outlived(_: Reaction) -> None:
+        return None
+
+    patch.setattr(decide, "_outlived", outlived)
+
+
 def gives_a_confirm_up_like_any_step(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tcc, "FOR_EVER", Retry(attempts=2))
 

@@ -43,7 +43,7 @@ from tests.participant.countermeasures import PROMISES
 from tests.participant.test_fence_contract import Warehouse
 from tests.participant.theatre import HoldSeats, seats, theatre
 from tests.participant.warehouse import fill, warehouse
-from tests.testing import planted
+from tests.testing import planted, test_two_phase
 
 FAULTS: Final = 3
 """Most faults in one schedule, unless a search says otherwise."""
@@ -54,6 +54,9 @@ RATE: Final = 0.5
 """How many of all commands meet with trouble, as a share."""
 
 HARSH: Final = 0.9
+
+OUTAGE_SECONDS: Final = 0.5
+"""How long a participant is dead."""
 
 RELEASE_SECONDS: Final = 1.0
 """How long no manager is there while a new version is brought out."""
@@ -163,6 +166,23 @@ def _reservations(law: str | None) -> Found | None:
 
 
 reservations = Search("worlds of holds that soon expire", _reservations)
+
+
+def _deaths_in_doubt(law: str | None) -> Found | None:
+    """At each hold, confirm and cancel its participant dies, on a real PostgreSQL."""
+    for number, work in enumerate(test_two_phase.WORK, 1):
+        faults = [Fault(Kind.DIES_IN_DOUBT, f"checkout-1/{work}/1", OUTAGE_SECONDS)]
+        if work.endswith("undo"):
+            other = "funds" if work.startswith("seats") else "seats"
+            faults.append(Fault(Kind.REFUSED, f"checkout-1/{other}/do/1"))
+        world = test_two_phase.world(faults=FaultPlan(tuple(faults)), invariant=())
+        outcome = world.run(test_two_phase.carts())
+        if law in _broken(outcome) if law else outcome.findings:
+            return Found(_broken(outcome), number, str(outcome))
+    return None
+
+
+deaths_in_doubt = Search("a death in doubt at every step", _deaths_in_doubt)
 
 
 def _broken(outcome: Outcome) -> frozenset[str]:

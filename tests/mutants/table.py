@@ -18,10 +18,12 @@ from tests.mutants import planted_interpreter as interpreter
 from tests.mutants import planted_isolation as isolation
 from tests.mutants import planted_nested as nested
 from tests.mutants import planted_participant as participant
+from tests.mutants import planted_prepared as prepared
 from tests.mutants.planted import Planted
 from tests.mutants.searches import (
     HARSH,
     crossings,
+    deaths_in_doubt,
     definitions,
     families,
     poison,
@@ -122,10 +124,18 @@ PLANTED = [
     Planted(engine.leaves_timeouts_out_of_the_audit, worlds(), "L54"),
     # holds
     Planted(holds.confirms_each_hold_as_soon_as_it_is_held, schedules(reservation), "L71"),
+    Planted(holds.confirms_what_may_have_expired, reservations, "L71"),
     Planted(holds.gives_a_confirm_up_like_any_step, schedules(reservation), "L73"),
     Planted(holds.releases_what_was_confirmed, reservations, "L72"),
     Planted(holds.confirms_what_has_expired, reservations, "L74"),
     Planted(holds.gives_back_what_is_still_reserved, reservations, "L75"),
+    # holds that are prepared transactions
+    Planted(prepared.recovers_nothing, deaths_in_doubt, "L73"),
+    Planted(prepared.rolls_back_what_a_death_left, deaths_in_doubt, "L72"),
+    Planted(prepared.rolls_back_what_is_confirmed, deaths_in_doubt, "L72"),
+    Planted(prepared.commits_what_is_cancelled, deaths_in_doubt, "L72"),
+    Planted(prepared.leaves_what_is_cancelled, deaths_in_doubt, "L73 L71"),
+    Planted(prepared.answers_without_preparing, deaths_in_doubt, "L72"),
     # participants
     Planted(participant.forgets_the_fence, worlds(), "L23 L62"),
     Planted(participant.forgets_the_fence, suite_of_fences, "L23 L24"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
+from es_saga.adapters import memory
 from es_saga.adapters.memory import MemoryTransport
 from es_saga.core.messages import Envelope, Subjects
 from es_saga.engine.ports import Consumer, Delivery
 from es_saga.participant import holding, outbox
 from es_saga.participant.holding import HoldingRelay
+from es_saga.participant.outbox import es_outbox
 from es_saga.testing.contracts.pipes import eventually
 from tests.participant.depot import left, place, tables
 
@@ -47,8 +50,9 @@ def relay(orders: sa.Engine, pipe: MemoryTransport) -> HoldingRelay:
 
 
 async def test_an_event_stays_in_the_outbox_until_all_who_hear_it_are_done_with_it(
-    orders: sa.Engine, pipe: MemoryTransport
+    orders: sa.Engine, pipe: MemoryTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "DUPLICATE_WINDOW_SECONDS", 0.0)
     one, other = [await Ears(name, SUBJECTS.events).open(pipe) for name in ("one", "other")]
     place(orders, {"a": 1, "b": 1})
     async with relay(orders, pipe):
@@ -64,6 +68,21 @@ async def test_an_event_stays_in_the_outbox_until_all_who_hear_it_are_done_with_
     assert len(one.heard) == 2, "each was published once"
 
 
+async def test_what_is_done_with_is_deleted_once(orders: sa.Engine, pipe: MemoryTransport) -> None:
+    deleted: list[object] = []
+
+    @event.listens_for(orders, "before_cursor_execute")
+    def note(_c: object, _cursor: object, sql: str, values: tuple[object, ...], *_: object) -> None:
+        if sql.startswith("DELETE"):
+            deleted.extend(values)
+
+    async with relay(orders, pipe):
+        for number in (1, 2):
+            place(orders, {"a": 1}, first=number)
+            await eventually(lambda: not left(orders))
+    assert len(deleted) == 2
+
+
 async def test_what_is_put_aside_is_done_with(orders: sa.Engine, pipe: MemoryTransport) -> None:
     ears = await Ears("one", SUBJECTS.events).open(pipe)
     place(orders, {"a": 1})
@@ -71,6 +90,21 @@ async def test_what_is_put_aside_is_done_with(orders: sa.Engine, pipe: MemoryTra
         await eventually(lambda: len(ears.heard) == 1)
         ears.heard[0].reject("odd")
         await eventually(lambda: not left(orders))
+
+
+async def test_what_cannot_be_published_is_put_aside_whatever_else_is_on_its_way(
+    orders: sa.Engine, pipe: MemoryTransport
+) -> None:
+    ears = await Ears("one", SUBJECTS.events).open(pipe)
+    place(orders, {"a": 1, "b": 1})
+    with orders.begin() as connection:
+        mine = sa.update(es_outbox).where(es_outbox.c.aggregate_id == "b")
+        connection.execute(mine.values(payload="{"))
+    async with relay(orders, pipe):
+        await eventually(lambda: len(ears.heard) == 1 and left(orders, sound=True) == 1)
+        ears.heard[0].ack()
+        await eventually(lambda: not left(orders, sound=True))
+    assert left(orders) == 1, "with its fault"
 
 
 async def test_what_nobody_hears_is_done_with(orders: sa.Engine, pipe: MemoryTransport) -> None:
@@ -96,6 +130,17 @@ async def test_an_event_that_was_passed_on_to_a_saga_stays_until_that_has_it(
         await eventually(lambda: left(orders) == 1)
         inbox.heard[0].ack()
         await eventually(lambda: not left(orders))
+
+
+async def test_what_is_on_its_way_holds_up_nothing_new(
+    orders: sa.Engine, pipe: MemoryTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "BATCH", 1)
+    ears = await Ears("one", SUBJECTS.events).open(pipe)
+    place(orders, {"a": 3})
+    async with relay(orders, pipe):
+        await eventually(lambda: len(ears.heard) == 3)
+    assert left(orders) == 3
 
 
 async def test_no_more_than_the_most_are_on_their_way(

@@ -1,4 +1,7 @@
-"""Participants that prepare are played, on a real PostgreSQL; what a death leaves in doubt ends."""
+"""Participants that prepare are played, on a real PostgreSQL; what a death leaves in doubt ends.
+
+What they could do wrong is planted in `tests.mutants.planted_prepared`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,6 @@ from domain.checkout.two_phase import bank, box_office
 from es_saga import Command, InvalidInput, Participant, SyncTx, Tx
 from es_saga.core.state import SagaStatus, WorkStatus
 from es_saga.participant import prepared
-from es_saga.participant.prepared import InDoubt
 from es_saga.testing import Begin, Books, Fault, FaultPlan, Kind, Sagas, World, check_saga
 from es_saga.testing import cast as casting
 from es_saga.testing.exploring import Bounds
@@ -237,65 +239,6 @@ def test_the_same_seed_is_the_same_course() -> None:
     first, again = ([outcome.digest for outcome in drawn(seeds)] for _ in range(2))
     assert first == again
     assert len(set(first)) == len(seeds)
-
-
-# ── what is wrong is found ───────────────────────────────────────────────────────────────────────
-
-
-def recovers_nothing(patch: pytest.MonkeyPatch) -> None:
-    def recover(*_: object) -> list[InDoubt]:
-        return []
-
-    patch.setattr(prepared, "recover", recover)
-
-
-def _settling(how: Callable[[str], str | None]) -> Callable[[pytest.MonkeyPatch], None]:
-    real = vars(prepared)["_settle"]
-
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        def settle(engine: sa.Engine, decided: str, gid: str) -> None:
-            instead = how(decided)
-            if instead is not None:
-                real(engine, instead, gid)
-
-        patch.setattr(prepared, "_settle", settle)
-
-    return plant
-
-
-rolls_back_what_is_confirmed = _settling(lambda _: "ROLLBACK")
-commits_what_is_cancelled = _settling(lambda _: "COMMIT")
-leaves_what_is_cancelled = _settling(lambda decided: decided if decided == "COMMIT" else None)
-
-
-def answers_without_preparing(patch: pytest.MonkeyPatch) -> None:
-    def prepare(desk: sa.Connection, gid: str) -> None:
-        desk.exec_driver_sql("ROLLBACK").close()
-
-    def lock(desk: sa.Connection, gid: str) -> bool:
-        return True
-
-    patch.setattr(prepared, "prepare", prepare)
-    patch.setattr(prepared, "lock", lock)
-
-
-@pytest.mark.parametrize(
-    ("plant", "law"),
-    [
-        pytest.param(recovers_nothing, "L73", id="recovers nothing"),
-        pytest.param(rolls_back_what_is_confirmed, "L72", id="rolls back what is confirmed"),
-        pytest.param(commits_what_is_cancelled, "L72", id="commits what is cancelled"),
-        pytest.param(leaves_what_is_cancelled, "L73", id="leaves what is cancelled"),
-        pytest.param(answers_without_preparing, "L72", id="answers without preparing"),
-    ],
-)
-def test_a_mistake_in_settling_is_found(
-    plant: Callable[[pytest.MonkeyPatch], None], law: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch)
-    alone = drawn(range(40), invariant=())
-    found = next(outcome.findings for outcome in alone if outcome.findings)
-    assert law in {one.law for one in found}
 
 
 # ── databases ────────────────────────────────────────────────────────────────────────────────────
