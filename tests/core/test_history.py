@@ -109,6 +109,7 @@ FAILED = StepFailed(at=3.0, step="a", attempt=1, error="Busy", retry_at=4.0)
         ([BEGUN, DONE, StepTimedOut(at=4.0, step="a", attempt=1)], "nothing was in flight"),
         ([BEGUN, StepSkipped(at=4.0, step="a", why="not needed")], "already begun"),
         ([BACK, BACK], "compensation starts once"),
+        ([BEGUN, DONE, BACK.model_copy(update={"left": ("a",)})], "nothing was in flight"),
         ([BEGUN, DONE, ISSUED], "nothing is undone on the way forward"),
         ([BEGUN, DONE, BACK, ISSUED, ISSUED], "no further attempt was due"),
         ([BEGUN, DONE, BACK, UNDONE], "no undo was issued"),

@@ -114,6 +114,7 @@ def test_a_list_that_is_too_long_parks_the_saga_and_can_be_given_up() -> None:
     stuck = given(picking(most=2), Basket(lines=[CUP, PAN, LID])).stuck()
     assert stuck.state.stuck is not None
     assert "its list has 3 items; most=2" in stuck.state.stuck.why
+    assert picking(most=1).definition.steps, "a list of one is a list"
     assert not judge(stuck.cancel().compensated().story).violations
 
 

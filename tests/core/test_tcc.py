@@ -201,6 +201,25 @@ def test_what_a_parent_lets_complete_is_confirmed_however_old_it_is() -> None:
     held.reply().held().wait(7_200).parent_closes().expect(ConfirmSeats, ConfirmFunds)
 
 
+@pytest.mark.law("L71")
+def test_once_a_confirm_was_sent_the_others_are_whatever_may_have_expired() -> None:
+    """The function of one of them raised, for as long as it takes a human to come."""
+    broken: list[str] = []
+    tcc = holds("a")
+
+    @tcc.hold(expires=HOUR)
+    def b(trip: Trip) -> Do:
+        assert not broken
+        return Do(step="b", who=trip.who)
+
+    done = Done(by="desk")
+    asked = given(tcc, Trip()).expect(Do).reply(done).expect(Do)
+    broken.append("b")
+    stuck = asked.reply(done).expect(confirm_of(Do)).reply().stuck().wait(7_200)
+    broken.clear()
+    stuck.resume().expect(confirm_of(Do)).reply().completed()
+
+
 @pytest.mark.law("L73")
 def test_a_confirm_is_asked_for_until_it_is_done() -> None:
     scene = given(checkout, Trip()).expect(HoldSeats).reply(ROW).expect(HoldFunds).reply()
