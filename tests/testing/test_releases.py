@@ -24,6 +24,7 @@ from es_saga.testing import (
 )
 from es_saga.testing.faults import RELEASES, draw
 from es_saga.testing.outcome import Outcome
+from es_saga.testing.simulation.loop import EPOCH
 from tests.testing import stall
 from tests.testing.swapped import (
     Basket,
@@ -83,6 +84,32 @@ def test_managers_that_were_not_restarted_are_still_the_old_release() -> None:
         assert not outcome.findings, outcome
         found.add(versions(outcome)[begin.saga_id])
     assert found == {1, 2}
+
+
+def test_a_child_begins_once_the_manager_of_its_part_is_of_its_release() -> None:
+    """All of them are, after a while (law L53)."""
+    plan = FaultPlan((Fault(Kind.RELEASED, "right-1#4", 1.0),), managers=2)
+    late = 0
+    for n in range(2, 12):
+        begin = Begin(f"basket-{n}", "family", {"order_id": str(n)}, 5.0)
+        outcome = World([right, later, family(1), family(2)], faults=plan).run([EARLY, begin])
+        assert not outcome.findings, outcome
+        child = outcome.states[f"{begin.saga_id}--take"]
+        assert child.origin.definition == versions(outcome)[begin.saga_id]
+        late += child.origin.started - EPOCH > 30
+    assert late
+
+
+def family(version: int) -> Saga[Basket]:
+    child = Saga("child", Basket, version=version)
+    child.step(reserve).compensation(release)
+    parent = Saga("family", Basket, version=version)
+    parent.saga(child)(take)
+    return parent
+
+
+def take(b: Basket) -> Basket:
+    return b
 
 
 def test_what_a_newer_release_has_begun_waits_for_one_who_knows_it() -> None:

@@ -31,6 +31,9 @@ _PERIODS: Final = frozenset({TICK_SECONDS, LEASE_SECONDS, RELAY_SECONDS})
 RESTART_SECONDS: Final = 0.5
 """How long it takes to put another release in the place of one."""
 
+ROLL_SECONDS: Final = 60.0
+"""So long after the first manager the others are replaced by a newer release, too."""
+
 Make = Callable[..., ProcessManager]
 """`ProcessManager`, or what a test puts in its place."""
 
@@ -80,6 +83,8 @@ class Managers:
         self._journal: Journal = network.journal
         self._clocks = [_PollingClock(self._loop) for _ in range(plan.managers)]
         self._processes: dict[int, Process] = {}
+        self._releases: dict[int, int] = {}
+        """That they were begun as."""
         self._holders: dict[int, int] = {}
         self._usurped: defaultdict[int, set[int]] = defaultdict(set)
         self._managers: dict[int, ProcessManager] = {}
@@ -91,6 +96,7 @@ class Managers:
         name = f"manager-{number}"
         process = Process(name, self._loop, self._journal, lambda: self._begin(number))
         self._processes[number] = process
+        self._releases[number] = self._release
         clock = self._clocks[number]
         manager = self._make(
             APP,
@@ -145,6 +151,7 @@ class Managers:
         elif fault.kind is Kind.RELEASED:
             self._release = min(self._release + 1, self._newest)
             self._processes[self._number(clock)].die(fault.seconds)
+            self._loop.after(ROLL_SECONDS, self._replace)
         elif fault.kind is Kind.WITHDRAWN:
             self._withdraw(self._number(clock), fault.seconds)
         elif fault.kind is Kind.USURPED:
@@ -159,12 +166,17 @@ class Managers:
 
         def release_again() -> None:
             self._release = min(self._release + 1, self._newest)
-            for process in [one for one in self._processes.values() if one.alive]:
-                process.die(RESTART_SECONDS)
+            self._replace()
 
         self._release -= 1
         self._processes[number].die(RESTART_SECONDS)
         self._loop.after(seconds, release_again)
+
+    def _replace(self) -> None:
+        """Have nobody left who is of an older release."""
+        for number, process in list(self._processes.items()):
+            if self._releases[number] < self._release:
+                process.die(RESTART_SECONDS)
 
     def _number(self, clock: LoopClock) -> int:
         """Whose clock that is."""
