@@ -1,7 +1,9 @@
 """The same checkout, strictly: what is held is a prepared transaction, and PostgreSQL keeps it.
 
 Nobody ever sees seats or money that are only held, and there is nothing to give back: a hold that
-is given up never happened. The price is that its rows are locked until it is settled.
+is given up never happened. The price is that its rows are locked until it is settled. And as seats
+and money are held side by side, two checkouts of one card and one show may lock each other out
+until one gives up, of which `es-saga check` warns.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ def check(
     from es_saga.cli import compose
     from es_saga.core.expiry import short_lived
     from es_saga.core.pessimistic_view import exposed
+    from es_saga.participant.lock_order import unordered
     from es_saga.testing.check import FEW_FAULTS, LawBroken, check_saga
     from es_saga.testing.exploring import Bounds
 
@@ -79,7 +80,11 @@ def check(
         for definition in definitions:
             bar.begin(definition.name)
             row: dict[str, Any] = {"saga": definition.name, "version": definition.version}
-            row["warnings"] = [*exposed(definition), *short_lived(definition)]
+            row["warnings"] = [
+                *exposed(definition),
+                *short_lived(definition),
+                *unordered(definition, found.participants.values()),
+            ]
             for warning in row["warnings"]:
                 say(f"[yellow]{escape(definition.name)}[/] {escape(warning)}")
             try:

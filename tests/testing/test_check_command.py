@@ -52,6 +52,7 @@ def test_it_plays_who_prepares_transactions_too(tmp_path: Path) -> None:
     (row,) = json.loads(found.stdout)
     assert row["played"] == ["box_office", "bank"]
     assert row["fates"].keys() >= {"completed", "compensated"}
+    assert ["side by side" in warning for warning in row["warnings"]] == [True]
 
 
 def test_it_says_where_no_saga_completed_since_handlers_do_not_know_the_inputs(
