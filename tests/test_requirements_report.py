@@ -24,7 +24,7 @@ def test_fails():
     raise AssertionError
 
 @pytest.mark.requirement("R034")
-@pytest.mark.skip
+@pytest.mark.skip(reason="a sample of one that is not run")
 def test_is_not_run():
     pass
 """

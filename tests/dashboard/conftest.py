@@ -89,9 +89,9 @@ def log_in(page: Page, token: str) -> None:
 def browser() -> Generator[Browser, None, None]:
     """Chromium; one for each file, because no event loop of anybody else's can run beside it."""
     if importlib.util.find_spec("playwright") is None:
-        pytest.skip("Playwright is not installed: it is in the extra `verify`")
+        pytest.skip("needs Playwright: pip install -e '.[dev,verify]'")
     if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
+        pytest.skip(f"needs {CHROMIUM}: install the package chromium")
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE_MS)

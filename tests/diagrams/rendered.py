@@ -61,7 +61,7 @@ class Picture(NamedTuple):
 def rendered(pictures: Mapping[str, str], folder: Path, font: str) -> dict[str, Picture]:
     """Draw them all; whatever fonts they ask for, this one is used."""
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
+        pytest.skip("needs Chromium: install the package chromium")
     page = folder / "page.html"
     shown = "".join(
         f'<div id="{html.escape(name)}">{picture}</div>' for name, picture in pictures.items()
