@@ -22,7 +22,7 @@ test:
 
 # The dashboard in a real browser and the HTTP API under a fuzzer: needs the extra `verify` and chromium.
 heavy:
-    .venv/bin/pytest tests/dashboard tests/web/test_schemathesis.py
+    .venv/bin/pytest tests/dashboard tests/diagrams/test_pictures.py tests/web/test_schemathesis.py
 
 # Which requirements no passing test covers.
 requirements:
